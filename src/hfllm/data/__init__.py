@@ -1,0 +1,1 @@
+"""Rows in, training rows out: reading, curation, chats, pairs, packing, mixtures, the ledger."""

@@ -1,0 +1,73 @@
+"""Read and adapt at once: documents, chats, pairs and prompts out of a list of sources.
+
+Sources are read one after the other, in the order given. Ledger, in documents and UTF-8 bytes:
+every row is counted "in"; what is left out here is counted "dropped:REASON". **Who consumes the
+rows adds "kept"** (`count_kept`) or its own drops and changes for each row it was given, and all
+tokens, "in" included: only it knows them. `row["source"]` is the label that "in" was counted under.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from hfllm.data.adapters import as_chat, as_document, as_pair, as_prompt
+from hfllm.data.document import REMEDY, DataError, Drop, Row, row_bytes
+from hfllm.data.files import Resolve
+from hfllm.data.ledger import Ledger
+from hfllm.data.sources import count_out, read_located
+from hfllm.recipe.schema import SourceConfig
+
+Adapter = Callable[[Row, str | None], Row | Drop]
+
+
+def read_documents(
+    sources: list[SourceConfig], resolve: Resolve, ledger: Ledger | None = None
+) -> Iterator[Row]:
+    """Yield documents ({"id", "source", "text" or "html", ...}); DataError on a malformed row."""
+    return _read(sources, resolve, ledger, as_document)
+
+
+def read_chats(
+    sources: list[SourceConfig], resolve: Resolve, ledger: Ledger | None = None
+) -> Iterator[Row]:
+    """Yield conversations ({"id", "source", "messages", ...}); DataError on a malformed row."""
+    return _read(sources, resolve, ledger, as_chat)
+
+
+def read_pairs(
+    sources: list[SourceConfig], resolve: Resolve, ledger: Ledger | None = None
+) -> Iterator[Row]:
+    """Yield preferences ({"prompt", "chosen", "rejected", ...}); DataError on a malformed row."""
+    return _read(sources, resolve, ledger, as_pair)
+
+
+def read_prompts(
+    sources: list[SourceConfig], resolve: Resolve, ledger: Ledger | None = None
+) -> Iterator[Row]:
+    """Yield prompts ({"prompt", ...} and the columns for rewards); DataError on a malformed row."""
+    return _read(sources, resolve, ledger, as_prompt)
+
+
+def count_kept(ledger: Ledger, row: Row, tokens: int = 0) -> None:
+    """Count a row that these functions yielded, unchanged since, as kept (tokens in and kept)."""
+    ledger.add(row["source"], "in", tokens=tokens)
+    ledger.add(row["source"], "kept", documents=1, tokens=tokens, bytes=row_bytes(row))
+
+
+def _read(
+    sources: list[SourceConfig], resolve: Resolve, ledger: Ledger | None, adapt: Adapter
+) -> Iterator[Row]:
+    for source in sources:
+        for place, row in read_located(source, resolve, ledger):
+            try:
+                out = adapt(row, source.format)
+            except DataError as error:
+                if source.on_error != "skip":
+                    raise DataError(f"{place}: {error}; {REMEDY}", error.reason) from None
+                out = Drop(error.reason)
+            if isinstance(out, Drop):
+                count_out(ledger, row["source"], out.reason, row_bytes(row))
+                continue
+            if ledger is not None:
+                ledger.add(out["source"], "in", documents=1, bytes=row_bytes(out))
+            yield out

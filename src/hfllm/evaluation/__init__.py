@@ -1,0 +1,1 @@
+"""Held-out tests of model folders: tasks, metrics, intervals, tables."""

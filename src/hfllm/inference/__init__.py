@@ -1,0 +1,1 @@
+"""Answers from model folders: batched generation and chat."""

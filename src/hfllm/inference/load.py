@@ -1,0 +1,122 @@
+"""Open a model folder: check it, load model and tokenizer, say in one line what is wrong.
+
+A folder is a `save_pretrained` folder, a step of a run (its `model/` is taken), or a hub id. The
+weights must be complete: transformers fills what is missing with random numbers and goes on, which
+for a reward model means scores without meaning.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+MODEL_FILES = ("config.json", "adapter_config.json")
+
+
+def find_model(folder: str | Path) -> str:
+    """The folder that holds the model, or a hub id as it is.
+
+    Raises:
+        ValueError: the folder is missing or holds no model; the line names the nearest one.
+    """
+    path = Path(folder)
+    if path.is_dir():
+        for place in (path, path / "model"):
+            if any((place / name).exists() for name in MODEL_FILES):
+                return str(place)
+        raise ValueError(f"no model in {path}: it has neither config.json nor model/config.json; did its step finish?")
+    if path.exists():
+        raise ValueError(f"{path} is a file: name the folder that holds it")
+    if str(folder).count("/") == 1 and not path.parent.is_dir() and not str(folder).startswith((".", "/")):
+        return str(folder)  # owner/name on the hub
+    raise ValueError(f"no folder {path}{near_miss(path)}")
+
+
+def near_miss(path: Path) -> str:
+    """The tail of an error line: the existing path that the user may have meant."""
+    parts: list[str] = []
+    while not path.parent.is_dir():
+        parts.insert(0, path.name)
+        path = path.parent
+    if not path.parent.is_dir():
+        return ""
+    names = [p.name for p in path.parent.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
+    if close:
+        return f": did you mean {path.parent.joinpath(close[0], *parts)}?"
+    return f": {path.parent} holds {', '.join(sorted(names)[:8]) or 'no folder'}"
+
+
+def load_model(
+    folder: str | Path, dtype: torch.dtype | None = None, device: str | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A causal LM and its tokenizer, in eval mode; float32 on CPU, bfloat16 on GPU by default.
+
+    Raises:
+        ValueError: folder, weights or vocabulary are not what they should be (one line).
+    """
+    return _load(AutoModelForCausalLM, folder, dtype, device)
+
+
+def load_reward(
+    folder: str | Path, dtype: torch.dtype | None = None, device: str | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A reward model (one score per sequence) and its tokenizer, loaded and checked likewise."""
+    model, tokenizer = _load(AutoModelForSequenceClassification, folder, dtype, device)
+    if model.config.num_labels != 1:
+        raise ValueError(f"{folder} has {model.config.num_labels} labels, a reward model has one: train `reward` first")
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+        raise ValueError(f"{folder}: a reward model needs a pad token of its own, not eos: scores would skip the end")
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return model, tokenizer
+
+
+def _load(
+    auto: Any, folder: str | Path, dtype: torch.dtype | None, device: str | None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    place = find_model(folder)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place)
+        model, info = auto.from_pretrained(place, dtype=dtype, output_loading_info=True)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot load {place}: {str(error).strip().splitlines()[0]}") from error
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise ValueError(f"{place} lacks {len(missing)} weights, {missing[0]!r} first: it is not a {auto.__name__[13:]}")
+    check_vocabulary(model, tokenizer, place)
+    return model.to(device).eval(), tokenizer
+
+
+def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, place: str) -> None:
+    """Raise ValueError where the tokenizer knows more tokens than the model; warn of pad = eos."""
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    if len(tokenizer) > rows:
+        raise ValueError(
+            f"{place}: the tokenizer has {len(tokenizer):,} tokens, the embedding {rows:,} rows: "
+            "the tokenizer is another model's, or tokens were added without resizing the embedding"
+        )
+    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id == tokenizer.eos_token_id:
+        print(f"warning: {place}: pad token is eos; a model trained so may never stop", file=sys.stderr)
+
+
+def is_chat_model(folder: str | Path) -> bool:
+    """Whether to talk to the model in turns: has a chat template and no `pretrain` manifest."""
+    place = Path(find_model(folder))
+    for manifest in (place / "manifest.json", place.parent / "manifest.json"):
+        if manifest.exists() and json.loads(manifest.read_text()).get("stage") == "pretrain":
+            return False
+    return AutoTokenizer.from_pretrained(place).chat_template is not None

@@ -1,0 +1,1 @@
+"""Models from a configuration, and the arithmetic of their size and FLOPs."""

@@ -1,0 +1,160 @@
+"""Which step reads which: references resolved, cycles found, steps put in running order.
+
+A reference (`init`, `reward`, `tokenizer`, `models`, a source's `step`) is a step of the recipe;
+where a model is meant, it may also be a local folder or a hub id ("owner/name").
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hfllm.recipe.schema import PretrainConfig, SourceConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from hfllm.recipe.load import StepSpec
+
+# Stages that leave a model; a model reference must name one of them.
+MODEL_STAGES = ("pretrain", "sft", "reward", "ppo")
+_MODEL_KEYS = ("init", "reward", "reference")
+
+
+@dataclass
+class Graph:
+    """The steps by name, those with problems of their own, and the default tokenizer."""
+
+    steps: dict[str, StepSpec]
+    broken: set[str]  # named in the recipe, reported already: no second complaint about them
+    default_tokenizer: str | None
+
+
+def sources_in(config: Any) -> Iterator[tuple[str, SourceConfig]]:
+    """Every SourceConfig inside a stage config, with its dotted key."""
+    for item in dataclasses.fields(config):
+        yield from _walk(item.name, getattr(config, item.name))
+
+
+def _walk(key: str, value: Any) -> Iterator[tuple[str, SourceConfig]]:
+    if isinstance(value, SourceConfig):
+        yield key, value
+    elif dataclasses.is_dataclass(value):
+        for item in dataclasses.fields(value):
+            yield from _walk(f"{key}.{item.name}", getattr(value, item.name))
+    elif isinstance(value, list):
+        for i, element in enumerate(value):
+            yield from _walk(f"{key}[{i}]", element)
+    elif isinstance(value, dict):
+        for name, element in value.items():
+            yield from _walk(f"{key}.{name}", element)
+
+
+def is_outside_model(reference: str) -> bool:
+    """Whether a model reference is a folder on disk or looks like a hub id (owner/name)."""
+    if Path(reference).is_dir():
+        return True
+    owner, slash, name = reference.partition("/")
+    return bool(slash and owner and name) and "/" not in name and not owner.startswith(".")
+
+
+def parents_of(graph: Graph, spec: StepSpec) -> tuple[list[str], list[str]]:
+    """Names of the steps that `spec` reads (in order, once each), and the problems found."""
+    problems: list[str] = []
+    parents: list[str] = []
+
+    def need(key: str, reference: str, model: bool) -> None:
+        problem = _problem(graph, spec, key, reference, model)
+        if problem:
+            problems.append(problem)
+        elif reference in graph.steps:
+            parents.append(reference)
+
+    for key in _MODEL_KEYS:
+        reference = getattr(spec.config, key, None)
+        if reference:
+            need(key, reference, model=True)
+    for i, reference in enumerate(getattr(spec.config, "models", None) or []):
+        need(f"models[{i}]", reference, model=True)
+    tokenizer = tokenizer_reference(graph, spec)
+    if tokenizer:
+        need("tokenizer", tokenizer, model=False)
+    for key, source in sources_in(spec.config):
+        chosen = [k for k in ("step", "path", "hub") if getattr(source, k)]
+        if len(chosen) != 1:
+            found = " and ".join(chosen) or "none"
+            problems.append(f"{spec.name}.{key}: set one of step, path, hub (found {found})")
+        elif source.step:
+            need(f"{key}.step", source.step, model=False)
+    if spec.stage == "report":  # it tells of everything: it runs after all others
+        parents += [n for n, s in graph.steps.items() if s.stage != "report"]
+    return list(dict.fromkeys(parents)), problems
+
+
+def tokenizer_reference(graph: Graph, spec: StepSpec) -> str | None:
+    """What gives a training step its tokenizer where `init` does not."""
+    if not isinstance(spec.config, TrainConfig):
+        return None
+    if spec.config.tokenizer:
+        return spec.config.tokenizer
+    fresh = isinstance(spec.config, PretrainConfig) and not spec.config.init
+    return graph.default_tokenizer if fresh else None
+
+
+def _problem(graph: Graph, spec: StepSpec, key: str, reference: str, model: bool) -> str | None:
+    where = f"{spec.name}.{key}"
+    if reference == spec.name:
+        return f"{where}: a step cannot read itself"
+    if reference in graph.broken:
+        return None
+    target = graph.steps.get(reference)
+    if target is not None:
+        if model and target.stage not in MODEL_STAGES:
+            return f"{where}: step '{reference}' ({target.stage}) makes no model"
+        return None
+    if key in ("init", "reward", "reference", "tokenizer") or key.startswith("models"):
+        if is_outside_model(reference):
+            return None
+        kind = "step, model folder or hub id (owner/name)"
+    else:
+        kind = "step"
+    near = difflib.get_close_matches(reference, list(graph.steps), n=1)
+    hint = f" Did you mean: '{near[0]}'?" if near else ""
+    return f"{where}: '{reference}' is no {kind}.{hint} Steps: {', '.join(graph.steps)}"
+
+
+def order_steps(steps: dict[str, StepSpec]) -> tuple[list[str], list[str]]:
+    """Parents first, file order otherwise; a cycle is a problem that names its steps."""
+    order: list[str] = []
+    left = list(steps)
+    while left:
+        ready = next((n for n in left if all(p in order for p in steps[n].parents)), None)
+        if ready is None:
+            return order + left, [f"{left[0]}: steps depend on each other: {_cycle(steps, left)}"]
+        order.append(ready)
+        left.remove(ready)
+    return order, []
+
+
+def _cycle(steps: dict[str, StepSpec], left: list[str]) -> str:
+    path = [left[0]]
+    while True:
+        following = next((p for p in steps[path[-1]].parents if p in left), None)
+        if following is None:  # cannot happen for an unfinished order, but never loop on a mistake
+            return " -> ".join(path)
+        if following in path:
+            return " -> ".join([*path[path.index(following) :], following])
+        path.append(following)
+
+
+def ancestors(steps: dict[str, StepSpec], name: str) -> list[str]:
+    """Every step that `name` needs, directly or not, in running order."""
+    needed, todo = set(), list(steps[name].parents)
+    while todo:
+        parent = todo.pop()
+        if parent not in needed:
+            needed.add(parent)
+            todo += steps[parent].parents
+    return [n for n in steps if n in needed]

@@ -1,0 +1,149 @@
+"""Line charts of training metrics: raw values light, a running mean over them where they jump.
+
+Read off the chart itself: labels stand at the line's end instead of in a legend, the y axis names
+its unit, a log axis says so. Long runs are thinned to the lowest and highest value of each of 160
+stretches, which keeps every spike that a mean would hide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+
+from hfllm.report.figures import short
+from hfllm.report.svg import CHAR, Scale, drawing, log_ticks, nice_step, tag, text, tick_label, ticks
+
+WIDTH, HEIGHT, TOP, BOTTOM = 380.0, 220.0, 24.0, 30.0
+STRETCHES = 160
+Points = list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A labelled series of (x, y)."""
+
+    label: str
+    points: Points
+
+
+def line_chart(lines: list[Line], unit: str, x_unit: str = "step", log: bool = False) -> str:
+    """One chart as SVG. `lines` hold at least one point each, with finite values."""
+    values = [y for line in lines for _, y in line.points]
+    log = log and min(values) > 0 and max(values) / min(values) > 2.5
+    marks = log_ticks(min(values), max(values)) if log else ticks(min(values), max(values))
+    step = marks[1] - marks[0]
+    labels = [tick_label(m, m if log else step) for m in marks]
+    left = max(len(word) for word in labels) * CHAR + 12
+    right = WIDTH - max(len(w) for line in lines for w in _end_words(line, lines)) * CHAR - 12
+    y = Scale(marks[0], marks[-1], HEIGHT - BOTTOM, TOP, log)
+    xs = [x for line in lines for x, _ in line.points]
+    x = Scale(min(xs), max(xs), left + 4, right)
+    parts = [text(0, 11, f"{unit} (log scale)" if log else unit, "unit")]
+    for mark, word in zip(marks, labels, strict=True):
+        parts.append(tag("line", x1=left, x2=right, y1=y(mark), y2=y(mark), class_="grid"))
+        parts.append(text(left - 6, y(mark) + 4, word, "tick", "end"))
+    parts.append(_x_axis(x, x_unit))
+    parts += [_draw(line, number, x, y) for number, line in enumerate(lines, start=1)]
+    parts.append(_end_labels(lines, right + 6, y))
+    words = "; ".join(f"{n.label or unit}: last {short(n.points[-1][1])}" for n in lines)
+    return drawing(WIDTH, HEIGHT, f"Line chart, {unit} by {x_unit}. {words}", *parts)
+
+
+def _end_words(line: Line, lines: list[Line]) -> list[str]:
+    value = short(line.points[-1][1])
+    return [value, line.label] if len(lines) > 1 else [value]
+
+
+def _x_axis(x: Scale, unit: str) -> str:
+    """Ticks within the range of the data, and the unit in the corner."""
+    base = HEIGHT - BOTTOM
+    if x.high <= x.low:
+        marks, step = [x.low], 1.0
+    else:
+        step = nice_step(x.high - x.low, 4)
+        marks = [m for m in ticks(x.low, x.high) if x.low - 1e-9 <= m <= x.high + 1e-9]
+    parts = [tag("line", x1=x.start - 4, x2=x.end, y1=base, y2=base, class_="axis")]
+    parts += [tag("line", x1=x(m), x2=x(m), y1=base, y2=base + 4, class_="axis") for m in marks]
+    parts += [text(x(m), base + 16, tick_label(m, step), "tick", "middle") for m in marks]
+    return "".join([*parts, text(WIDTH, base + 16, unit, "tick", "end")])
+
+
+def _draw(line: Line, number: int, x: Scale, y: Scale) -> str:
+    """The line, its end, and single points where there are few."""
+    color = f"c{(number - 1) % 6 + 1}"
+    shown = thinned(line.points)
+    parts = []
+    if is_noisy(line.points):
+        parts.append(_path(shown, x, y, f"line raw {color}"))
+        shown = thinned(smoothed(line.points))
+    parts.append(_path(shown, x, y, f"line {color} d{number}"))
+    dots = line.points if len(line.points) <= 30 else line.points[-1:]
+    radius = 2.4 if len(line.points) <= 30 else 3.0
+    for px, py in dots:
+        label = tag("title", f"{px:g}: {short(py)}")
+        parts.append(tag("circle", label, cx=x(px), cy=y(py), r=radius, class_=f"dot {color}"))
+    return "".join(parts)
+
+
+def _path(points: Points, x: Scale, y: Scale, class_: str) -> str:
+    steps = " ".join(f"{x(px):.1f},{y(py):.1f}" for px, py in points)
+    return tag("polyline", points=steps, class_=class_)
+
+
+def _end_labels(lines: list[Line], at: float, y: Scale) -> str:
+    """Value and name beside each line's end, pushed apart where they would overlap."""
+    gap = 27.0 if len(lines) > 1 else 14.0
+    order = sorted(range(len(lines)), key=lambda i: y(lines[i].points[-1][1]))
+    heights: dict[int, float] = {}
+    last = TOP - gap
+    for i in order:
+        last = heights[i] = max(y(lines[i].points[-1][1]), last + gap)
+    over = max(0.0, last - (HEIGHT - BOTTOM - (12 if len(lines) > 1 else 0)))
+    parts = []
+    for i, height in heights.items():
+        words = _end_words(lines[i], lines)
+        color = f"t{i % 6 + 1}"
+        parts.append(text(at, height - over + 4, words[0], f"end {color}"))
+        parts += [text(at, height - over + 16, w, f"tick {color}") for w in words[1:]]
+    return "".join(parts)
+
+
+def is_noisy(points: Points) -> bool:
+    """Whether neighbours jump so much that a mean reads better (needs 25 points).
+
+    The measure is the median jump against the range of the middle 90% of the values.
+    """
+    if len(points) < 25:
+        return False
+    values = [value for _, value in points]
+    jumps = median(abs(b - a) for a, b in zip(values, values[1:], strict=False))
+    cut = sorted(values)[len(values) // 20 : -(len(values) // 20)]
+    return jumps > 0.02 * (cut[-1] - cut[0])
+
+
+def window(points: Points) -> int:
+    """Odd number of logs that the running mean covers: a tenth of the curve, at most 101."""
+    return min(101, max(3, len(points) // 10) | 1)
+
+
+def smoothed(points: Points) -> Points:
+    """Centred running mean; narrower at both ends, so that it does not lag behind the data."""
+    half = window(points) // 2
+    out = []
+    for i, (x, _) in enumerate(points):
+        reach = min(half, i, len(points) - 1 - i)
+        near = [value for _, value in points[i - reach : i + reach + 1]]
+        out.append((x, sum(near) / len(near)))
+    return out
+
+
+def thinned(points: Points) -> Points:
+    """The lowest and highest point of each stretch, first and last always."""
+    if len(points) <= 2 * STRETCHES:
+        return points
+    size = len(points) / STRETCHES
+    keep = {0, len(points) - 1}
+    for i in range(STRETCHES):
+        stretch = range(int(i * size), int((i + 1) * size))
+        keep |= {min(stretch, key=lambda j: points[j][1]), max(stretch, key=lambda j: points[j][1])}
+    return [points[i] for i in sorted(keep)]

@@ -1,0 +1,201 @@
+"""Read a run folder into plain records: recipe order first, then whatever else lies there.
+
+A report must be true about partial runs, so nothing here raises on content: an unreadable file or
+line becomes a problem that the page shows. Cost: one pass over the JSON files; no model is opened
+and no heavy library is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hfllm.recipe.schema import RESERVED
+from hfllm.report.figures import number
+
+DONE, RUNNING, FAILED, NOT_RUN = "done", "running", "failed", "not run"
+TRACES = ("manifest.json", "metrics.jsonl", "results.json", "samples.jsonl")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step as its folder shows it; `manifest` is empty where there is none."""
+
+    name: str
+    stage: str
+    status: str
+    manifest: dict[str, Any] = field(default_factory=dict)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    results: list[dict[str, Any]] = field(default_factory=list)
+    curation: dict[str, Any] = field(default_factory=dict)
+    config: str = ""
+
+    def section(self, key: str) -> dict[str, Any]:
+        """A mapping of the manifest ("metrics", "hardware", ...), empty where it is none."""
+        value = self.manifest.get(key)
+        return value if isinstance(value, dict) else {}
+
+    def figure(self, key: str) -> float | None:
+        """A number of the manifest itself ("wall_s", "tokens", ...)."""
+        return number(self.manifest.get(key))
+
+    def metric(self, *keys: str) -> float | None:
+        """The first of `keys` among the final metrics, else the last one logged."""
+        final = self.section("metrics")
+        for key in keys:
+            if number(final.get(key)) is not None:
+                return number(final[key])
+        for key in keys:
+            logged = [row[key] for row in self.metrics if number(row.get(key)) is not None]
+            if logged:
+                return number(logged[-1])
+        return None
+
+    @property
+    def ledger(self) -> list[dict[str, Any]]:
+        """Ledger rows that have a source and a bucket."""
+        rows = self.manifest.get("ledger")
+        whole = [r for r in rows if isinstance(r, dict)] if isinstance(rows, list) else []
+        return [r for r in whole if "source" in r and "bucket" in r]
+
+    @property
+    def error(self) -> str:
+        """Why the step failed, as recorded."""
+        return str(self.manifest.get("error") or "no reason recorded")
+
+    @property
+    def state(self) -> str:
+        """The status in words a reader understands."""
+        if self.status == FAILED:
+            return f"failed: {self.error}"
+        if self.status == RUNNING:
+            return "running, or killed: no end recorded"
+        return self.status
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder: steps in the order of the recipe, and what could not be read."""
+
+    name: str
+    folder: Path
+    steps: list[Step]
+    recipe: str
+    problems: list[str]
+
+    def of_stage(self, *stages: str) -> list[Step]:
+        """The steps of these stages that left something behind."""
+        return [s for s in self.steps if s.stage in stages and s.status != NOT_RUN]
+
+
+def read_run(run_dir: Path) -> Run:
+    """Read `run_dir`. Errors: ValueError where it is not a folder."""
+    if not run_dir.is_dir():
+        raise ValueError(f"{run_dir} is not a run folder: start one with `hfllm run RECIPE`")
+    problems: list[str] = []
+    recipe = _text(run_dir / "config.yaml", problems)
+    planned = _planned(recipe)
+    found = {p.name for p in run_dir.iterdir() if p.is_dir() and any((p / t).exists() for t in TRACES)}
+    extra = sorted(found - set(planned))
+    steps = [_read_step(run_dir / n, planned.get(n, n), problems) for n in [*planned, *extra]]
+    named = re.search(r"^name:\s*['\"]?([^'\"#\n]+?)['\"]?\s*$", recipe, re.MULTILINE)
+    name = named.group(1) if named else run_dir.resolve().name
+    return Run(name, run_dir, _in_order(steps), recipe, problems)
+
+
+def _planned(recipe: str) -> dict[str, str]:
+    """Step names of the recipe and their stages, in file order, without a YAML parser."""
+    planned: dict[str, str] = {}
+    for block in re.split(r"^(?=[A-Za-z_])", recipe, flags=re.MULTILINE):
+        head = re.match(r"([A-Za-z_][\w.-]*)\s*:", block)
+        if head and head.group(1) not in (*RESERVED, "report"):
+            stage = re.search(r"\bstage:\s*['\"]?([\w-]+)", block)
+            planned[head.group(1)] = stage.group(1) if stage else head.group(1)
+    return {n: s for n, s in planned.items() if s != "report"}
+
+
+def _read_step(folder: Path, stage: str, problems: list[str]) -> Step:
+    """One step; a folder without a manifest but with traces was never finished."""
+    manifest = _object(folder / "manifest.json", problems)
+    traces = any((folder / t).exists() for t in TRACES)
+    status = str(manifest.get("status") or (RUNNING if traces else NOT_RUN))
+    results = _object(folder / "results.json", problems).get("results")
+    return Step(
+        name=folder.name,
+        stage=str(manifest.get("stage") or stage),
+        status=status if status in (DONE, RUNNING, FAILED, NOT_RUN) else RUNNING,
+        manifest=manifest,
+        metrics=_lines(folder / "metrics.jsonl", problems),
+        samples=_lines(folder / "samples.jsonl", problems),
+        results=[r for r in results if isinstance(r, dict)] if isinstance(results, list) else [],
+        curation=_object(folder / "data" / "curation.json", problems),
+        config=_text(folder / "config.yaml", problems),
+    )
+
+
+def parents(step: Step) -> list[str]:
+    """Names of the steps that this one was made from."""
+    return [str(name) for name in step.section("parents")]
+
+
+def _in_order(steps: list[Step]) -> list[Step]:
+    """Stable order in which parents come before children (a cycle is left as it stands)."""
+    known, placed, out = {s.name for s in steps}, set(), []
+    waiting = list(steps)
+    while waiting:
+        ready = (s for s in waiting if not (set(parents(s)) & known) - placed - {s.name})
+        step = next(ready, waiting[0])
+        waiting.remove(step)
+        placed.add(step.name)
+        out.append(step)
+    return out
+
+
+def _text(path: Path, problems: list[str]) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    except OSError as error:
+        problems.append(f"{path.parent.name}/{path.name}: {error.strerror}")
+        return ""
+
+
+def _object(path: Path, problems: list[str]) -> dict[str, Any]:
+    text = _text(path, problems)
+    if not text:
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        problems.append(f"{path.parent.name}/{path.name}: not JSON ({error})")
+        return {}
+    if not isinstance(value, dict):
+        problems.append(f"{path.parent.name}/{path.name}: not a JSON object")
+        return {}
+    return value
+
+
+def _lines(path: Path, problems: list[str]) -> list[dict[str, Any]]:
+    rows, bad = [], []
+    for line_number, row in _parsed(_text(path, problems)):
+        if isinstance(row, dict):
+            rows.append(row)
+        else:
+            bad.append(line_number)
+    if bad:
+        where = f"{path.parent.name}/{path.name}"
+        problems.append(f"{where}: {len(bad)} unreadable line(s), the first is line {bad[0]}")
+    return rows
+
+
+def _parsed(text: str) -> Iterator[tuple[int, Any]]:
+    for line_number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                yield line_number, json.loads(line)
+            except ValueError:
+                yield line_number, None

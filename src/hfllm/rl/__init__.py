@@ -1,0 +1,1 @@
+"""PPO on TRL's GRPOTrainer: critic, advantages, rewards."""

@@ -1,0 +1,1 @@
+"""The run folder: layout, manifests, fingerprints, the lock and the pipeline."""

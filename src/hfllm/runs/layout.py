@@ -1,0 +1,114 @@
+"""Where a run keeps what: runs/NAME/STEP/ and the names inside it.
+
+    manifest.json   written last and atomically; without "done" in it the step is not done
+    metrics.jsonl   one object per log line of the trainer
+    config.yaml     the step's resolved configuration
+    data/           rows of a data step, or the packed rows of a training step
+    tokenizer/  model/  critic/  checkpoints/
+    results.json  samples.jsonl
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hfllm.recipe.load import Recipe, StepSpec
+
+LAUNCHED = ("pretrain", "sft", "reward", "ppo")  # stages that run under accelerate launch
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of one recipe, with its folder; what a stage's `run` is handed."""
+
+    recipe: Recipe
+    spec: StepSpec
+
+    @property
+    def name(self) -> str:
+        """The step's name in the recipe."""
+        return self.spec.name
+
+    @property
+    def stage(self) -> str:
+        """The stage that the step runs."""
+        return self.spec.stage
+
+    @property
+    def seed(self) -> int:
+        """The recipe's seed."""
+        return self.recipe.seed
+
+    @cached_property
+    def folder(self) -> Path:
+        """runs/NAME/STEP."""
+        return self.recipe.run_dir / self.spec.name
+
+    @property
+    def data(self) -> Path:
+        """Rows that the step writes."""
+        return self.folder / "data"
+
+    @property
+    def model(self) -> Path:
+        """The model folder that the step writes."""
+        return self.folder / "model"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer folder that the step writes (a model step's is its model folder)."""
+        return self.folder / "tokenizer" if self.stage == "tokenizer" else self.model
+
+    @property
+    def checkpoints(self) -> Path:
+        """Checkpoints along the way."""
+        return self.folder / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object per line and log."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def manifest(self) -> Path:
+        """The record of the step; see runs.manifest."""
+        return self.folder / "manifest.json"
+
+    def other(self, name: str) -> Step:
+        """Another step of the same recipe."""
+        if name not in self.recipe.steps:
+            raise ValueError(no_such_step(self.recipe, name))
+        return Step(self.recipe, self.recipe.steps[name])
+
+    def data_of(self, name: str) -> Path:
+        """The data folder of another step: what `data.sources` calls `resolve`."""
+        return self.other(name).data
+
+    def model_of(self, reference: str) -> str:
+        """A model reference as a path or hub id that from_pretrained takes."""
+        if reference in self.recipe.steps:
+            return str(self.other(reference).model)
+        return reference
+
+    def command(self, verb: str = "run", **options: Any) -> str:
+        """A command for error messages: the next thing to type."""
+        flags = "".join(f" --{key} {value}" for key, value in options.items())
+        return f"hfllm {verb} {self.recipe.path}{flags}"
+
+
+def step_named(recipe: Recipe, name: str) -> Step:
+    """The step of that name; raises ValueError with the near miss."""
+    if name not in recipe.steps:
+        raise ValueError(no_such_step(recipe, name))
+    return Step(recipe, recipe.steps[name])
+
+
+def no_such_step(recipe: Recipe, name: str) -> str:
+    """One line: which steps there are, and the near miss."""
+    near = difflib.get_close_matches(name, list(recipe.steps), n=1)
+    hint = f" Did you mean: '{near[0]}'?" if near else ""
+    return f"{recipe.path}: no step '{name}'.{hint} Steps: {', '.join(recipe.steps)}"

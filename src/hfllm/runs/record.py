@@ -1,0 +1,105 @@
+"""Recording a step: running manifest -> work -> done manifest, or failed with the reason.
+
+`recording` is the one way in which any step runs, so an interrupted or failed step can always be
+told from a finished one, and the cost (wall time, peak memory) is measured the same way for all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from omegaconf import OmegaConf
+
+from hfllm.runs.fingerprint import (
+    artifact_fingerprints,
+    config_fingerprint,
+    step_config,
+    step_fingerprint,
+)
+from hfllm.runs.layout import Step
+from hfllm.runs.manifest import (
+    Manifest,
+    git_state,
+    hardware,
+    library_versions,
+    write_atomically,
+)
+
+
+@contextmanager
+def recording(step: Step, is_main: bool = True) -> Iterator[Manifest]:
+    """Run a step's work inside; fill the yielded manifest's metrics, tokens, ledger and notes.
+
+    Only the main process writes. A KeyboardInterrupt or SystemExit (SIGTERM) leaves "running",
+    which the next start takes up again; an error leaves "failed" with its line.
+    """
+    manifest = _running(step)
+    if is_main:
+        step.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(step.folder / "config.yaml", _config_yaml(step))
+        manifest.write(step.manifest)
+    before, start = manifest.wall_s, time.monotonic()
+    try:
+        yield manifest
+    except Exception as error:
+        manifest.status, manifest.error = "failed", f"{type(error).__name__}: {error}"
+        _close(manifest, step, before + time.monotonic() - start, is_main)
+        raise
+    except BaseException:
+        _close(manifest, step, before + time.monotonic() - start, is_main)
+        raise
+    manifest.status = "done"
+    if is_main:
+        manifest.artifact = artifact_fingerprints(step.folder)
+    _close(manifest, step, before + time.monotonic() - start, is_main)
+
+
+def _running(step: Step) -> Manifest:
+    recipe, spec = step.recipe, step.spec
+    previous = Manifest.read(step.manifest)
+    fingerprint = step_fingerprint(recipe, spec.name)
+    taken_up = previous is not None and previous.fingerprint == fingerprint
+    return Manifest(
+        step=spec.name,
+        stage=spec.stage,
+        status="running",
+        fingerprint=fingerprint,
+        config_fingerprint=config_fingerprint(recipe, spec.name),
+        config=step_config(recipe, spec.name),
+        parents={name: step_fingerprint(recipe, name) for name in spec.parents},
+        recipe=str(recipe.path),
+        seed=recipe.seed,
+        versions=library_versions(),
+        git=git_state(),
+        hardware=hardware(),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        wall_s=previous.wall_s if taken_up and previous and previous.status == "running" else 0.0,
+    )
+
+
+def _config_yaml(step: Step) -> str:
+    config = {"stage": step.stage, **dataclasses.asdict(step.spec.config)}
+    return OmegaConf.to_yaml(OmegaConf.create(config))
+
+
+def _close(manifest: Manifest, step: Step, wall_s: float, is_main: bool) -> None:
+    manifest.wall_s = round(wall_s, 2)
+    manifest.peak_memory_gb = round(peak_memory_gb(), 3)
+    manifest.hardware = hardware()  # torch may be imported by now: the GPU's name
+    if is_main:
+        manifest.write(step.manifest)
+
+
+def peak_memory_gb() -> float:
+    """Largest resident set of this process so far, in GiB; on a GPU its peak allocation instead."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20

@@ -1,0 +1,1 @@
+"""One module per stage: a typed config in, a trainer or an artifact out."""

@@ -1,0 +1,1 @@
+"""Byte-level BPE, the chat template, encoding, and what a tokenizer does to text."""

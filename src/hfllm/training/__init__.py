@@ -1,0 +1,1 @@
+"""Fitting a trainer: optimizers, callbacks, checkpoints that survive a kill."""

@@ -1,0 +1,1 @@
+"""The embedded small world: text, chats, pairs, prompts and tests whose truth is known."""
