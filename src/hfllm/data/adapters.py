@@ -131,7 +131,7 @@ def _exchange(question: str, answer: str) -> Messages:
 
 
 def _pair_columns(row: Row, context: str | None) -> tuple[Messages, str, str] | Drop:
-    """Sides that are strings, single messages, or whole conversations that share all but the end."""
+    """Sides that are strings, messages, or whole conversations that share all but the end."""
     prompt = to_messages(row[context], context) if context else []
     if isinstance(prompt, Drop):
         return prompt

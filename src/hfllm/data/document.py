@@ -24,6 +24,7 @@ class DataError(ValueError):
     """One line: which file and row, what is wrong, what to do; `reason` is its ledger bucket."""
 
     def __init__(self, message: str, reason: str = "unreadable") -> None:
+        """Keep `reason` beside the message."""
         super().__init__(message)
         self.reason = reason
 

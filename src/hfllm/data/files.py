@@ -34,9 +34,8 @@ def _default_file(step: str, folder: Path) -> str:
     if "kept.jsonl" in names:
         return "kept.jsonl"
     if len(names) != 1:
-        raise DataError(
-            f"say with `file:` which file of step {step!r} to read: {', '.join(names) or 'it has none'}"
-        )
+        there = ", ".join(names) or "it has none"
+        raise DataError(f"say with `file:` which file of step {step!r} to read: {there}")
     return names[0]
 
 
@@ -57,9 +56,8 @@ def _expand(pattern: str) -> list[Path]:
         raise DataError(f"no file {pattern}{_near_miss(path)}")
     for each in found:
         if suffix(each) not in READERS:
-            raise DataError(
-                f"{each}: cannot read {each.suffix or 'a file without ending'} (readable: {' '.join(READERS)})"
-            )
+            ending = each.suffix or "a file without ending"
+            raise DataError(f"{each}: cannot read {ending} (readable: {' '.join(READERS)})")
     return found
 
 

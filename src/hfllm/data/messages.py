@@ -73,7 +73,7 @@ def parse_transcript(text: str) -> Messages | Drop:
 
 
 def check_order(messages: Messages, last: str) -> None:
-    """Raise DataError unless: optional system, then user and assistant in turn, ending with `last`."""
+    """Raise DataError unless: optional system, then user, assistant ... in turn, `last` last."""
     turns = messages[1:] if messages and messages[0]["role"] == "system" else messages
     for number, message in enumerate(turns):
         wanted = ("user", "assistant")[number % 2]

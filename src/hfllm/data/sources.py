@@ -127,7 +127,7 @@ def _files(source: SourceConfig, resolve: Resolve, bad: Bad) -> Iterator[Located
 
 
 def _hub(source: SourceConfig) -> Iterator[Located]:
-    """Rows of a `datasets` id or local folder; streamed where a limit makes downloading wasteful."""
+    """Rows of a `datasets` id or local folder; streamed where a limit says how few are wanted."""
     import datasets  # 0.6 s: only who reads the hub pays
 
     name = f"hub data set {source.hub}"
