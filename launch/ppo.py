@@ -1,0 +1,9 @@
+"""Align with PPO against a reward model or reward functions.
+
+accelerate launch launch/ppo.py configs/demo.yaml ppo.trainer.max_steps=50
+"""
+
+from hfllm.launch import main
+
+if __name__ == "__main__":
+    main("ppo")

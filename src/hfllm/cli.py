@@ -1,0 +1,145 @@
+"""The command `hfllm`. Nothing heavy is imported before a verb needs it.
+
+    run RECIPE      the missing and stale steps, in order
+    show RECIPE     the resolved recipe and where each value comes from
+    eval MODEL      held-out tests of one model folder
+    chat MODEL      talk to it
+    report RECIPE   build the run's page
+    tokens TEXT     how a tokenizer cuts a text
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Raw text to an aligned chat model on the Hugging Face stack, from one recipe.",
+)
+
+RecipeArgument = Annotated[Path, typer.Argument(help="a YAML recipe, e.g. configs/demo.yaml")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="step.key=value ...")]
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """A user's mistake ends with its one line (or one line per problem) and exit code 1."""
+    try:
+        yield
+    except ValueError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        raise typer.Exit(getattr(error, "exit_code", 1)) from None
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from there", file=sys.stderr)
+        raise typer.Exit(130) from None
+    except OSError as error:
+        if error.errno != 28:
+            raise
+        print(f"error: the disk is full ({error.filename}); free some, run again", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    only: Annotated[str | None, typer.Option(help="this step alone, even if done")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="this step and all after it")] = None,
+    dry_run: Annotated[bool, typer.Option(help="say what would run, and check it")] = False,
+) -> None:
+    """Run what is missing or stale, in order; finished steps are skipped with the reason."""
+    with clear_errors():
+        from hfllm.recipe.load import load_recipe
+        from hfllm.runs.pipeline import run_recipe
+
+        run_recipe(load_recipe(recipe, overrides), only=only, start=start, dry_run=dry_run)
+
+
+@app.command()
+def show(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    step: Annotated[str | None, typer.Option(help="this step alone")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="library defaults too")] = False,
+) -> None:
+    """Print the resolved recipe and where each value comes from, after checking all of it."""
+    with clear_errors():
+        from hfllm.recipe.load import load_recipe
+        from hfllm.recipe.show import show_recipe
+
+        for line in show_recipe(load_recipe(recipe, overrides), step, everything):
+            print(line)
+
+
+@app.command("eval")
+def evaluate(
+    model: Annotated[str, typer.Argument(help="a model folder, e.g. runs/demo/sft/model")],
+    tests: Annotated[list[Path] | None, typer.Option(help="JSONL of held-out questions")] = None,
+    text: Annotated[list[Path] | None, typer.Option(help="documents for bits per byte")] = None,
+    limit: Annotated[int | None, typer.Option(help="rows per file at most")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for results.json, samples.jsonl")] = None,
+) -> None:
+    """Score one model folder on held-out tests, each figure with n and a 95% interval."""
+    with clear_errors():
+        from hfllm.evaluation.folder import evaluate_folder
+
+        print(evaluate_folder(model, tests or [], text or [], limit=limit, out=out))
+
+
+@app.command()
+def chat(
+    model: Annotated[str, typer.Argument(help="a model folder, e.g. runs/demo/ppo/model")],
+    system: Annotated[str | None, typer.Option(help="system prompt")] = None,
+    temperature: Annotated[float, typer.Option(help="0: the likeliest token each time")] = 0.0,
+    max_new_tokens: Annotated[int, typer.Option(help="longest answer")] = 256,
+    plain: Annotated[bool, typer.Option(help="continue text: for base models")] = False,
+) -> None:
+    """Talk to a model; reads questions from standard input where that is no terminal."""
+    with clear_errors():
+        from hfllm.inference.chat import chat_loop
+
+        chat_loop(
+            model,
+            system=system,
+            temperature=temperature,
+            max_new_tokens=max_new_tokens,
+            plain=plain,
+        )
+
+
+@app.command()
+def report(recipe: RecipeArgument, overrides: Overrides = None) -> None:
+    """Build runs/NAME/report/index.html from whatever the run folder holds."""
+    with clear_errors():
+        from hfllm.recipe.load import load_recipe
+        from hfllm.report.build import build_report
+
+        loaded = load_recipe(recipe, overrides)
+        if not loaded.run_dir.is_dir():
+            raise ValueError(f"{loaded.run_dir}: nothing has run yet; run `hfllm run {recipe}`")
+        page = next((s.config for s in loaded.steps.values() if s.stage == "report"), None)
+        title, rows = (page.title, page.side_by_side) if page else (None, 12)
+        print(build_report(loaded.run_dir, title, rows))
+
+
+@app.command()
+def tokens(
+    text: Annotated[str | None, typer.Argument(help="the text; default: standard input")] = None,
+    tokenizer: Annotated[
+        Path, typer.Option(help="a folder with tokenizer.json")
+    ] = Path("runs/demo/tokenizer/tokenizer"),
+) -> None:
+    """Show how a tokenizer cuts a text: coloured tokens, ids, bytes per token."""
+    with clear_errors():
+        from hfllm.tokenization.show import show_tokens
+
+        print(show_tokens(sys.stdin.read() if text is None else text, tokenizer))

@@ -1,0 +1,97 @@
+"""`hfllm show`: the resolved recipe, one line per value, with where it comes from and why.
+
+Sources, later wins: library default, hfllm default (with its reason), this machine, recipe,
+override. Library defaults of `trainer:` sections are left out unless asked for: they are many.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from hfllm.recipe.defaults import DEFAULTS
+from hfllm.recipe.load import Recipe, StepSpec
+from hfllm.recipe.schema import TRAINERS
+from hfllm.recipe.trainers import build_trainer_config, check_trainers, hardware_defaults
+
+
+def show_recipe(recipe: Recipe, step: str | None = None, everything: bool = False) -> Iterator[str]:
+    """Lines of text. Raises RecipeError where a `trainer:` section is wrong."""
+    if step and step not in recipe.steps:
+        raise ValueError(f"{recipe.path}: no step '{step}'. Steps: {', '.join(recipe.steps)}")
+    names = [step] if step else list(recipe.steps)
+    check_trainers(recipe, names)
+    yield f"# {recipe.path} -> {recipe.run_dir}, seed {recipe.seed}"
+    for name in names:
+        yield ""
+        yield from _step(recipe, recipe.steps[name], everything)
+
+
+def _step(recipe: Recipe, spec: StepSpec, everything: bool) -> Iterator[str]:
+    reads = f"  # reads {', '.join(spec.parents)}" if spec.parents else ""
+    yield f"{spec.name}:  # stage {spec.stage}{reads}"
+    values = dataclasses.asdict(spec.config)
+    values.pop("trainer", None)
+    given = _flat(spec.given)
+    changed = _flat(OmegaConf.to_container(OmegaConf.from_dotlist(recipe.overrides)))
+    for key, value in _flat(values).items():
+        origin = _origin(f"{spec.name}.{key}", key, changed, given, "hfllm default")
+        if origin != "hfllm default" or everything or value is not None:
+            yield _line(key, value, origin)
+    if spec.stage in TRAINERS:
+        yield from _trainer(recipe, spec, changed, everything)
+
+
+def _trainer(
+    recipe: Recipe, spec: StepSpec, changed: dict[str, Any], everything: bool
+) -> Iterator[str]:
+    config = build_trainer_config(spec, recipe.seed, str(recipe.run_dir / spec.name / "checkpoints"))
+    ours, machine = DEFAULTS[spec.stage], hardware_defaults()
+    yield f"  trainer:  # {TRAINERS[spec.stage].replace(':', '.')}"
+    for item in dataclasses.fields(config):
+        key = item.name
+        default = f"hfllm default: {ours[key][1]}" if key in ours else "library default"
+        default = "this machine" if key in machine else default
+        given = {f"trainer.{k}": v for k, v in spec.config.trainer.items()}
+        origin = _origin(f"{spec.name}.trainer.{key}", f"trainer.{key}", changed, given, default)
+        if origin != "library default" or everything:
+            yield _line(f"trainer.{key}", getattr(config, key), origin)
+
+
+def _origin(
+    full: str, key: str, changed: dict[str, Any], given: dict[str, Any], default: str
+) -> str:
+    if any(k == full or k.startswith(f"{full}.") or full.startswith(f"{k}.") for k in changed):
+        return "override"
+    if any(k == key or k.startswith(f"{key}.") or key.startswith(f"{k}.") for k in given):
+        return "recipe"
+    return default
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}; lists are shown whole."""
+    out: dict[str, Any] = {}
+    for key, value in (tree or {}).items():
+        full = f"{prefix}{key}"
+        if isinstance(value, dict) and value:
+            out |= _flat(value, f"{full}.")
+        else:
+            out[full] = _short(value)
+    return out
+
+
+def _short(value: Any) -> Any:
+    """A source's unset keys are noise."""
+    if isinstance(value, list):
+        return [_short(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _short(v) for k, v in value.items() if v not in (None, {}, [])}
+    return value
+
+
+def _line(key: str, value: Any, origin: str) -> str:
+    text = f"  {key}: {value}"
+    return f"{text:<60}  # {origin}"

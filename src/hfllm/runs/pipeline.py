@@ -1,0 +1,140 @@
+"""`hfllm run`: the missing and stale steps of a recipe, in order, each in a process of its own.
+
+A training step is started as `accelerate launch -m hfllm.launch STAGE RECIPE`, the same code path
+as the user's own cluster job; a data step as `python -m hfllm.launch STAGE RECIPE`. A process of
+its own costs a few seconds of imports and gives every step its whole memory back, a peak that is
+its own, and a crash that ends nothing else. The same command continues an interrupted run.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from hfllm.recipe.graph import ancestors
+from hfllm.recipe.load import Recipe
+from hfllm.runs.layout import LAUNCHED, Step, step_named
+from hfllm.runs.lock import run_lock
+from hfllm.runs.preflight import preflight
+from hfllm.runs.status import Status, recipe_statuses
+
+# glibc returns freed tensors to the system and asks for them again, step after step; keeping them
+# makes CPU training 5-18% faster. It must be set before the process starts.
+MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
+
+
+class StepFailed(ValueError):
+    """A step's process ended with an error (its own message is above)."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One line of the plan: run or skip, and why."""
+
+    step: Step
+    action: str  # run | skip
+    status: Status
+
+
+def plan(recipe: Recipe, only: str | None = None, start: str | None = None) -> list[Planned]:
+    """What `run` would do. `only`: that step (its parents must be done); `start`: it and all after.
+
+    Raises ValueError for an unknown step or an `only` whose parents are not done.
+    """
+    statuses = recipe_statuses(recipe)
+    for name in (only, start):
+        if name:
+            step_named(recipe, name)
+    if only:
+        for parent in ancestors(recipe.steps, only):
+            if not statuses[parent].is_done:
+                raise ValueError(
+                    f"{recipe.path}: '{only}' needs '{parent}', which is {statuses[parent].state} "
+                    f"({statuses[parent].reason}): run `hfllm run {recipe.path} --only {parent}` "
+                    "first, or leave --only out"
+                )
+    out = []
+    for name, spec in recipe.steps.items():
+        forced = name == only or (start is not None and _at_or_after(recipe, name, start))
+        wanted = (name == only) if only else (forced or not statuses[name].is_done)
+        out.append(Planned(Step(recipe, spec), "run" if wanted else "skip", statuses[name]))
+    return out
+
+
+def _at_or_after(recipe: Recipe, name: str, start: str) -> bool:
+    return name == start or start in ancestors(recipe.steps, name)
+
+
+def run_recipe(
+    recipe: Recipe, only: str | None = None, start: str | None = None, dry_run: bool = False
+) -> None:
+    """Check, plan, and run; prints one line per step. Raises ValueError or StepFailed."""
+    console = Console(highlight=False, soft_wrap=True)
+    steps = plan(recipe, only, start)
+    todo = [item.step.name for item in steps if item.action == "run"]
+    preflight(recipe, todo)
+    forced = {only} if only else {n for n in todo if start and _at_or_after(recipe, n, start)}
+    for item in steps:
+        because = "asked for" if item.step.name in forced else item.status.reason
+        console.print(f"{item.action:>4}  {item.step.name:<12} {because}", markup=False)
+        if dry_run and item.action == "run":
+            console.print(f"      {' '.join(command_of(item.step))}", markup=False)
+    if dry_run:
+        return
+    with run_lock(recipe.run_dir):
+        for number, name in enumerate(todo, 1):
+            console.print(f"\n[{number}/{len(todo)}] {name}", style="bold", markup=False)
+            begin = time.monotonic()
+            _run_step(step_named(recipe, name), forced=name in forced)
+            console.print(f"      {name} done in {time.monotonic() - begin:.0f} s", markup=False)
+
+
+def command_of(step: Step) -> list[str]:
+    """The command line that runs a step."""
+    words = ["-m", "hfllm.launch", step.stage, str(step.recipe.path), "--step", step.name]
+    words += step.recipe.overrides
+    if step.stage not in LAUNCHED:
+        return [sys.executable, *words]
+    options = step.recipe.launch.get("accelerate_args") or default_launch(step.recipe.launch)
+    return [sys.executable, "-m", "accelerate.commands.launch", *options, *words]
+
+
+def default_launch(launch: dict[str, Any]) -> list[str]:
+    """accelerate's options: the recipe's `launch.config` file, else one plain process."""
+    if launch.get("config"):
+        return ["--config_file", str(launch["config"])]
+    return ["--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no",
+            "--dynamo_backend", "no"]  # fmt: skip
+
+
+def _run_step(step: Step, forced: bool) -> None:
+    env = {**MALLOC, **os.environ, "PYTHONUNBUFFERED": "1"}
+    env.setdefault("TOKENIZERS_PARALLELISM", "true")
+    if forced:
+        env["HFLLM_FORCE"] = step.name
+    process = subprocess.Popen(command_of(step), env=env)
+    try:
+        code = process.wait()
+    except BaseException:  # Ctrl-C or SIGTERM: the step saves a checkpoint at its step's end
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+        raise
+    if code:
+        again = f"hfllm run {step.recipe.path}"
+        raise StepFailed(
+            f"step '{step.name}' ended with exit code {code}; the same command goes on from there: "
+            f"{again}",
+            exit_code=code if 0 < code < 256 else 1,
+        )

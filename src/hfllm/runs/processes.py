@@ -1,0 +1,76 @@
+"""Which process is this, and did the launch line start as many as it says?
+
+Two launch lines do silently something else than they say on a machine without a GPU, so they are
+refused: `accelerate launch --cpu --num_processes 2` runs one process, and FSDP through accelerate
+trains as plain DDP (every process holds the whole model).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+
+
+def rank() -> int:
+    """This process's global rank, from the launcher's environment; 0 where there is none."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0)))
+
+
+def world_size() -> int:
+    """Number of processes, from the launcher's environment; 1 where there is none."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def is_main_process() -> bool:
+    """Whether this process writes manifests, metrics and messages."""
+    return rank() == 0
+
+
+def check_launch_line() -> None:
+    """Raise ValueError where the launcher silently started something else than asked for."""
+    asked = asked_processes(_launcher_words())
+    if asked and asked > 1 and world_size() == 1:
+        raise ValueError(
+            f"the launch line asks for {asked} processes but one was started (accelerate does so "
+            "with --cpu): use `ACCELERATE_USE_CPU=true accelerate launch --multi_gpu "
+            f"--num_processes {asked} ...` or `torchrun --nproc_per_node {asked} ...`"
+        )
+    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true") and not _has_gpu():
+        raise ValueError(
+            "FSDP through accelerate on a CPU is plain DDP under another name: every process "
+            "holds the whole model; use configs/accelerate/ddp.yaml or zero2.yaml on CPUs"
+        )
+
+
+def asked_processes(words: list[str]) -> int | None:
+    """`num_processes` of an `accelerate launch` command line or of its config file."""
+    config = None
+    for i, word in enumerate(words):
+        key, _, value = word.partition("=")
+        value = value or (words[i + 1] if i + 1 < len(words) else "")
+        if key in ("--num_processes", "--num-processes") and value.isdigit():
+            return int(value)
+        if key in ("--config_file", "--config-file"):
+            config = Path(value)
+    if config and config.is_file():
+        return (yaml.safe_load(config.read_text()) or {}).get("num_processes")
+    return None
+
+
+def _launcher_words() -> list[str]:
+    """The parent's command line where it is accelerate's launcher, else nothing."""
+    import psutil
+
+    try:
+        words = psutil.Process().parent().cmdline()
+    except (psutil.Error, AttributeError):
+        return []
+    return words if any("accelerate" in w for w in words[:4]) else []
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

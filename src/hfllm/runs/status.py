@@ -1,0 +1,126 @@
+"""Is a step done, stale, interrupted or missing, and why.
+
+`done` needs a manifest that says so with the fingerprint expected now; anything else says what
+differs: the step's own keys (old -> new), the parent that changed, or the outside files.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hfllm.recipe.load import Recipe
+from hfllm.runs.fingerprint import step_config, step_fingerprint
+from hfllm.runs.layout import Step
+from hfllm.runs.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Status:
+    """State of a step: done, missing, interrupted, failed or stale, with the reason in words."""
+
+    state: str
+    reason: str
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the step can be skipped."""
+        return self.state == "done"
+
+
+def status(step: Step) -> Status:
+    """Compare the step's manifest with what the recipe asks for now."""
+    manifest = Manifest.read(step.manifest)
+    if manifest is None:
+        return Status("missing", "not run yet")
+    if manifest.fingerprint != step_fingerprint(step.recipe, step.name):
+        return Status("stale", difference(step, manifest))
+    if manifest.status == "failed":
+        return Status("failed", f"failed before: {manifest.error}")
+    if manifest.status != "done":
+        return Status("interrupted", "interrupted; goes on from its last checkpoint, if any")
+    lost = _lost(step, manifest)
+    if lost:
+        return Status("stale", f"its {lost} is gone from {step.folder}")
+    return Status("done", f"done in {manifest.wall_s:.0f} s, fingerprint {manifest.fingerprint}")
+
+
+def _lost(step: Step, manifest: Manifest) -> str | None:
+    """An artifact that the manifest lists and the folder lacks (deleted by hand)."""
+    places = {"model": step.model, "data": step.data, "tokenizer": step.tokenizer}
+    for kind in manifest.artifact:
+        if kind in places and not places[kind].is_dir():
+            return kind
+    return None
+
+
+def difference(step: Step, manifest: Manifest) -> str:
+    """Why the fingerprint changed, in one line."""
+    new = step_config(step.recipe, step.name)
+    changes = _changes("", manifest.config, _as_json(new))
+    if changes:
+        shown = "; ".join(changes[:3]) + (f"; {len(changes) - 3} more" if len(changes) > 3 else "")
+        return f"config changed: {shown}"
+    for parent, fingerprint in manifest.parents.items():
+        if parent not in step.recipe.steps:
+            return f"parent '{parent}' is no longer in the recipe"
+        if step_fingerprint(step.recipe, parent) != fingerprint:
+            return f"parent '{parent}' changed"
+    return "a file that it reads changed"
+
+
+def _as_json(value: Any) -> Any:
+    import json
+
+    return json.loads(json.dumps(value, default=str))
+
+
+def _changes(key: str, old: Any, new: Any) -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        out = []
+        for name in dict.fromkeys((*old, *new)):
+            below = f"{key}.{name}" if key else str(name)
+            out += _changes(below, old.get(name), new.get(name))
+        return out
+    return [] if old == new else [f"{key} {old!r} -> {new!r}"]
+
+
+def set_aside(step: Step, keep: int = 1) -> Path | None:
+    """Move a stale step's folder to STEP.stale-FINGERPRINT; older ones beyond `keep` go.
+
+    A model that took hours is never overwritten by a changed override without a way back.
+    """
+    if not step.folder.is_dir():
+        return None
+    manifest = Manifest.read(step.manifest)
+    mark = manifest.fingerprint if manifest else "unknown"
+    target = step.folder.with_name(f"{step.name}.stale-{mark}")
+    if target.exists():
+        shutil.rmtree(target)
+    step.folder.rename(target)
+    old = sorted(
+        step.folder.parent.glob(f"{step.name}.stale-*"), key=lambda p: p.stat().st_mtime_ns
+    )
+    for path in old[:-keep]:
+        if path != target:
+            shutil.rmtree(path)
+    return target
+
+
+def mismatch(step: Step, parent: str, kind: str, found: str) -> str | None:
+    """One line where an artifact is not the one that a parent's manifest lists, else None."""
+    manifest = Manifest.read(step.other(parent).manifest)
+    listed = manifest.artifact.get(kind) if manifest else None
+    if listed is None or listed == found:
+        return None
+    return (
+        f"{step.name}: the {kind} of '{parent}' is {found}, but its manifest says {listed}; "
+        f"restore it, or run `{step.command(**{'from': parent})}`"
+    )
+
+
+def recipe_statuses(recipe: Recipe) -> dict[str, Status]:
+    """The status of every step, in running order."""
+    return {name: status(Step(recipe, spec)) for name, spec in recipe.steps.items()}

@@ -1,0 +1,162 @@
+"""What hangs on a trainer: the metrics file, plain progress lines, the stop on a signal.
+
+metrics.jsonl holds every number that the trainer logs, one object per line, with the step and the
+seconds of training so far. After a resume the lines beyond the checkpoint are cut off first, so no
+step stands twice.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+# What a progress line shows, in this order, where the trainer logs it.
+SHOWN = (
+    "loss", "eval_loss", "eval_bpb", "accuracy", "eval_accuracy", "mean_token_accuracy", "score",
+    "reward", "kl", "completions/mean_length", "learning_rate", "grad_norm", "tokens_per_s",
+)  # fmt: skip
+
+
+def truncate_metrics(path: Path, last_step: int) -> float:
+    """Drop the lines after `last_step`; returns the seconds that the kept ones had come to."""
+    if not path.is_file():
+        return 0.0
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:  # a kill in the middle of a line
+            continue
+        if row["step"] <= last_step:
+            rows.append(row)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return max((row["time_s"] for row in rows), default=0.0)
+
+
+class MetricsLog(TrainerCallback):
+    """Numbers into metrics.jsonl, and a line a log on a console that is no terminal."""
+
+    def __init__(self, path: Path, label: str, tokens_per_step: int | None = None) -> None:
+        self.path, self.label, self.tokens_per_step = path, label, tokens_per_step
+        self.start, self.last = 0.0, (0.0, 0)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Cut what a killed run wrote beyond its checkpoint."""
+        done = 0.0
+        if state.is_world_process_zero:
+            done = truncate_metrics(self.path, state.global_step)
+        self.start = time.monotonic() - done
+        self.last = (time.monotonic(), state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """One JSON object per log; NaN and infinity are kept as strings, not hidden."""
+        if not state.is_world_process_zero or not logs:
+            return
+        numbers = {k: v for k, v in logs.items() if isinstance(v, int | float)}
+        if "loss" in numbers and self.tokens_per_step:
+            now, steps = time.monotonic(), state.global_step - self.last[1]
+            if steps > 0 and now > self.last[0]:
+                rate = steps * self.tokens_per_step / (now - self.last[0])
+                numbers["tokens_per_s"] = round(rate, 1)
+        if "loss" in numbers or "eval_loss" in numbers:  # evaluation is no training time
+            self.last = (time.monotonic(), state.global_step)
+        row = {"step": state.global_step, "time_s": round(time.monotonic() - self.start, 2)}
+        row |= {k: v if math.isfinite(v) else str(v) for k, v in numbers.items()}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        if args.disable_tqdm:
+            print(self._line(row, state.max_steps), flush=True)
+
+    def _line(self, row: dict[str, Any], max_steps: int) -> str:
+        parts = [f"{key} {_short(row[key])}" for key in SHOWN if key in row]
+        place = f"step {row['step']:>5}/{max_steps}"
+        return f"{self.label}  {place}  {row['time_s']:>6.0f} s  " + "  ".join(parts)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+class StopOnSignal(TrainerCallback):
+    """SIGTERM or Ctrl-C: finish the step, save a checkpoint, end with 143 (or 130).
+
+    The library's own just-in-time checkpoint exits 0, so that a scheduler takes the job for done.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+    def _note(self, number: int, frame: Any) -> None:
+        if self.received is not None:  # a second signal: at once
+            raise SystemExit(128 + number)
+        self.received = number
+        print("stopping after this step; a checkpoint is written", file=sys.stderr, flush=True)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take the signals over for the time of the training."""
+        self.before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """All ranks must agree, or one waits for the others for ever."""
+        if self._any_rank():
+            control.should_save = True
+            control.should_training_stop = True
+
+    def _any_rank(self) -> bool:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            flag = torch.tensor(float(self.received is not None))
+            if torch.cuda.is_available():
+                flag = flag.cuda()
+            torch.distributed.all_reduce(flag)
+            if flag.item() and self.received is None:
+                self.received = int(signal.SIGTERM)
+        return self.received is not None
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Give the signals back, and end the process where one came."""
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def exit_if_stopped(self) -> None:
+        """After `train` has returned: the checkpoint is on disk."""
+        if self.received is not None:
+            raise SystemExit(128 + self.received)
+
+
+class SampleText(TrainerCallback):
+    """Continue a few prompts at every evaluation: what the model can say so far."""
+
+    def __init__(self, prompts: list[str], tokenizer: Any, path: Path, max_tokens: int = 32) -> None:
+        self.prompts, self.tokenizer, self.path = prompts, tokenizer, path
+        self.max_tokens = max_tokens
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, **kw: Any) -> None:
+        """Greedy continuations, printed and appended to samples.jsonl."""
+        if not state.is_world_process_zero or not self.prompts or args.deepspeed_plugin is not None:
+            return
+        training = model.training
+        model.eval()
+        for prompt in self.prompts:
+            text = self._continue(model, prompt)
+            row = {"step": state.global_step, "prompt": prompt, "text": text}
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            print(f"        {prompt!r} -> {text!r}", flush=True)
+        model.train(training)
+
+    @torch.no_grad()
+    def _continue(self, model: Any, prompt: str) -> str:
+        ids = [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
+        ids += self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        batch = torch.tensor([ids], device=model.device)  # (1, T)
+        out = model.generate(batch, max_new_tokens=self.max_tokens, do_sample=False,
+                             attention_mask=torch.ones_like(batch))  # fmt: skip
+        return self.tokenizer.decode(out[0, len(ids):], skip_special_tokens=True)

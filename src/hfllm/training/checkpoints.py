@@ -1,0 +1,84 @@
+"""Checkpoints that can be trusted after a kill.
+
+transformers writes a checkpoint in place and trusts the highest number: a kill in the middle of a
+save leaves a folder that looks like one, and a missing optimizer.pt silently means a fresh
+optimizer. So every finished checkpoint gets a marker that lists its files with their sizes,
+written last; only a checkpoint whose files are all there, whole, is resumed from, and broken ones
+are set aside with a line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from hfllm.runs.manifest import write_atomically
+
+MARKER = "complete.json"
+
+
+def mark_complete(checkpoint: Path) -> None:
+    """fsync every file of a checkpoint, then write the marker."""
+    files = {}
+    for path in sorted(p for p in checkpoint.rglob("*") if p.is_file() and p.name != MARKER):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        files[str(path.relative_to(checkpoint))] = path.stat().st_size
+    write_atomically(checkpoint / MARKER, json.dumps(files, indent=1))
+
+
+def problem_of(checkpoint: Path) -> str | None:
+    """Why a checkpoint cannot be trusted, or None."""
+    marker = checkpoint / MARKER
+    if not marker.is_file():
+        return "it was interrupted while it was written"
+    try:
+        files = json.loads(marker.read_text())
+    except ValueError:
+        return f"its {MARKER} is broken"
+    for name, size in files.items():
+        path = checkpoint / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != size:
+            return f"{name} has {path.stat().st_size} bytes, {size} were written"
+    return None
+
+
+def last_good(folder: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint that is whole, and a line for every newer one that is not."""
+    notes = []
+    for checkpoint in sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True):
+        problem = problem_of(checkpoint)
+        if problem is None:
+            return checkpoint, notes
+        notes.append(f"{checkpoint} is not used: {problem}")
+    return None, notes
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step in a checkpoint's name; -1 where there is none."""
+    number = checkpoint.name.rsplit("-", 1)[-1]
+    return int(number) if number.isdigit() else -1
+
+
+def discard_broken(folder: Path) -> None:
+    """Remove unfinished checkpoints, so that rotation never keeps one in place of a good one."""
+    for checkpoint in folder.glob("checkpoint-*"):
+        if problem_of(checkpoint) is not None:
+            shutil.rmtree(checkpoint)
+
+
+class MarkCheckpoints(TrainerCallback):
+    """Write the marker after each save, on the main process."""
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The trainer has written everything by now."""
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        if state.is_world_process_zero and checkpoint.is_dir():
+            mark_complete(checkpoint)

@@ -1,0 +1,116 @@
+"""The one place where a trainer is run: resume, train, save, measure, record.
+
+Order: the last good checkpoint (broken ones are named and removed) -> train, with metrics, markers
+and signals on callbacks -> the final model with tokenizer, template and generation config -> the
+final evaluation -> figures into the manifest. The stage builds the trainer; nothing here knows
+which library it comes from.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import GenerationConfig, Trainer
+from transformers.trainer_callback import PrinterCallback
+
+from hfllm.modeling.flops import count_parameters, flops_per_token
+from hfllm.runs.layout import Step
+from hfllm.runs.manifest import Manifest
+from hfllm.training.callbacks import MetricsLog, StopOnSignal
+from hfllm.training.checkpoints import MarkCheckpoints, discard_broken, last_good
+
+
+@dataclass
+class Work:
+    """What a stage knows about its training and `fit` needs for the figures."""
+
+    tokenizer: Any
+    end_ids: list[int]  # generation stops at these
+    row_tokens: float | None = None  # mean trained or processed tokens of a row
+    seq_len: int = 0
+    passes: float = 1.0  # sequences per row (a preference pair is two)
+    extra: dict[str, Any] = field(default_factory=dict)  # figures known before training
+
+
+def fit(trainer: Trainer, step: Step, manifest: Manifest, work: Work) -> None:
+    """Train to the end (or to a signal), save, and fill the manifest."""
+    stop = StopOnSignal()
+    per_step = rows_per_step(trainer.args)
+    tokens_per_step = int(per_step * work.row_tokens) if work.row_tokens else None
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(MetricsLog(step.metrics, step.name, tokens_per_step))
+    trainer.add_callback(MarkCheckpoints())
+    trainer.add_callback(stop)
+    checkpoint = _checkpoint(trainer, step, manifest)
+    parameters = count_parameters(trainer.accelerator.unwrap_model(trainer.model))
+    if trainer.is_world_process_zero():
+        _announce(trainer, step, per_step, tokens_per_step, parameters)
+    result = trainer.train(resume_from_checkpoint=checkpoint)
+    stop.exit_if_stopped()
+    _save(trainer, step, work)
+    metrics = {"train_loss": result.training_loss, "parameters": parameters}
+    metrics |= {"steps": trainer.state.global_step, "epochs": trainer.state.epoch}
+    if trainer.eval_dataset is not None:
+        metrics |= {k: v for k, v in trainer.evaluate().items() if "per_second" not in k}
+    manifest.metrics |= {k: v for k, v in (metrics | work.extra).items() if v is not None}
+    if tokens_per_step and not manifest.tokens:
+        manifest.tokens = int(trainer.state.global_step * tokens_per_step)
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        if parameters:  # 0 under ZeRO-3
+            manifest.flops = flops_per_token(model, work.seq_len) * manifest.tokens
+    if trainer.is_world_process_zero():
+        shutil.rmtree(step.checkpoints, ignore_errors=True)  # the final model is on disk
+
+
+def rows_per_step(args: Any) -> int:
+    """Rows in one optimizer step over all processes."""
+    return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+
+
+def _checkpoint(trainer: Trainer, step: Step, manifest: Manifest) -> str | None:
+    if not step.spec.config.resume:
+        return None
+    found, notes = last_good(step.checkpoints)
+    manifest.notes += notes
+    with trainer.args.main_process_first(desc="checkpoints"):
+        if trainer.is_world_process_zero():
+            for note in notes:
+                print(note, flush=True)
+            discard_broken(step.checkpoints)
+    if found is None:
+        return None
+    line = f"{step.name}: going on from {found}"
+    manifest.notes.append(line)
+    if trainer.is_world_process_zero():
+        print(line, flush=True)
+    return str(found)
+
+
+def _announce(
+    trainer: Trainer, step: Step, per_step: int, tokens_per_step: int | None, parameters: int
+) -> None:
+    args = trainer.args
+    per = f"{per_step} rows" + (f", about {tokens_per_step:,} tokens" if tokens_per_step else "")
+    precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
+    place = "cpu" if args.use_cpu else str(args.device)
+    print(
+        f"{step.name}: {parameters / 1e6:.2f}M parameters, {per} a step, {precision}, {place}, "
+        f"{args.world_size} process(es), learning rate {args.learning_rate:g}",
+        flush=True,
+    )
+
+
+def _save(trainer: Trainer, step: Step, work: Work) -> None:
+    """Weights, tokenizer, template, generation config: a folder that from_pretrained takes."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if getattr(model, "generation_config", None) is not None:
+        model.generation_config = GenerationConfig(
+            bos_token_id=work.tokenizer.bos_token_id,
+            eos_token_id=work.end_ids,
+            pad_token_id=work.tokenizer.pad_token_id,
+        )
+    trainer.save_model(str(step.model))
+    if trainer.is_world_process_zero():
+        work.tokenizer.save_pretrained(step.model)

@@ -1,0 +1,81 @@
+"""Muon for the hidden matrices, AdamW for the rest, as one optimizer that Trainer can schedule.
+
+`torch.optim.Muon` takes matrices only, so embeddings, the head, norms and biases go to AdamW. With
+`match_rms_adamw` both take the same learning rate: Muon's update is scaled to the size that
+AdamW's would have. Source: Jordan et al. 2024 (Muon); Liu et al. 2025 (Muon is scalable), section
+2.2, for the scaling.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+OPTIMIZERS = ("muon",)
+
+
+class MuonWithAdamW(torch.optim.Optimizer):
+    """Two optimizers behind one `param_groups`, so that schedulers and checkpoints see one."""
+
+    def __init__(self, params: list[dict[str, Any]], muon_ids: set[int], **kwargs: Any) -> None:
+        lr, weight_decay = kwargs["lr"], kwargs["weight_decay"]
+        matrices, others = [], []
+        for group in params:
+            mine = [p for p in group["params"] if id(p) in muon_ids]
+            rest = [p for p in group["params"] if id(p) not in muon_ids]
+            decay = group.get("weight_decay", weight_decay)
+            if mine:
+                matrices.append({"params": mine, "weight_decay": decay})
+            if rest:
+                others.append({"params": rest, "weight_decay": decay})
+        self.muon = torch.optim.Muon(
+            matrices, lr=lr, momentum=kwargs["momentum"], adjust_lr_fn="match_rms_adamw"
+        )
+        self.adamw = torch.optim.AdamW(others, lr=lr, betas=kwargs["betas"], eps=kwargs["eps"])
+        super().__init__(self.muon.param_groups + self.adamw.param_groups, {"lr": lr})
+        # the very same dicts, not copies: a scheduler that sets lr here sets it there
+        self.param_groups = self.muon.param_groups + self.adamw.param_groups
+
+    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+        """One step of both."""
+        loss = None if closure is None else closure()
+        self.muon.step()
+        self.adamw.step()
+        return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Of both."""
+        self.muon.zero_grad(set_to_none)
+        self.adamw.zero_grad(set_to_none)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Both states, side by side."""
+        return {"muon": self.muon.state_dict(), "adamw": self.adamw.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.muon.load_state_dict(state_dict["muon"])
+        self.adamw.load_state_dict(state_dict["adamw"])
+        self.param_groups = self.muon.param_groups + self.adamw.param_groups
+
+
+def muon_parameters(model: nn.Module) -> set[int]:
+    """ids of the matrices inside the layers; embeddings and the head are not among them."""
+    outside = {id(p) for module in (model.get_input_embeddings(), model.get_output_embeddings())  # type: ignore[operator]
+               if module is not None for p in module.parameters()}  # fmt: skip
+    return {id(p) for p in model.parameters() if p.ndim == 2 and id(p) not in outside}
+
+
+def muon_factory(model: nn.Module, args: Any) -> tuple[type, dict[str, Any]]:
+    """What `Trainer(optimizer_cls_and_kwargs=...)` takes, from the TrainingArguments."""
+    kwargs = {
+        "muon_ids": muon_parameters(model),
+        "lr": args.learning_rate,
+        "weight_decay": args.weight_decay,
+        "momentum": 0.95,
+        "betas": (args.adam_beta1, args.adam_beta2),
+        "eps": args.adam_epsilon,
+    }
+    return MuonWithAdamW, kwargs

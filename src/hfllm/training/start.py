@@ -1,0 +1,99 @@
+"""What a training step starts from: its tokenizer and its model, checked against their makers.
+
+A model step's folder carries its tokenizer and template, so `init` brings both. Where the recipe
+names another `tokenizer:`, its vocabulary must be the model's: another tokenizer under a trained
+model is refused with both fingerprints.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+from hfllm.runs.fingerprint import file_digest
+from hfllm.runs.layout import Step
+from hfllm.runs.status import mismatch
+
+
+def load_tokenizer(step: Step) -> PreTrainedTokenizerFast:
+    """The tokenizer of `tokenizer:`, else of `init:`, else of the step `tokenizer`."""
+    config = step.spec.config
+    reference = config.tokenizer or config.init or "tokenizer"
+    folder = _tokenizer_folder(step, reference)
+    if config.tokenizer and config.init:
+        _refuse_other(folder, _tokenizer_folder(step, config.init), step)
+    if reference in step.recipe.steps and (Path(folder) / "tokenizer.json").is_file():
+        for kind, name in (("tokenizer", "tokenizer.json"), ("chat_template", "chat_template.jinja")):
+            path = Path(folder) / name
+            problem = path.is_file() and mismatch(step, reference, kind, file_digest(path))
+            if problem:
+                raise ValueError(problem)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{step.name}: no tokenizer can be read from {folder}: {reason}") from error
+    return tokenizer
+
+
+def _tokenizer_folder(step: Step, reference: str) -> str:
+    if reference in step.recipe.steps:
+        return str(step.other(reference).tokenizer)
+    return reference
+
+
+def _refuse_other(chosen: str, of_model: str, step: Step) -> None:
+    paths = [Path(folder) / "tokenizer.json" for folder in (chosen, of_model)]
+    if all(p.is_file() for p in paths):
+        ours, theirs = (file_digest(p) for p in paths)
+        if ours != theirs:
+            raise ValueError(
+                f"{step.name}.tokenizer: {chosen} ({ours}) is not the tokenizer that the model of "
+                f"`init` was trained with ({of_model}, {theirs}); leave `tokenizer:` out"
+            )
+
+
+def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> PreTrainedModel:
+    """The model of `init:` in float32, with a vocabulary that holds the tokenizer's.
+
+    Raises ValueError where it cannot be read or is smaller than the tokenizer.
+    """
+    reference = step.model_of(step.spec.config.init)
+    try:
+        model = auto_class.from_pretrained(reference, dtype=torch.float32, **kwargs)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{step.name}.init: no model can be read from {reference}: {reason}") from error
+    rows = model.get_input_embeddings().weight.shape[0]
+    if rows and rows < len(tokenizer):  # 0 under ZeRO-3, where the rows are spread over ranks
+        raise ValueError(
+            f"{step.name}: the tokenizer has {len(tokenizer)} tokens, the model of `init` "
+            f"({reference}) {rows}: this is another model's tokenizer"
+        )
+    return model
+
+
+def peft_config(step: Step, task_type: str) -> Any:
+    """peft.LoraConfig from the recipe's `peft:`, or None. Raises ValueError on an unknown key."""
+    values = step.spec.config.peft
+    if values is None:
+        return None
+    import inspect
+
+    from peft import LoraConfig
+
+    unknown = set(values) - set(inspect.signature(LoraConfig).parameters)
+    if unknown:
+        raise ValueError(f"{step.name}.peft.{sorted(unknown)[0]}: no key of peft.LoraConfig")
+    return LoraConfig(**{"task_type": task_type, **values})
+
+
+def end_ids(tokenizer: Any, chat: bool) -> list[int]:
+    """The tokens that end generation: the end of turn for a chat model, and the tokenizer's eos."""
+    from hfllm.data.chat import eot_token_id
+
+    ids = [eot_token_id(tokenizer)] if chat else []
+    return list(dict.fromkeys([*ids, tokenizer.eos_token_id]))
