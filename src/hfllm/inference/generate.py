@@ -25,12 +25,19 @@ import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from hfllm.inference.progress import track
-from hfllm.inference.prompts import Prompt, encode_prompt, newline_ids, positions, stop_ids, stop_mask
+from hfllm.inference.prompts import (
+    Prompt,
+    encode_prompt,
+    newline_ids,
+    positions,
+    stop_ids,
+    stop_mask,
+)
 
 
 @dataclass
 class Answer:
-    """What a model said: text without the stop token, tokens generated (with it), ended by itself."""
+    """What a model said: text without the stop token, tokens generated with it."""
 
     text: str
     tokens: int
@@ -62,7 +69,7 @@ class Generator:
         seed: of the sampling.
     """
 
-    def __init__(
+    def __init__(  # noqa: D107
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
@@ -106,16 +113,22 @@ class Generator:
         with track(len(order), label, "prompts") as bar:
             for start in range(0, len(order), self.batch_size):
                 chosen = order[start : start + self.batch_size]
-                for row, token in self.decode([encoded[i] for i in chosen], max_new_tokens, temperature):
+                for row, token in self.decode(
+                    [encoded[i] for i in chosen], max_new_tokens, temperature
+                ):
                     generated[chosen[row]].append(token)
                 bar(len(chosen))
         return [self._finish(new, prompt) for new, prompt in zip(generated, encoded, strict=True)]
 
-    def stream(self, prompt: Prompt, max_new_tokens: int = 256, temperature: float = 0.0) -> Iterator[str]:
+    def stream(
+        self, prompt: Prompt, max_new_tokens: int = 256, temperature: float = 0.0
+    ) -> Iterator[str]:
         """Pieces of text of one answer as they come; whole characters only."""
         ids: list[int] = []
         shown = ""
-        for _, token in self.decode([encode_prompt(self.tokenizer, prompt)], max_new_tokens, temperature):
+        for _, token in self.decode(
+            [encode_prompt(self.tokenizer, prompt)], max_new_tokens, temperature
+        ):
             ids.append(token)
             text = self._finish(ids, []).text
             if text.endswith("\ufffd"):  # bytes of a character that is not complete yet
@@ -151,7 +164,9 @@ class Generator:
         device = self.model.device
         position = (mask.cumsum(1) - 1).clamp(min=0)
         cache = DynamicCache(config=self.model.config)
-        return Batch(ids.to(device), mask.to(device), position.to(device), cache, list(range(len(prompts))))
+        return Batch(
+            ids.to(device), mask.to(device), position.to(device), cache, list(range(len(prompts)))
+        )
 
     def _forward(self, batch: Batch) -> torch.Tensor:
         """Logits of each row's next token, (B, V)."""

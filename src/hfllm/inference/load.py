@@ -36,10 +36,17 @@ def find_model(folder: str | Path) -> str:
         for place in (path, path / "model"):
             if any((place / name).exists() for name in MODEL_FILES):
                 return str(place)
-        raise ValueError(f"no model in {path}: it has neither config.json nor model/config.json; did its step finish?")
+        raise ValueError(
+            f"no model in {path}: it has neither config.json nor model/config.json; "
+            "did its step finish?"
+        )
     if path.exists():
         raise ValueError(f"{path} is a file: name the folder that holds it")
-    if str(folder).count("/") == 1 and not path.parent.is_dir() and not str(folder).startswith((".", "/")):
+    if (
+        str(folder).count("/") == 1
+        and not path.parent.is_dir()
+        and not str(folder).startswith((".", "/"))
+    ):
         return str(folder)  # owner/name on the hub
     raise ValueError(f"no folder {path}{near_miss(path)}")
 
@@ -76,9 +83,13 @@ def load_reward(
     """A reward model (one score per sequence) and its tokenizer, loaded and checked likewise."""
     model, tokenizer = _load(AutoModelForSequenceClassification, folder, dtype, device)
     if model.config.num_labels != 1:
-        raise ValueError(f"{folder} has {model.config.num_labels} labels, a reward model has one: train `reward` first")
+        raise ValueError(
+            f"{folder} has {model.config.num_labels} labels, a reward model has one: train `reward`"
+        )
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
-        raise ValueError(f"{folder}: a reward model needs a pad token of its own, not eos: scores would skip the end")
+        raise ValueError(
+            f"{folder}: a reward model needs a pad token that is not eos, or scores skip the end"
+        )
     model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
 
@@ -96,12 +107,17 @@ def _load(
         raise ValueError(f"cannot load {place}: {str(error).strip().splitlines()[0]}") from error
     missing = sorted(info["missing_keys"])
     if missing:
-        raise ValueError(f"{place} lacks {len(missing)} weights, {missing[0]!r} first: it is not a {auto.__name__[13:]}")
+        raise ValueError(
+            f"{place} lacks {len(missing)} weights, {missing[0]!r} first: "
+            f"its weights are not those of {type(model).__name__}"
+        )
     check_vocabulary(model, tokenizer, place)
     return model.to(device).eval(), tokenizer
 
 
-def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, place: str) -> None:
+def check_vocabulary(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, place: str
+) -> None:
     """Raise ValueError where the tokenizer knows more tokens than the model; warn of pad = eos."""
     rows = int(model.get_input_embeddings().weight.shape[0])
     if len(tokenizer) > rows:
@@ -110,7 +126,10 @@ def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
             "the tokenizer is another model's, or tokens were added without resizing the embedding"
         )
     if tokenizer.pad_token_id is not None and tokenizer.pad_token_id == tokenizer.eos_token_id:
-        print(f"warning: {place}: pad token is eos; a model trained so may never stop", file=sys.stderr)
+        print(
+            f"warning: {place}: pad token is eos; a model trained so may never stop",
+            file=sys.stderr,
+        )
 
 
 def is_chat_model(folder: str | Path) -> bool:

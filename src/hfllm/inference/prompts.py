@@ -91,5 +91,7 @@ def as_text(prompt: Prompt) -> str:
 
 def positions(model: Any) -> int:
     """The longest sequence that the model was made for, in tokens (2**31 where it says nothing)."""
-    config = model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
+    config = (
+        model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
+    )
     return int(getattr(config, "max_position_embeddings", None) or 2**31)

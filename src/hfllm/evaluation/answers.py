@@ -1,0 +1,185 @@
+"""The "answers" task: ask, let the model answer greedily, check; and how sure it was.
+
+Each row gives a sample: right or not, refused or not, ended by itself or cut, true score. Where a
+row lists `choices`, the model's likelihood of each one (as the whole answer's beginning) gives a
+confidence, softmax over the choices, and the most likely choice a second notion of being right:
+both together say whether the model knows what it knows (expected calibration error).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from hfllm.evaluation.intervals import Interval, bootstrap_statistic, bounded_mean, mean, share
+from hfllm.evaluation.loglik import Scored, continuation, split_continuation, token_logprobs
+from hfllm.evaluation.metrics import load_metric
+from hfllm.evaluation.specs import ALL_ANSWERS, Result, TaskSpec, result
+from hfllm.evaluation.subject import Subject, prompt_of
+from hfllm.inference.prompts import as_text, encode_prompt, positions
+from hfllm.tokenization.encode import encode_text
+from hfllm.world.checkers import is_correct, is_refusal, true_score
+
+
+@dataclass
+class Sample:
+    """One answer and its marks: a line of samples.jsonl."""
+
+    task: str
+    id: str
+    prompt: str
+    answer: str  # the reference
+    model: str
+    output: str
+    correct: bool
+    refused: bool
+    ended: bool
+    tokens: int
+    true_score: float
+    answerable: bool
+    reward: float | None = None
+    confidence: float | None = None
+    choice_correct: bool | None = None
+    row: dict[str, Any] = field(default_factory=dict, repr=False)
+    max_new_tokens: int = 48
+
+    def to_json(self) -> dict[str, Any]:
+        """The line of samples.jsonl (without the test row)."""
+        kept = asdict(self)
+        del kept["row"], kept["max_new_tokens"]
+        return kept
+
+
+def answer_rows(subject: Subject, task: str, spec: TaskSpec) -> list[Sample]:
+    """Ask every row; samples in the rows' order."""
+    rows = spec.taken()
+    prompts = [prompt_of(row, subject.spec.chat) for row in rows]
+    label = f"{subject.spec.name}: {task}"
+    answers = subject.generator.answer(prompts, spec.max_new_tokens, label=label)
+    samples = [
+        Sample(
+            task=task,
+            id=str(row.get("id", number)),
+            prompt=as_text(prompt),
+            answer=str(row.get("answer", "")),
+            model=subject.spec.name,
+            output=answer.text.strip(),
+            correct=is_correct(row, answer.text),
+            refused=is_refusal(answer.text),
+            ended=answer.ended,
+            tokens=answer.tokens,
+            true_score=true_score(row, answer.text, answer.ended),
+            answerable=bool(row.get("answerable", True)),
+            row=row,
+            max_new_tokens=spec.max_new_tokens,
+        )
+        for number, (row, prompt, answer) in enumerate(zip(rows, prompts, answers, strict=True))
+    ]
+    add_confidence(subject, samples)
+    return samples
+
+
+def add_confidence(subject: Subject, samples: list[Sample]) -> None:
+    """Set confidence and choice_correct where the row has choices that hold its answer."""
+    asked = [s for s in samples if s.row.get("answer") in (s.row.get("choices") or [])]
+    scored = [choice_row(subject, s.row, choice) for s in asked for choice in s.row["choices"]]
+    logprobs = iter(token_logprobs(subject.model, scored, f"{subject.spec.name}: choices"))
+    for sample in asked:
+        choices = sample.row["choices"]
+        totals = torch.stack([next(logprobs).sum() for _ in choices])  # (C,)
+        chances = totals.softmax(0)
+        best = int(chances.argmax())
+        sample.confidence = float(chances[best])
+        sample.choice_correct = choices[best] == sample.row["answer"]
+
+
+def choice_row(subject: Subject, row: dict[str, Any], choice: str) -> Scored:
+    """The tokens of one choice after the row's prompt."""
+    prompt = prompt_of(row, subject.spec.chat)
+    if isinstance(prompt, str):
+        context, ids = split_continuation(subject.tokenizer, prompt, " " + choice)
+    else:
+        context, ids = (
+            encode_prompt(subject.tokenizer, prompt),
+            encode_text(subject.tokenizer, choice),
+        )
+    return continuation(context, ids, positions(subject.model))
+
+
+def summarize(samples: list[Sample]) -> list[Result]:
+    """Results of one model on one task; `TASK/seen_in_chats` and the like split known facts."""
+    model, task = samples[0].model, samples[0].task
+    out = [result(model, task, name, interval) for name, interval in measures(samples)]
+    for seen, name in ((True, "seen_in_chats"), (False, "unseen_in_chats")):
+        part = [s for s in samples if s.row.get("facts_seen_in_chats") is seen]
+        if part:
+            out += [result(model, f"{task}/{name}", m, i) for m, i in shares(part)]
+    return out
+
+
+def summarize_all(samples: list[Sample]) -> list[Result]:
+    """Means over every answers task of one model, each row counted once."""
+    wanted = [*shares(samples), *means(samples), *judged(samples)]
+    return [result(samples[0].model, ALL_ANSWERS, name, interval) for name, interval in wanted]
+
+
+def measures(samples: list[Sample]) -> list[tuple[str, Interval]]:
+    """Every metric of a list of samples that has rows to stand on."""
+    return [*shares(samples), *means(samples), *judged(samples), *calibration(samples)]
+
+
+def shares(samples: list[Sample]) -> list[tuple[str, Interval]]:
+    """Accuracy and refusals (metrics/answer_accuracy), with Wilson's intervals."""
+    values = load_metric("answer_accuracy").compute(
+        correct=[s.correct for s in samples],
+        refused=[s.refused for s in samples],
+        answerable=[s.answerable for s in samples],
+    )
+    flags = {
+        "accuracy": [s.correct for s in samples],
+        "refused_answerable": [s.refused for s in samples if s.answerable],
+        "refused_unanswerable": [s.refused for s in samples if not s.answerable],
+        "refusal_precision": [not s.answerable for s in samples if s.refused],
+    }
+    mixed = {s.answerable for s in samples} == {True, False}  # precision of one kind says nothing
+    names = [n for n in flags if values[n] is not None and (mixed or n != "refusal_precision")]
+    assert all(abs(values[name] - share(flags[name]).value) < 1e-9 for name in names)
+    return [(name, share(flags[name])) for name in names]
+
+
+def means(samples: list[Sample]) -> list[tuple[str, Interval]]:
+    """Ended share, answer length in tokens and true score."""
+    return [
+        ("ended", share([s.ended for s in samples])),
+        ("answer_tokens", mean([s.tokens for s in samples])),
+        ("true_score", bounded_mean([s.true_score for s in samples])),
+    ]
+
+
+def judged(samples: list[Sample]) -> list[tuple[str, Interval]]:
+    """Mean score of the reward model, where it has scored them."""
+    rewards = [s.reward for s in samples if s.reward is not None]
+    return [("reward", mean(rewards))] if rewards else []
+
+
+def calibration(samples: list[Sample]) -> list[tuple[str, Interval]]:
+    """Accuracy by likelihood of the choices, mean confidence and calibration error."""
+    pairs = [
+        (s.confidence, float(bool(s.choice_correct))) for s in samples if s.confidence is not None
+    ]
+    if not pairs:
+        return []
+    confidence, right = [c for c, _ in pairs], [r for _, r in pairs]
+    metric = load_metric("ece")
+
+    def error(predictions: Any, references: Any) -> float:
+        return metric._compute(predictions, references)["ece"]
+
+    metric.compute(predictions=confidence, references=[int(r) for r in right])
+    return [
+        ("choice_accuracy", share([bool(r) for r in right])),
+        ("confidence", bounded_mean(confidence)),
+        ("ece", bootstrap_statistic([confidence, right], error)),
+    ]

@@ -1,0 +1,147 @@
+"""Log-likelihoods: of tokens given what stands before them, in batches, each token once.
+
+Rows are sorted by length and padded on the right: behind a causal mask the padding cannot reach
+the real tokens, so no attention mask is needed and the fast kernel is used. A batch is bounded by
+the memory of its logits (rows x positions x vocabulary), which is what runs out first.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hfllm.inference.progress import track
+from hfllm.inference.prompts import positions, start_ids
+from hfllm.tokenization.encode import encode_text
+
+MAX_LOGITS = 2**25  # float32 values per batch: 128 MB
+MAX_WINDOW_TOKENS = 2048
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A row of token ids, of which ids[start:] are scored."""
+
+    ids: list[int]
+    start: int
+
+    def __post_init__(self) -> None:
+        """Something stands before what is scored."""
+        assert 0 < self.start < len(self.ids), (self.start, len(self.ids))
+
+
+def token_logprobs(
+    model: PreTrainedModel, rows: Sequence[Scored], label: str = "scoring"
+) -> list[torch.Tensor]:
+    """Natural log-probabilities of ids[start:] of each row, float32 on CPU, in the rows' order."""
+    out: list[torch.Tensor] = [torch.empty(0)] * len(rows)
+    vocab_size = int(model.get_output_embeddings().weight.shape[0])
+    with track(len(rows), label, "rows") as done:
+        for chosen in batches(rows, vocab_size):
+            first = min(rows[i].start for i in chosen)
+            logits = forward(model, [rows[i].ids for i in chosen], first)
+            for line, i in zip(logits, chosen, strict=True):
+                row = rows[i]
+                picked = line[row.start - first : len(row.ids) - first]  # (K, V)
+                target = torch.tensor(row.ids[row.start :], device=picked.device)  # (K,)
+                nll = torch.nn.functional.cross_entropy(picked.float(), target, reduction="none")
+                out[i] = -nll.cpu()
+            done(len(chosen))
+    return out
+
+
+def batches(rows: Sequence[Scored], vocab_size: int) -> Iterator[list[int]]:
+    """Row numbers, long rows first, so many at once that the logits stay below MAX_LOGITS."""
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids), reverse=True)
+    batch: list[int] = []
+    for i in order:
+        kept = len(rows[(batch or [i])[0]].ids) - min(rows[j].start for j in [*batch, i])
+        if batch and (len(batch) + 1) * kept * vocab_size > MAX_LOGITS:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+@torch.inference_mode()
+def forward(model: PreTrainedModel, ids: list[list[int]], first: int) -> torch.Tensor:
+    """Logits that predict positions `first`, first+1, ... of right-padded rows, (B, K, V)."""
+    width = max(map(len, ids))
+    padded = torch.tensor([row + [0] * (width - len(row)) for row in ids], device=model.device)
+    if "logits_to_keep" in inspect.signature(model.forward).parameters:
+        out: Any = model(input_ids=padded, use_cache=False, logits_to_keep=width - first + 1)
+        return out.logits[:, :-1]
+    return model(input_ids=padded, use_cache=False).logits[:, first - 1 : -1]
+
+
+def windows(ids: list[int], size: int, overlap: int) -> Iterator[Scored]:
+    """Cut a long row into windows; every token but the first is scored in exactly one.
+
+    A window begins `overlap` (at least 1) tokens before the first one it scores, as context.
+    """
+    assert 0 < overlap < size, (overlap, size)
+    begin, scored = 0, 1
+    while scored < len(ids):
+        end = min(begin + size, len(ids))
+        yield Scored(ids[begin:end], scored - begin)
+        begin, scored = end - overlap, end
+
+
+def document_nats(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    window_tokens: int | None = None,
+    label: str = "bits per byte",
+) -> list[float]:
+    """Negative log-likelihood of each text in nats: bos, then every token of the text, no eos.
+
+    Texts longer than the window (the model's positions, at most 2,048) are cut with a quarter of
+    it as context; no token is lost or counted twice.
+    """
+    start = start_ids(tokenizer)
+    if not start:
+        raise ValueError(
+            "the tokenizer has neither bos nor eos: nothing stands before a text's first token"
+        )
+    size = min(window_tokens or MAX_WINDOW_TOKENS, positions(model))
+    rows, owner = [], []
+    for number, text in enumerate(texts):
+        for row in windows(start + encode_text(tokenizer, text), size, max(1, size // 4)):
+            rows.append(row)
+            owner.append(number)
+    nats = [0.0] * len(texts)
+    for number, logprobs in zip(owner, token_logprobs(model, rows, label), strict=True):
+        nats[number] -= float(logprobs.double().sum())
+    return nats
+
+
+def continuation(context: list[int], ids: list[int], max_positions: int) -> Scored:
+    """A row that scores `ids` after `context`, cut on the left to fit the model's positions."""
+    room = max_positions - len(ids)
+    if room < 1:
+        raise ValueError(
+            f"a continuation of {len(ids):,} tokens exceeds the model's {max_positions:,} positions"
+        )
+    kept = context[-room:]
+    return Scored(kept + ids, len(kept))
+
+
+def split_continuation(
+    tokenizer: PreTrainedTokenizerBase, context: str, text: str
+) -> tuple[list[int], list[int]]:
+    """Token ids of context and continuation as they come when encoded as one text.
+
+    Spaces at the end of the context move to the continuation, because a BPE joins them to the
+    word that follows (as lm-eval does).
+    """
+    bare = context.rstrip(" ")
+    whole = encode_text(tokenizer, context + text)
+    cut = min(len(encode_text(tokenizer, bare)), len(whole) - 1)
+    return start_ids(tokenizer) + whole[:cut], whole[cut:]

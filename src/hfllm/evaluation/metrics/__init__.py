@@ -1,0 +1,28 @@
+"""Our metrics as `evaluate` modules, one folder each, loaded by path without the hub.
+
+`evaluate.load(".../hfllm/evaluation/metrics/ece")` works outside hfllm too. A module is one file
+with one import per line and imports nothing of hfllm, because `evaluate` copies it to its cache.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+METRICS = tuple(sorted(p.name for p in FOLDER.iterdir() if (p / f"{p.name}.py").exists()))
+
+
+@lru_cache
+def load_metric(name: str) -> Any:
+    """The `evaluate.EvaluationModule` of that name; the first call imports evaluate (4 s).
+
+    Raises:
+        ValueError: no such metric; the line lists those there are.
+    """
+    if name not in METRICS:
+        raise ValueError(f"no metric {name!r} in {FOLDER}: there are {', '.join(METRICS)}")
+    import evaluate
+
+    return evaluate.load(str(FOLDER / name), keep_in_memory=True)

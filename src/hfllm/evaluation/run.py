@@ -1,0 +1,213 @@
+"""Evaluate models side by side: every model on every task, then the judges, then one table.
+
+Order: check what was asked for; open the judges; per model answer, score, measure the divergence;
+pair tests of the reward model; differences between neighbours in the list of models on the same
+prompts; write `results.json` and `samples.jsonl`. One model under test is in memory at a time,
+beside the reward and the reference model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hfllm.evaluation import tasks as kinds
+from hfllm.evaluation.answers import Sample, answer_rows, summarize, summarize_all
+from hfllm.evaluation.intervals import Interval, mean, paired_difference
+from hfllm.evaluation.judge import Judge, check_same_vocabulary, open_judge, sampled_kl
+from hfllm.evaluation.specs import ALL_ANSWERS, ModelSpec, Result, TaskSpec, result
+from hfllm.evaluation.subject import Subject, open_subject, prompt_of
+from hfllm.inference.load import load_model
+
+KL_PROMPTS = 128
+
+
+@dataclass
+class Judges:
+    """Who looks at the answers: a reward model and a reference model, or nobody."""
+
+    reward: Judge | None = None
+    reference: tuple[ModelSpec, PreTrainedModel, PreTrainedTokenizerBase] | None = None
+
+
+@dataclass
+class Outcome:
+    """What an evaluation has found so far."""
+
+    results: list[Result] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    passports: list[dict[str, Any]] = field(default_factory=list)
+
+
+def evaluate_models(
+    models: Sequence[ModelSpec],
+    tasks: dict[str, TaskSpec],
+    out: Path,
+    *,
+    reward: ModelSpec | None = None,
+    reference: ModelSpec | None = None,
+    batch_size: int = 32,
+) -> list[Result]:
+    """Run every task on every model; write out/results.json and out/samples.jsonl.
+
+    Args:
+        models: language models under test, in the order of the table.
+        tasks: name -> rows and kind; "preference" tasks test `reward`.
+        out: folder of the two files.
+        reward: a reward model; scores every answer.
+        reference: a model; the KL of the chat models' answers to it is measured.
+        batch_size: prompts generated at once.
+
+    Raises:
+        ValueError: nothing to do, an unknown kind, a folder that is no model (one line).
+    """
+    check(models, tasks, reward)
+    judges = Judges(open_judge(reward, batch_size) if reward else None)
+    if reference:
+        judges.reference = (reference, *load_model(reference.folder))
+    outcome = Outcome()
+    for spec in models:
+        evaluate_model(open_subject(spec, batch_size), tasks, judges, outcome)
+    for name, task in tasks.items():
+        if task.kind == "preference":
+            assert judges.reward is not None
+            outcome.results += kinds.preference(judges.reward, name, task)
+    write(outcome, [spec.name for spec in models], out)
+    return outcome.results
+
+
+def check(
+    models: Sequence[ModelSpec], tasks: dict[str, TaskSpec], reward: ModelSpec | None
+) -> None:
+    """Raise ValueError on what can be known before a model is opened."""
+    names = [spec.name for spec in models]
+    if not tasks or not (names or reward):
+        raise ValueError("nothing to evaluate: give at least one model and one task")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two models are called {twice[0]!r}: give each a name of its own")
+    for name, task in tasks.items():
+        if task.kind not in kinds.KINDS:
+            raise ValueError(
+                f"task {name!r}: kind {task.kind!r} is none of {', '.join(kinds.KINDS)}"
+            )
+        if not task.taken():
+            raise ValueError(f"task {name!r} has no rows: look at its source and limit")
+        if task.kind == "preference" and reward is None:
+            raise ValueError(f"task {name!r} tests a reward model: name it under evaluate.reward")
+
+
+def evaluate_model(
+    subject: Subject, tasks: dict[str, TaskSpec], judges: Judges, outcome: Outcome
+) -> None:
+    """Every task of one model, with rewards and KL, added to the outcome."""
+    outcome.passports.append(subject.passport())
+    answered: list[Sample] = []
+    for name, task in tasks.items():
+        started = time.perf_counter()
+        if task.kind == "bits_per_byte":
+            outcome.results += kinds.bits_per_byte(subject, name, task)
+        elif task.kind == "choices":
+            outcome.results += kinds.choices(subject, name, task)
+        elif task.kind == "answers":
+            samples = answer_rows(subject, name, task)
+            add_rewards(samples, judges.reward)
+            outcome.results += summarize(samples)
+            answered += samples
+        if task.kind != "preference":
+            took = time.perf_counter() - started
+            print(
+                f"{subject.spec.name}: {name}: {len(task.taken()):,} rows in {took:.1f} s",
+                flush=True,
+            )
+    if answered:
+        outcome.results += summarize_all(answered)
+        outcome.results += divergence(subject, answered, judges)
+        outcome.samples += answered
+
+
+def add_rewards(samples: list[Sample], judge: Judge | None) -> None:
+    """Set each sample's score by the reward model."""
+    if judge is None:
+        return
+    judged = []
+    for sample in samples:
+        asked = prompt_of(sample.row, chat=True)
+        assert not isinstance(asked, str)
+        judged.append(([*asked, {"role": "assistant", "content": sample.output}], sample.ended))
+    for sample, score in zip(samples, judge.score(judged), strict=True):
+        sample.reward = score
+
+
+def divergence(subject: Subject, samples: list[Sample], judges: Judges) -> list[Result]:
+    """KL(model || reference) per answer over at most KL_PROMPTS prompts of all answers tasks."""
+    if judges.reference is None or not (subject.spec.chat and judges.reference[0].chat):
+        return []
+    spec, model, tokenizer = judges.reference
+    every = -(-len(samples) // KL_PROMPTS)
+    chosen = samples[::every]
+    if Path(spec.folder).resolve() == Path(subject.spec.folder).resolve():
+        return [result(subject.spec.name, ALL_ANSWERS, "kl", Interval(0.0, 0.0, 0.0, len(chosen)))]
+    check_same_vocabulary(subject.tokenizer, tokenizer, (subject.spec.name, spec.name))
+    prompts = [prompt_of(sample.row, chat=True) for sample in chosen]
+    longest = max(sample.max_new_tokens for sample in chosen)
+    nats = sampled_kl(subject, model, prompts, longest)
+    return [result(subject.spec.name, ALL_ANSWERS, "kl", mean(nats))]
+
+
+def differences(samples: list[Sample], models: list[str]) -> list[dict[str, Any]]:
+    """Each model minus the one before it on the same rows: accuracy, true score and reward."""
+    by_model: dict[str, dict[tuple[str, str], Sample]] = {name: {} for name in models}
+    for sample in samples:
+        by_model[sample.model][sample.task, sample.id] = sample
+    out = []
+    for before, after in zip(models, models[1:], strict=False):
+        shared = [key for key in by_model[after] if key in by_model[before]]
+        for task in [*dict.fromkeys(task for task, _ in shared), ALL_ANSWERS]:
+            keys = [key for key in shared if task in (key[0], ALL_ANSWERS)]
+            for metric, mark in (
+                ("accuracy", "correct"),
+                ("true_score", "true_score"),
+                ("reward", "reward"),
+            ):
+                ours = [getattr(by_model[after][key], mark) for key in keys]
+                theirs = [getattr(by_model[before][key], mark) for key in keys]
+                if ours and None not in ours:
+                    gap = paired_difference(ours, theirs)
+                    out.append(
+                        {
+                            "model": after,
+                            "baseline": before,
+                            "task": task,
+                            "metric": metric,
+                            **gap._asdict(),
+                        }
+                    )
+    return out
+
+
+def write(outcome: Outcome, models: list[str], out: Path) -> None:
+    """results.json and samples.jsonl, each under a temporary name first."""
+    out.mkdir(parents=True, exist_ok=True)
+    results = {
+        "results": outcome.results,
+        "differences": differences(outcome.samples, models),
+        "settings": outcome.passports,
+    }
+    lines = [json.dumps(sample.to_json(), ensure_ascii=False) for sample in outcome.samples]
+    replace(out / "samples.jsonl", "".join(f"{line}\n" for line in lines))
+    replace(out / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file so that it is never seen half written."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

@@ -1,0 +1,52 @@
+"""What an evaluation is asked for, and what it says: models, tasks, results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+from hfllm.evaluation.intervals import Interval
+
+ALL_ANSWERS = "all_answers"  # the task name of means over every "answers" task
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model folder under test; `chat` says whether it is asked in turns or continues text."""
+
+    name: str
+    folder: Path
+    chat: bool = True
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """One held-out test: rows and how to score them (`tasks.KINDS`); `limit` takes the first."""
+
+    kind: str
+    rows: Sequence[dict[str, Any]]
+    limit: int | None = None
+    max_new_tokens: int = 48
+
+    def taken(self) -> list[dict[str, Any]]:
+        """The rows that are used."""
+        return list(self.rows[: self.limit])
+
+
+class Result(TypedDict):
+    """One number of results.json with its 95% interval."""
+
+    model: str
+    task: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def result(model: str, task: str, metric: str, interval: Interval) -> Result:
+    """A result from an interval."""
+    return Result(model=model, task=task, metric=metric, **interval._asdict())  # type: ignore[typeddict-item]
