@@ -1,0 +1,97 @@
+"""Token rewards, GAE and whitening: the arithmetic of PPO between a rollout and its updates.
+
+score (B,) and KL (B, T) -> token rewards (B, T) -> with the critic's values, advantages and
+returns (B, T) -> whitened advantages. Pure torch, a few milliseconds per rollout. `mask` is 1 on
+the tokens that the policy wrote (0 on padding and on what a tool wrote).
+"""
+
+from collections.abc import Callable
+
+import torch
+
+
+def masked_mean(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean of `x` where `mask` is 1 (0 where the mask is empty)."""
+    return (x * mask).sum() / mask.sum().clamp(min=1)
+
+
+def last_token(mask: torch.Tensor) -> torch.Tensor:
+    """Index (B,) of each row's last 1 in `mask` (B, T); 0 for a row without any."""
+    return (mask.cumsum(dim=1) * mask).argmax(dim=1)
+
+
+def token_rewards(
+    score: torch.Tensor, mask: torch.Tensor, kl: torch.Tensor | None = None, beta: float = 0.0
+) -> torch.Tensor:
+    """Rewards (B, T): `score` (B,) at the last written token, minus `beta * kl` at every token.
+
+    The KL term is the single-sample estimate log pi(token) - log ref(token) of InstructGPT
+    (Ouyang et al. 2022, arXiv:2203.02155, section 3.5).
+    """
+    rewards = torch.zeros_like(mask) if kl is None else -beta * kl * mask  # (B, T)
+    rows = torch.arange(len(rewards), device=rewards.device)
+    end = last_token(mask)
+    rewards[rows, end] += score * mask[rows, end]
+    return rewards
+
+
+def gae(
+    rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, gamma: float, lam: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Generalised advantage estimation (Schulman et al. 2016, arXiv:1506.02438).
+
+    Tokens with mask 0 inside a row (a tool's answer) are no actions: the next action's value is
+    taken for theirs, undiscounted. An episode ends with the row's last written token.
+
+    Args:
+        rewards: (B, T), zero where the mask is.
+        values: V(state before token t), (B, T).
+        mask: (B, T), float.
+        gamma: discount per token.
+        lam: 0 is one-step TD, 1 is Monte Carlo.
+
+    Returns:
+        advantages (B, T) and returns = advantages + values (B, T), both 0 where the mask is.
+    """
+    advantages = torch.zeros_like(rewards)
+    next_value = torch.zeros_like(rewards[:, 0])  # (B,)
+    running = torch.zeros_like(next_value)
+    for t in reversed(range(rewards.size(1))):
+        action = mask[:, t] > 0
+        delta = rewards[:, t] + gamma * next_value - values[:, t]
+        running = torch.where(action, delta + gamma * lam * running, running)
+        next_value = torch.where(action, values[:, t], next_value)
+        advantages[:, t] = running * mask[:, t]
+    return advantages, (advantages + values) * mask
+
+
+def whiten(
+    x: torch.Tensor,
+    mask: torch.Tensor,
+    reduce: Callable[[torch.Tensor], torch.Tensor] = lambda sums: sums,
+    shift: bool = True,
+) -> torch.Tensor:
+    """`x` with variance 1 (and mean 0 if `shift`) over the masked tokens of all processes.
+
+    Args:
+        x: (B, T).
+        mask: (B, T), float.
+        reduce: sums a tensor over processes, e.g. `partial(accelerator.reduce, reduction="sum")`.
+        shift: False keeps the mean (for rewards, whose sign means something).
+    """
+    total, count = reduce(torch.stack([(x * mask).sum(), mask.sum()]))
+    mean = total / count.clamp(min=1)
+    # A second pass: the mean of squares minus the squared mean cancels badly in float32.
+    variance = reduce((((x - mean) ** 2) * mask).sum()) / count.clamp(min=1)
+    scaled = (x - mean) * torch.rsqrt(variance + 1e-8)
+    return (scaled if shift else scaled + mean * torch.rsqrt(variance + 1e-8)) * mask
+
+
+def explained_variance(
+    values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """1 - Var(returns - values) / Var(returns): 1 is a perfect critic, 0 knows only the mean."""
+    error, target = (returns - values)[mask > 0], returns[mask > 0]
+    if target.numel() < 2:
+        return torch.full((), float("nan"), device=values.device)
+    return 1 - error.var() / (target.var() + 1e-8)

@@ -1,0 +1,96 @@
+"""The critic: a value model V(state) per token, and its place inside the policy.
+
+`build_critic` loads it (from a reward model: the head comes along, so values start near scores;
+from a language model: the head starts at zero). The trainer hangs it into the policy as the
+submodule `critic`, so that one optimizer, one DDP or ZeRO engine and one backward see both.
+`without_critic` takes it out again where a library walks the policy's modules (saving, loading,
+weight sync to vLLM): the saved policy is then an ordinary model folder, and the critic lies beside
+it in `critic/`.
+
+Why a separate model and not a value head on the policy: a shared trunk lets the value loss move
+the policy, and small models have nothing to spare.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModelForTokenClassification, PreTrainedModel
+
+FOLDER = "critic"
+
+
+def build_critic(folder: str | Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """Load a critic from the folder of a reward model, a language model or a critic.
+
+    Float32 by default: steps of 1e-6 vanish in bf16 weights (autocast still computes in bf16).
+
+    Raises:
+        ValueError: if the architecture has no token classification class in transformers.
+    """
+    config = AutoConfig.from_pretrained(folder, num_labels=1)
+    config.classifier_dropout = 0.0  # default 0.1, and dropout would blur the value baseline
+    config.token_classification_bias = False  # a reward model's head has none: it loads as it is
+    try:
+        critic, info = AutoModelForTokenClassification.from_pretrained(
+            folder, config=config, dtype=dtype, output_loading_info=True
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"no critic from {folder}: transformers has no token classification model for "
+            f"model_type {config.model_type!r}, use another architecture"
+        ) from error
+    if any(key.split(".")[0] == "score" for key in info["missing_keys"]):
+        torch.nn.init.zeros_(critic.score.weight)
+    return critic
+
+
+def state_values(
+    critic: PreTrainedModel, ids: torch.Tensor, attention_mask: torch.Tensor, tokens: int
+) -> torch.Tensor:
+    """V(state before each of the last `tokens` tokens), (B, tokens), float32.
+
+    Args:
+        critic: from `build_critic`.
+        ids: prompt and completion, (B, P + T).
+        attention_mask: (B, P + T).
+        tokens: T. The value at token t is read at token t - 1, which has seen neither t nor later.
+    """
+    output = critic(input_ids=ids, attention_mask=attention_mask, use_cache=False)
+    return output.logits[..., 0].float()[:, -tokens - 1 : -1]
+
+
+@contextmanager
+def without_critic(policy: torch.nn.Module) -> Iterator[PreTrainedModel]:
+    """Inside, `policy` is the plain model again; yields the critic, which comes back at the end."""
+    critic = policy._modules.pop(FOLDER)
+    try:
+        yield critic
+    finally:
+        policy._modules[FOLDER] = critic
+
+
+def split_state(
+    state: dict[str, torch.Tensor],
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """A gathered state dict of the policy with its critic -> the policy's and the critic's own."""
+    prefix = FOLDER + "."
+    critic = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    return {k: v for k, v in state.items() if not k.startswith(prefix)}, critic
+
+
+def load_critic(critic: PreTrainedModel, checkpoint: str | Path) -> None:
+    """Fill `critic` with the weights in `checkpoint`/critic.
+
+    Raises:
+        ValueError: if the checkpoint has no critic.
+    """
+    folder = Path(checkpoint) / FOLDER
+    if not (folder / "config.json").exists():
+        raise ValueError(
+            f"{checkpoint} has no {FOLDER}/ folder, so PPO cannot resume from it: "
+            "start it anew (resume: false) with this model as init"
+        )
+    saved = build_critic(folder, dtype=critic.dtype)
+    critic.load_state_dict(saved.state_dict())

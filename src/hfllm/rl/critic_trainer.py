@@ -1,0 +1,110 @@
+"""One trainer, two models: GRPOTrainer with a critic inside the policy.
+
+The critic joins the policy's optimizer with a learning rate of its own, is clipped by its own
+gradient norm, and is written to and read from `critic/` beside the policy. What it learns is
+ppo.py's business.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+from trl.trainer.utils import disable_dropout_in_model
+
+from hfllm.rl import guards
+from hfllm.rl.config import PPOConfig
+from hfllm.rl.critic import FOLDER, build_critic, load_critic, split_state, without_critic
+from hfllm.rl.meters import MeteredTrainer
+from hfllm.rl.rewards import RewardModelScorer
+
+
+class CriticTrainer(MeteredTrainer):
+    """GRPOTrainer whose policy carries a critic; see `ppo.PPOTrainer` for the arguments."""
+
+    def __init__(
+        self,
+        model: str | PreTrainedModel,
+        reward_funcs: Any,
+        args: PPOConfig,
+        critic: str | Path | PreTrainedModel,
+        **kwargs: Any,
+    ) -> None:
+        guards.check_rollout_fits(args, kwargs.get("train_dataset"))
+        guards.check_boundaries(args)
+        guards.check_policy_folder(model, args, kwargs.get("peft_config"))
+        if not isinstance(critic, PreTrainedModel):
+            critic = build_critic(critic)
+        super().__init__(model=model, reward_funcs=reward_funcs, args=args, **kwargs)
+        guards.check_positions(self.model)
+        guards.check_reference(self.model, self.accelerator.unwrap_model(self.ref_model))
+        for function in self.reward_funcs:
+            if isinstance(function, RewardModelScorer):  # TRL places modules only
+                function.model.to(self.accelerator.device)
+        if args.disable_dropout:
+            disable_dropout_in_model(critic)
+        self.model.add_module(FOLDER, critic.to(self.accelerator.device))
+
+    def _critic_of(self, model: torch.nn.Module | None = None) -> PreTrainedModel:
+        return self.accelerator.unwrap_model(model or self.model).get_submodule(FOLDER)
+
+    # ---- optimizer
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        """Give the critic's parameters groups of their own: same settings, own learning rate."""
+        if self.optimizer is not None:
+            return super().create_optimizer(model)
+        optimizer = super().create_optimizer(model)
+        lr = self.args.critic_learning_rate
+        lr = self.args.learning_rate if lr is None else lr
+        critic = {id(p) for p in self._critic_of(model).parameters()}
+        for group in list(optimizer.param_groups):
+            parameters = group["params"]
+            group["params"] = [p for p in parameters if id(p) not in critic]
+            mine = [p for p in parameters if id(p) in critic]
+            if mine:
+                optimizer.add_param_group({**group, "params": mine, "lr": lr})
+        return optimizer
+
+    def _clip_grad_norm(self, model: torch.nn.Module) -> Any:
+        """Clip the two apart: under a shared norm, large value gradients shrink policy steps."""
+        if self.is_deepspeed_enabled or self.is_fsdp_enabled:
+            return super()._clip_grad_norm(model)  # their engines know one norm only
+        critic = self._critic_of(model)
+        mine = {id(p) for p in critic.parameters()}
+        policy = [p for p in model.parameters() if id(p) not in mine]
+        norm = self.accelerator.clip_grad_norm_(policy, self.args.max_grad_norm)
+        own = torch.nn.utils.clip_grad_norm_(critic.parameters(), self.args.max_grad_norm)
+        self._metrics["train"]["value/grad_norm"].append(own.item())
+        return norm
+
+    # ---- checkpoints
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """Save an ordinary policy, and the critic in `critic/` beside it."""
+        folder = self.args.output_dir if output_dir is None else output_dir
+        own_state = None
+        if state_dict is not None:  # gathered by DeepSpeed or FSDP
+            state_dict, own_state = split_state(state_dict)
+        with without_critic(self.accelerator.unwrap_model(self.model)) as critic:
+            super()._save(folder, state_dict)
+            if self.args.should_save and own_state != {}:
+                critic.save_pretrained(Path(folder) / FOLDER, state_dict=own_state)
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: torch.nn.Module | None = None
+    ) -> None:
+        """Load the policy and the critic."""
+        if self.is_fsdp_enabled:  # its own checkpoint holds both
+            return super()._load_from_checkpoint(resume_from_checkpoint, model)
+        with without_critic(self.accelerator.unwrap_model(model or self.model)) as critic:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            load_critic(critic, resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        """Load the best checkpoint's policy and critic."""
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            return super()._load_best_model()
+        with without_critic(self.accelerator.unwrap_model(self.model)) as critic:
+            super()._load_best_model()
+            load_critic(critic, self.state.best_model_checkpoint)

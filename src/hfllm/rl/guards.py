@@ -1,0 +1,120 @@
+"""What PPO on TRL gets silently wrong, refused before the first rollout with one line each."""
+
+import math
+import re
+from typing import Any
+
+import torch
+
+from hfllm.rl.config import PPOConfig
+
+_POSITION_TABLE = re.compile(r"(^|\.)(wpe|\w*position_embedding\w*|embed_positions|pos_emb\w*)$")
+
+
+def check_rollout_fits(args: PPOConfig, dataset: Any) -> None:
+    """A data set smaller than one rollout trains 0 steps: the sampler drops the partial batch.
+
+    Raises:
+        ValueError: if `dataset` has fewer prompts than one rollout needs.
+    """
+    needed = args.generation_batch_size // args.num_generations
+    if hasattr(dataset, "__len__") and len(dataset) < needed:
+        raise ValueError(
+            f"{len(dataset)} prompts are fewer than the {needed} of one rollout, nothing would be "
+            "trained: add prompts or lower per_device_train_batch_size or steps_per_generation"
+        )
+
+
+def check_boundaries(args: PPOConfig) -> None:
+    """A checkpoint inside a rollout loses its answers, so the resumed run would differ.
+
+    Raises:
+        ValueError: if `save_steps` or `eval_steps` is no multiple of the steps of one rollout.
+    """
+    micro_batches = args.steps_per_generation * args.num_iterations  # of one rollout
+    window = math.lcm(micro_batches, args.gradient_accumulation_steps)
+    window //= args.gradient_accumulation_steps  # optimizer steps between common boundaries
+    for name, strategy, every in (
+        ("save_steps", args.save_strategy, args.save_steps),
+        ("eval_steps", args.eval_strategy, args.eval_steps),
+    ):
+        if strategy != "steps" or every is None:
+            continue
+        steps = math.ceil(every * args.max_steps) if every < 1 else int(every)
+        if steps > 0 and steps % window:
+            raise ValueError(
+                f"{name}={every} falls inside a rollout of {window} optimizer steps "
+                "(steps_per_generation x num_iterations / gradient_accumulation_steps): "
+                f"use {name}={max(1, round(steps / window)) * window}"
+            )
+
+
+def check_positions(model: torch.nn.Module) -> None:
+    """Left padding shifts a table of learned positions (GPT-2: log-probabilities off by 0.5).
+
+    Only models that seem to have such a table pay the two tiny forwards of the proof.
+
+    Raises:
+        ValueError: if left padding changes the model's logits.
+    """
+    tables = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Embedding) and _POSITION_TABLE.search(name)
+    ]
+    if not tables:
+        return
+    device = next(model.parameters()).device
+    ids = torch.tensor([[1, 2, 3, 4]], device=device)
+    padded = torch.cat([ids[:, :3], ids], dim=1)
+    mask = torch.ones_like(padded)
+    mask[:, :3] = 0
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        plain = model(input_ids=ids).logits[:, -1].float()
+        shifted = model(input_ids=padded, attention_mask=mask).logits[:, -1].float()
+    model.train(training)
+    if not torch.allclose(plain, shifted, atol=1e-2):
+        raise ValueError(
+            f"{type(model).__name__} has learned positions ({tables[0]}), which the left padding "
+            "of rollouts shifts: use a model with rotary positions (llama, qwen3, ...)"
+        )
+
+
+def check_policy_folder(model: Any, args: PPOConfig, peft_config: Any) -> None:
+    """With beta, TRL reads the reference from the folder that the policy was loaded from.
+
+    Raises:
+        ValueError: if the policy was made in memory and so has no such folder.
+    """
+    if args.beta == 0.0 or peft_config is not None or isinstance(model, str):
+        return
+    if hasattr(model, "peft_config") or getattr(model.config, "_name_or_path", ""):
+        return
+    raise ValueError(
+        "the policy was not loaded from a folder, so there is no reference for the KL: "
+        "save it and load it with from_pretrained, or set beta=0"
+    )
+
+
+def check_reference(policy: torch.nn.Module, reference: torch.nn.Module | None) -> None:
+    """The reference must be the policy before training, weight for weight.
+
+    It is not where the policy was changed after loading, or came from another file of its folder.
+
+    Raises:
+        ValueError: naming the first parameter that differs.
+    """
+    if reference is None:  # beta is 0, or PEFT: the adapter switched off is the reference
+        return
+    theirs = dict(reference.named_parameters())
+    for name, parameter in policy.named_parameters():
+        other = theirs.get(name)
+        if hasattr(parameter, "ds_id") or hasattr(other, "ds_id"):  # ZeRO-3: only shards here
+            return
+        if other is None or not torch.equal(parameter, other.to(parameter)):
+            raise ValueError(
+                f"the reference read from {policy.config._name_or_path} differs from the policy "
+                f"in {name}: save the policy and load it from that folder before PPO"
+            )
