@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerFast
 
 from hfllm.recipe.schema import TokenizerConfig
 from hfllm.tokenization.chat_template import BOS, CHAT_TEMPLATE, EOS, PAD, SPECIAL_TOKENS
+from hfllm.tokenization.encode import check_unicode
 
 BYTES = 256
 # What binds is the model's max_position_embeddings; this only silences warnings about long texts.
@@ -117,8 +118,8 @@ class _Corpus:
         self.bytes = 0
 
     def __iter__(self) -> Iterator[str]:
-        for text in self.texts:
+        for i, text in enumerate(self.texts):
             if self.bytes >= self.max_bytes:
                 return
-            self.bytes += len(text.encode("utf-8", errors="ignore"))
+            self.bytes += check_unicode(text, f"tokenizer.data: text {i}")
             yield text

@@ -1,0 +1,185 @@
+"""What a chat template writes around the contents, found by rendering it with stand-ins.
+
+In order, once per sequence of roles: render the template with a private-use stand-in for every
+content; cut the text at the stand-ins (`pieces`); for every assistant turn find where the prompt
+ends (the same conversation, cut before the turn, rendered with the generation prompt: it must be a
+prefix, or training and inference differ) and where the turn ends (its end-of-turn token).
+
+Why not `return_assistant_tokens_mask`: most published templates have no `{% generation %}` markers
+and give masks of zeros, some of those that have them leave the end of turn outside, and none keeps
+control tokens that the user's text spells out of the conversation. Where there are markers they
+decide which turns are trained; where a turn begins and ends is found here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+from transformers.utils.chat_template_utils import render_jinja_template
+
+Messages = Sequence[Mapping[str, Any]]
+
+_STAND_IN = "\ue0f0{}\ue0f1"
+_STAND_INS = re.compile("\ue0f0([0-9]+)\ue0f1")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One trained turn: from a character of the piece before its content to one of that behind."""
+
+    message: int
+    start: int  # offset in pieces[message]: the end of the prompt
+    end: int  # offset in pieces[message + 1]: behind the end-of-turn token
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A template for one sequence of roles: pieces[0] content[0] pieces[1] content[1] ..."""
+
+    pieces: tuple[str, ...]
+    turns: tuple[Turn, ...]
+    control: re.Pattern[str]  # finds the tokenizer's control tokens
+    adds_space: bool  # the tokenizer puts a space before a text (SentencePiece)
+
+
+_plans: WeakKeyDictionary[PreTrainedTokenizerBase, dict[tuple, Plan]] = WeakKeyDictionary()
+
+
+def plan_for(
+    tokenizer: PreTrainedTokenizerBase, roles: tuple[str, ...], add_generation_prompt: bool
+) -> Plan:
+    """Return the template's plan for these roles, from the cache where it was made before.
+
+    Raises ValueError where the template drops or repeats a message, where a turn's prompt is not a
+    prefix of the conversation, or where a turn does not end with the end-of-turn token.
+    """
+    plans = _plans.setdefault(tokenizer, {})
+    key = (str(tokenizer.chat_template), roles, add_generation_prompt)
+    if key not in plans:
+        plans[key] = _make_plan(tokenizer, roles, add_generation_prompt)
+    return plans[key]
+
+
+def render_text(
+    tokenizer: PreTrainedTokenizerBase, messages: Messages, add_generation_prompt: bool
+) -> tuple[str, list[tuple[int, int]]]:
+    """Render a conversation as text, with the spans inside `{% generation %}` markers.
+
+    Raises ValueError where the tokenizer has no template or the template refuses the messages.
+    """
+    if not isinstance(template := tokenizer.chat_template, str):
+        raise ValueError(
+            f"the tokenizer {tokenizer.name_or_path!r} has no chat template (or several); set "
+            "tokenizer.chat_template, for example to hfllm.tokenization.chat_template.CHAT_TEMPLATE"
+        )
+    try:
+        texts, spans = render_jinja_template(
+            [list(messages)],
+            chat_template=template,
+            return_assistant_tokens_mask=_has_markers(template),
+            add_generation_prompt=add_generation_prompt,
+            **tokenizer.special_tokens_map,
+        )
+    except TemplateError as error:
+        roles = ", ".join(str(message.get("role")) for message in messages)
+        raise ValueError(f"the chat template refuses the roles {roles}: {error}") from error
+    return texts[0], spans[0] if spans else []
+
+
+def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the token that ends an assistant's turn: the first control token after its content.
+
+    Raises ValueError where there is none, or where text could spell it (a token added without
+    being special).
+    """
+    text, _ = render_text(tokenizer, _stand_ins(("user", "assistant")), False)
+    tail = text[text.rindex("\ue0f1") + 1 :]
+    added = tokenizer.added_tokens_decoder.values()
+    found = control_pattern(tuple(token.content for token in added)).search(tail)
+    if not found:
+        raise ValueError(
+            "the chat template ends an assistant's turn with no token of its own "
+            f"({tail!r} follows the answer): a model could not learn to stop; let the template "
+            "write {{ eos_token }} after the answer"
+        )
+    if not any(token.content == found[0] and token.special for token in added):
+        raise ValueError(
+            f"the end-of-turn token {found[0]!r} is not special in this tokenizer, so text that "
+            "spells it would end a turn; add it with special=True"
+        )
+    return found[0]
+
+
+@lru_cache(maxsize=32)
+def control_pattern(tokens: tuple[str, ...]) -> re.Pattern[str]:
+    """A pattern that finds any of the tokens, the longest first; never matches where none."""
+    longest_first = sorted(tokens, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+
+
+@lru_cache(maxsize=32)
+def _has_markers(template: str) -> bool:
+    return re.search(r"\{%-?\s*generation\s*-?%\}", template) is not None
+
+
+def _stand_ins(roles: Sequence[str]) -> list[dict[str, str]]:
+    return [{"role": role, "content": _STAND_IN.format(i)} for i, role in enumerate(roles)]
+
+
+def _make_plan(
+    tokenizer: PreTrainedTokenizerBase, roles: tuple[str, ...], add_generation_prompt: bool
+) -> Plan:
+    text, marked = render_text(tokenizer, _stand_ins(roles), add_generation_prompt)
+    found = list(_STAND_INS.finditer(text))
+    if [match[1] for match in found] != [str(i) for i in range(len(roles))]:
+        raise ValueError(
+            f"the chat template does not write every message once and in order (roles "
+            f"{', '.join(roles)}; messages written: {[int(match[1]) for match in found]}); change "
+            "the template or the conversation, for example put the system text into the user's"
+        )
+    edges = [0, *(edge for match in found for edge in match.span()), len(text)]
+    pieces = tuple(text[a:b] for a, b in zip(edges[::2], edges[1::2], strict=True))
+    turns = []
+    for i, role in enumerate(roles):
+        in_marks = any(a <= found[i].start() and found[i].end() <= b for a, b in marked)
+        if role == "assistant" and (in_marks or not _has_markers(tokenizer.chat_template)):
+            start = _prompt_end(tokenizer, roles[:i], text) - edges[2 * i]
+            turns.append(Turn(i, start, _turn_end(tokenizer, i, pieces[i + 1])))
+            assert 0 <= start <= len(pieces[i]), "the prompt ends outside the piece before the turn"
+    special = tuple(t.content for t in tokenizer.added_tokens_decoder.values() if t.special)
+    return Plan(pieces, tuple(turns), control_pattern(special), _adds_space(tokenizer))
+
+
+def _adds_space(tokenizer: PreTrainedTokenizerBase) -> bool:
+    newline, both, alone = tokenizer(["\n", "\nx", "x"], add_special_tokens=False)["input_ids"]
+    return both[len(newline) :] != alone
+
+
+def _prompt_end(tokenizer: PreTrainedTokenizerBase, roles: tuple[str, ...], text: str) -> int:
+    prompt, _ = render_text(tokenizer, _stand_ins(roles), True)
+    if not text.startswith(prompt):
+        same = next(i for i, (a, b) in enumerate(zip(prompt, text + "\0", strict=False)) if a != b)
+        raise ValueError(
+            f"the chat template writes another prompt at inference than in training: message "
+            f"{len(roles)} is asked for by {prompt[same:]!r}, but trained after "
+            f"{text[same : same + len(prompt) - same]!r}; use a template whose prompt is a prefix "
+            "of the whole conversation"
+        )
+    return len(prompt)
+
+
+def _turn_end(tokenizer: PreTrainedTokenizerBase, message: int, piece: str) -> int:
+    token = end_of_turn(tokenizer)
+    if token not in piece:
+        raise ValueError(
+            f"the chat template does not end message {message} (assistant) with {token!r}: "
+            f"{piece!r} follows it; close every assistant turn with the same token"
+        )
+    return piece.index(token) + len(token)
