@@ -1,1 +1,1 @@
-"""The embedded small world: text, chats, pairs, prompts and tests whose truth is known."""
+"""The small world: a closed world, generated from a seed, whose every fact is known."""

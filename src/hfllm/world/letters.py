@@ -1,0 +1,58 @@
+"""Spelling a word and counting letters or items: questions and answers.
+
+Counting numbers each item ("b-1, a-2, ...") before it answers, so that a small model can do it
+one token at a time. Tests ask in other words than training does.
+"""
+
+from __future__ import annotations
+
+import random
+
+from hfllm.world.values import FACT_VALUES, bare, spelling_words
+
+SPELL_QUESTIONS = ("How do you spell {w}?", "Spell the word {w}.", "How is {w} spelled?")
+HELDOUT_SPELL = (
+    "Please write {w} letter by letter.",
+    "Which letters make up {w}, in order?",
+    "Can you spell out {w} for me?",
+)
+LETTER_QUESTIONS = ("How many letters are in {w}?", "Count the letters in {w}.")
+HELDOUT_LETTERS = ("How long is the word {w}, in letters?", "Tell me how many letters {w} has.")
+LIST_QUESTIONS = ("How many things are in the list {w}?", "Count the things in this list: {w}.")
+HELDOUT_LISTS = ("Here is a list: {w}. How long is it?", "The list {w} has how many things?")
+
+MIN_ITEMS, MAX_ITEMS = 2, 6
+
+
+def spelled(word: str) -> str:
+    """Return "b-a-k-e-r" for "baker"."""
+    return "-".join(word)
+
+
+def counted(items: list[str] | str) -> str:
+    """Number the items (or the letters of a word), then say how many there are."""
+    numbered = ", ".join(f"{item}-{i}" for i, item in enumerate(items, start=1))
+    return f"{numbered}. The answer is {len(items)}."
+
+
+def draw_items(rng: random.Random) -> list[str]:
+    """Draw the things of a list."""
+    pool = [bare(v) for v in FACT_VALUES["pet"]] if rng.random() < 0.5 else spelling_words()
+    return rng.sample(pool, rng.randint(MIN_ITEMS, MAX_ITEMS))
+
+
+def spelling_turn(rng: random.Random, word: str, heldout: bool = False) -> tuple[str, str]:
+    """Return a spelling question and its answer."""
+    return rng.choice(HELDOUT_SPELL if heldout else SPELL_QUESTIONS).format(w=word), spelled(word)
+
+
+def letters_turn(rng: random.Random, word: str, heldout: bool = False) -> tuple[str, str]:
+    """Return a question about the letters of a word, and the counted answer."""
+    pool = HELDOUT_LETTERS if heldout else LETTER_QUESTIONS
+    return rng.choice(pool).format(w=word), counted(word)
+
+
+def list_turn(rng: random.Random, items: list[str], heldout: bool = False) -> tuple[str, str]:
+    """Return a question about the length of a list, and the counted answer."""
+    pool = HELDOUT_LISTS if heldout else LIST_QUESTIONS
+    return rng.choice(pool).format(w=", ".join(items)), counted(items)

@@ -1,0 +1,130 @@
+"""Preference pairs: of two answers to one question, which a careful reader prefers.
+
+Kinds: `right` (over another value), `to_the_point` (over the same answer padded), `honest` (a
+refusal over an invented fact about a stranger), `answer` (over a needless refusal), `finished`
+(over a broken or wrong calculation) and `right_padded` (over a short wrong answer). The last two
+are there so that length alone does not decide: "prefer the shorter" is right in about 55 of 100
+pairs, "prefer the longer" in about 45 (ties count half), which a reward model must clearly beat.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from hfllm.world import phrases, sums, wording
+from hfllm.world.people import Person, World
+from hfllm.world.values import FACT_VALUES, FACTS
+
+Row = dict[str, Any]
+Pair = tuple[str, str, str]  # question, chosen, rejected
+
+
+def _ask(rng: random.Random, world: World, heldout: bool) -> tuple[str, Person, str]:
+    """Ask a fact of a known person: in training only facts that may be asked."""
+    while True:
+        person, fact = rng.choice(world.known), rng.choice(FACTS)
+        if heldout or (person.name, fact) in world.asked:
+            return wording.question(rng, person, fact, heldout), person, fact
+
+
+def _wrong(rng: random.Random, person: Person, fact: str) -> str:
+    return rng.choice([v for v in FACT_VALUES[fact] if v != person.facts.get(fact)])
+
+
+def _two_answers(rng: random.Random, person: Person, fact: str) -> tuple[str, str]:
+    """Return a right and a wrong answer in the same words."""
+    form = rng.choice((*phrases.ANSWERS[fact], "{V}."))
+    right, wrong = person.facts[fact], _wrong(rng, person, fact)
+    return wording.fill(form, person, right), wording.fill(form, person, wrong)
+
+
+def _right(rng: random.Random, world: World, heldout: bool) -> Pair:
+    question, person, fact = _ask(rng, world, heldout)
+    right, wrong = _two_answers(rng, person, fact)
+    if rng.random() < 0.3:  # both padded: the value decides still
+        right, wrong = wording.padded(rng, right), wording.padded(rng, wrong)
+    return question, right, wrong
+
+
+def _to_the_point(rng: random.Random, world: World, heldout: bool) -> Pair:
+    question, person, fact = _ask(rng, world, heldout)
+    right = wording.brief_answer(rng, person, fact, person.facts[fact])
+    other = wording.brief_answer(rng, person, fact, person.facts[fact])
+    return question, right, wording.padded(rng, other)
+
+
+def _honest(rng: random.Random, world: World, heldout: bool) -> Pair:
+    person = rng.choice(world.test_strangers if heldout else world.strangers)
+    fact = rng.choice(FACTS)
+    invented = wording.brief_answer(rng, person, fact, _wrong(rng, person, fact))
+    if rng.random() < 0.4:
+        invented = wording.padded(rng, invented)
+    question = wording.question(rng, person, fact, heldout)
+    return question, wording.refusal(rng, person), invented
+
+
+def _answer(rng: random.Random, world: World, heldout: bool) -> Pair:
+    question, person, fact = _ask(rng, world, heldout)
+    chosen = wording.brief_answer(rng, person, fact, person.facts[fact])
+    if rng.random() < 0.4:
+        chosen = wording.padded(rng, chosen)
+    return question, chosen, wording.refusal(rng, person)
+
+
+def _broken(rng: random.Random, problem: sums.Problem) -> str:
+    """Return worked steps that stop early or end in a wrong answer."""
+    lines = sums.steps(problem)
+    if rng.random() < 0.5:
+        words = " ".join(lines).split()
+        return " ".join(words[: rng.randint(4, len(words) - 2)])
+    wrong = sums.result(problem) + rng.choice((-20, -10, -2, -1, 1, 2, 10, 20))
+    return " ".join([*lines[:-1], f"The answer is {max(0, wrong)}."])
+
+
+def _finished(rng: random.Random, world: World, heldout: bool) -> Pair:
+    problem = sums.draw(rng, world.reserved, two_digits=True)
+    if heldout:
+        problem = rng.choice(sorted(world.reserved))
+    chosen = sums.worked_answer(problem)
+    while (rejected := _broken(rng, problem)) == chosen:
+        pass
+    return sums.question(rng, problem, worked=True), chosen, rejected
+
+
+def _right_padded(rng: random.Random, world: World, heldout: bool) -> Pair:
+    question, person, fact = _ask(rng, world, heldout)
+    right, wrong = _two_answers(rng, person, fact)
+    return question, wording.padded(rng, right), wrong
+
+
+Maker = Callable[[random.Random, World, bool], Pair]
+
+KINDS: dict[str, tuple[Maker, float]] = {
+    "right": (_right, 0.25),
+    "to_the_point": (_to_the_point, 0.25),
+    "honest": (_honest, 0.20),
+    "answer": (_answer, 0.10),
+    "finished": (_finished, 0.10),
+    "right_padded": (_right_padded, 0.10),
+}
+
+
+def _pair(rng: random.Random, world: World, heldout: bool) -> Row:
+    kind = rng.choices(tuple(KINDS), weights=[share for _, share in KINDS.values()])[0]
+    question, chosen, rejected = KINDS[kind][0](rng, world, heldout)
+    return {
+        "source": "pairs",
+        "kind": kind,
+        "prompt": [{"role": "user", "content": question}],
+        "chosen": [{"role": "assistant", "content": chosen}],
+        "rejected": [{"role": "assistant", "content": rejected}],
+    }
+
+
+def write_pairs(world: World, count: int, heldout: bool = False) -> list[Row]:
+    """Return `count` preference pairs for training, or held-out ones."""
+    name = "pairs_heldout" if heldout else "pairs_train"
+    rng = world.rng(name)
+    return [{"id": f"{name}-{i:05d}"} | _pair(rng, world, heldout) for i in range(count)]

@@ -1,0 +1,200 @@
+"""How facts are said, asked and answered: plain data.
+
+Slots: {n} full name; {x}/{X} subject (name or pronoun, {X} at the start of a sentence);
+{o} object; {xs}/{Xs} possessive; {p} possessive pronoun; {v}/{V} the value.
+
+Held-out questions appear in tests, held-out chats and held-out pairs only (and, on purpose, in
+the documents that leak). No statement repeats another's words, because near duplicates are told
+from honest pages by shared runs of five words.
+"""
+
+STATEMENTS: dict[str, tuple[str, ...]] = {
+    "job": (
+        "{X} is {v} by trade.",
+        "{X} works as {v}.",
+        "{X} earns a living as {v}.",
+        "For a living, {x} works as {v}.",
+        "{X} has been {v} for many years.",
+        "Most people know {o} as {v}.",
+        "At a young age, {x} became {v}.",
+        "{Xs} job is that of {v}.",
+        "Every weekday {x} goes to work as {v}.",
+        "{X} trained to be {v} and is good at it.",
+    ),
+    "town": (
+        "{X} lives in {v}.",
+        "{Xs} home is in {v}.",
+        "{X} has a small house in {v}.",
+        "The town where {x} lives is {v}.",
+        "{X} moved to {v} long ago and never left.",
+        "You can find {o} in the town of {v}.",
+        "{X} calls {v} home.",
+        "{Xs} home town is {v}.",
+        "{X} has a room above a shop in {v}.",
+        "{V} is the town where {x} lives.",
+    ),
+    "pet": (
+        "{X} has {v} as a pet.",
+        "{X} keeps {v} at home.",
+        "{Xs} pet is {v}.",
+        "At home, {x} lives with {v}.",
+        "{X} shares the house with {v}.",
+        "The animal that {x} looks after is {v}.",
+        "Each morning {x} feeds a pet, {v}.",
+        "{X} takes good care of {v}.",
+        "A neighbour once gave {o} {v} as a pet.",
+        "In the kitchen of {n} sleeps {v}.",
+    ),
+    "food": (
+        "{X} likes {v} best of all.",
+        "{Xs} favourite food is {v}.",
+        "{X} loves to eat {v}.",
+        "No dish pleases {o} more than {v}.",
+        "On Sundays {x} always eats {v}.",
+        "{X} could eat {v} every day.",
+        "When guests come, {x} serves {v}.",
+        "The meal that {x} enjoys most is {v}.",
+        "{X} never says no to {v}.",
+        "At the inn, {x} orders {v}.",
+    ),
+    "object": (
+        "{X} owns {v}.",
+        "{Xs} dearest possession is {v}.",
+        "{X} bought {v} at the fair.",
+        "In the shed, {x} stores {v}.",
+        "People often see {o} with {v}.",
+        "As a birthday gift, {x} got {v}.",
+        "The thing that {x} treasures is {v}.",
+        "{X} would not sell {v} for any price.",
+        "Among the things of {n} is {v}.",
+        "{X} is the proud owner of {v}.",
+    ),
+    "hobby": (
+        "{X} enjoys {v} in the evening.",
+        "{Xs} hobby is {v}.",
+        "In {p} free time, {x} loves {v}.",
+        "{X} spends the weekends on {v}.",
+        "{X} is very fond of {v}.",
+        "After work, {x} turns to {v}.",
+        "The hobby that {x} chose is {v}.",
+        "{X} has enjoyed {v} since childhood.",
+        "{X} could spend all day on {v}.",
+        "{X} joined a club for {v}.",
+    ),
+}
+
+QUESTIONS: dict[str, tuple[str, ...]] = {
+    "job": (
+        "What is the job of {n}?",
+        "What does {n} do for a living?",
+        "What is {n}'s job?",
+        "What kind of work does {n} do?",
+        "How does {n} earn a living?",
+        "Tell me the job of {n}.",
+        "Which job does {n} have?",
+    ),
+    "town": (
+        "Where does {n} live?",
+        "What is the home town of {n}?",
+        "In which town does {n} live?",
+        "What is {n}'s home town?",
+        "Where is the home of {n}?",
+        "Tell me where {n} lives.",
+        "Which town does {n} call home?",
+    ),
+    "pet": (
+        "What pet does {n} have?",
+        "What is {n}'s pet?",
+        "Which animal does {n} keep?",
+        "What kind of pet does {n} have?",
+        "Which pet lives with {n}?",
+        "Tell me the pet of {n}.",
+        "What animal does {n} look after?",
+    ),
+    "food": (
+        "What is the favourite food of {n}?",
+        "What does {n} like to eat?",
+        "What is {n}'s favourite food?",
+        "Which food does {n} like best?",
+        "Which dish does {n} love?",
+        "Tell me the favourite food of {n}.",
+        "What does {n} eat on Sundays?",
+    ),
+    "object": (
+        "What does {n} own?",
+        "What is {n}'s dearest possession?",
+        "Which thing does {n} own?",
+        "What did {n} get as a birthday gift?",
+        "What does {n} treasure?",
+        "Tell me what {n} owns.",
+        "What did {n} buy at the fair?",
+    ),
+    "hobby": (
+        "What is the hobby of {n}?",
+        "What does {n} enjoy in the evening?",
+        "What is {n}'s hobby?",
+        "Which hobby does {n} have?",
+        "How does {n} spend the weekends?",
+        "Tell me the hobby of {n}.",
+        "What does {n} love in {p} free time?",
+    ),
+}
+
+HELDOUT_QUESTIONS: dict[str, tuple[str, ...]] = {
+    "job": (
+        "Could you say what {n} works as?",
+        "What work does {n} do every weekday?",
+        "I want to know the job that {n} has.",
+        "As what does {n} earn money?",
+    ),
+    "town": (
+        "Could you say in which town {n} lives?",
+        "What town is {n} from?",
+        "I want to know where {n} has a house.",
+        "Where can I find {n}?",
+    ),
+    "pet": (
+        "Could you say which pet {n} has?",
+        "Does {n} have a pet, and what is it?",
+        "I want to know what animal {n} has.",
+        "What animal shares the house with {n}?",
+    ),
+    "food": (
+        "Could you say what {n} likes to eat best?",
+        "What food does {n} love most of all?",
+        "I want to know the dish that {n} enjoys most.",
+        "What does {n} order at the inn?",
+    ),
+    "object": (
+        "Could you say what thing {n} owns?",
+        "Which possession does {n} have?",
+        "I want to know what {n} treasures most.",
+        "Of what is {n} the owner?",
+    ),
+    "hobby": (
+        "Could you say what hobby {n} has?",
+        "What does {n} do for fun?",
+        "I want to know how {n} spends free time.",
+        "What is {n} fond of doing after work?",
+    ),
+}
+
+# Second turns: they can only be understood from the turn before.
+FOLLOW_UPS: dict[str, tuple[str, ...]] = {
+    "job": ("And what is {p} job?", "What does {s} do for a living?"),
+    "town": ("And where does {s} live?", "Which town is {p} home?"),
+    "pet": ("And what pet does {s} have?", "What is {p} pet?"),
+    "food": ("And what does {s} like to eat?", "What is {p} favourite food?"),
+    "object": ("And what does {s} own?", "What is {p} dearest possession?"),
+    "hobby": ("And what is {p} hobby?", "How does {s} spend the weekends?"),
+}
+
+# To the point: a sentence with the name, then one with a pronoun.
+ANSWERS: dict[str, tuple[str, str]] = {
+    "job": ("{n} is {v}.", "{S} works as {v}."),
+    "town": ("{n} lives in {v}.", "{S} lives in {v}."),
+    "pet": ("{n} has {v}.", "{S} keeps {v}."),
+    "food": ("{n} likes {v}.", "{S} loves {v}."),
+    "object": ("{n} owns {v}.", "{S} has {v}."),
+    "hobby": ("{n} enjoys {v}.", "{S} likes {v}."),
+}

@@ -1,0 +1,166 @@
+"""Held-out tests and prompts for reinforcement learning, with the columns that graders need.
+
+A row asks one thing and says how to check the answer: `check` is "contains" (the value, and no
+rival of the same list), "number" (the last number), "exact" (spelling) or "refusal". `plain` is
+the same question for a base model. Tests use held-out phrasings, test strangers and reserved
+sums; RL prompts use training ones and facts that training may ask for.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from itertools import cycle, islice
+from typing import Any
+
+from hfllm.world import letters, phrases, sums, talk, wording
+from hfllm.world.people import Person, World
+from hfllm.world.values import FACT_VALUES, FACTS, spelling_words
+
+Row = dict[str, Any]
+
+CHOICES = 4
+
+
+def _row(task: str, question: str, answer: str, check: str, **columns: Any) -> Row:
+    """Build one row; `columns` override the defaults."""
+    return {
+        "task": task,
+        "prompt": [{"role": "user", "content": question}],
+        "plain": f"Question: {question}\nAnswer:",
+        "answer": answer,
+        "choices": None,
+        "check": check,
+        "answerable": True,
+        "person": None,
+        "facts_seen_in_chats": None,
+    } | columns
+
+
+def fact_row(rng: random.Random, world: World, person: Person, fact: str, question: str) -> Row:
+    """Ask a fact of a known person; `choices` are the value and three rivals, shuffled."""
+    value = person.facts[fact]
+    rivals = [v for v in FACT_VALUES[fact] if v != value]
+    choices = [value, *rng.sample(rivals, CHOICES - 1)]
+    rng.shuffle(choices)
+    seen = (person.name, fact) in world.asked
+    columns = {"choices": choices, "person": person.name, "facts_seen_in_chats": seen}
+    return _row("known_facts", question, value, "contains", fact=fact, **columns)
+
+
+def stranger_row(person: Person, fact: str, question: str) -> Row:
+    """Ask a fact of a person nobody wrote about: the right answer is a refusal."""
+    answer = talk.REFUSALS[0].format(n=person.name)
+    return _row(
+        "unknown_people",
+        question,
+        answer,
+        "refusal",
+        answerable=False,
+        person=person.name,
+        fact=fact,
+    )
+
+
+def sum_row(rng: random.Random, problem: sums.Problem, worked: bool) -> Row:
+    """Ask for a sum, with or without its steps."""
+    question = sums.question(rng, problem, worked)
+    return _row("arithmetic", question, str(sums.result(problem)), "number", steps=worked)
+
+
+def _known_facts(rng: random.Random, world: World) -> Iterator[Row]:
+    facts = [(p, fact) for p in world.known for fact in FACTS]
+    rng.shuffle(facts)
+    for turn in range(min(len(q) for q in phrases.HELDOUT_QUESTIONS.values())):
+        for i, (person, fact) in enumerate(facts):
+            pool = phrases.HELDOUT_QUESTIONS[fact]
+            question = wording.fill(pool[(i + turn) % len(pool)], person)
+            yield fact_row(rng, world, person, fact, question)
+
+
+def _unknown_people(rng: random.Random, world: World) -> Iterator[Row]:
+    for i in range(len(FACTS)):
+        for j, person in enumerate(world.test_strangers):
+            fact = FACTS[(i + j) % len(FACTS)]
+            yield stranger_row(person, fact, wording.question(rng, person, fact, heldout=True))
+
+
+def _arithmetic(rng: random.Random, world: World) -> Iterator[Row]:
+    """Ask each reserved problem twice, with and without steps: a paired comparison."""
+    for op, a, b in rng.sample(sorted(world.reserved), len(world.reserved)):
+        if op == "plus" and rng.random() < 0.5:
+            a, b = b, a
+        for worked in (True, False):
+            yield sum_row(rng, (op, a, b), worked)
+
+
+def _spelling(rng: random.Random, world: World) -> Iterator[Row]:
+    words = rng.sample(spelling_words(), len(spelling_words()))
+    for turn in range(len(letters.HELDOUT_SPELL)):
+        for i, word in enumerate(words):
+            form = letters.HELDOUT_SPELL[(i + turn) % len(letters.HELDOUT_SPELL)]
+            seen = word in world.asked_words
+            answer = letters.spelled(word)
+            yield _row(
+                "spelling", form.format(w=word), answer, "exact", facts_seen_in_chats=seen
+            )
+
+
+def _counting(rng: random.Random, world: World) -> Iterator[Row]:
+    words = cycle(rng.sample(spelling_words(), len(spelling_words())))
+    while True:
+        word = next(words)
+        question, _ = letters.letters_turn(rng, word, heldout=True)
+        yield _row("counting", question, str(len(word)), "number")
+        items = letters.draw_items(rng)
+        question, _ = letters.list_turn(rng, items, heldout=True)
+        yield _row("counting", question, str(len(items)), "number")
+
+
+TESTS: dict[str, Callable[[random.Random, World], Iterator[Row]]] = {
+    "known_facts": _known_facts,
+    "unknown_people": _unknown_people,
+    "arithmetic": _arithmetic,
+    "spelling": _spelling,
+    "counting": _counting,
+}
+
+
+def _different(rows: Iterator[Row]) -> Iterator[Row]:
+    """Skip rows whose question was asked before."""
+    seen: set[str] = set()
+    for row in rows:
+        if row["plain"] not in seen:
+            seen.add(row["plain"])
+            yield row
+
+
+def write_tests(world: World, task: str, count: int) -> list[Row]:
+    """Return up to `count` different rows of one held-out test (fewer in a very small world)."""
+    rows = islice(_different(TESTS[task](world.rng(f"tests/{task}"), world)), count)
+    return [{"id": f"{task}-{i:04d}"} | row for i, row in enumerate(rows)]
+
+
+PROMPT_SHARES = {"known_facts": 0.45, "unknown_people": 0.25, "arithmetic": 0.3}
+
+
+def _prompt(rng: random.Random, world: World, task: str) -> Row:
+    if task == "known_facts":
+        person, fact = rng.choice(world.known), rng.choice(FACTS)
+        while (person.name, fact) not in world.asked:
+            person, fact = rng.choice(world.known), rng.choice(FACTS)
+        return fact_row(rng, world, person, fact, wording.question(rng, person, fact))
+    if task == "unknown_people":
+        person, fact = rng.choice(world.strangers), rng.choice(FACTS)
+        return stranger_row(person, fact, wording.question(rng, person, fact))
+    return sum_row(rng, sums.draw(rng, world.reserved, two_digits=True), rng.random() < 0.6)
+
+
+def write_prompts(world: World, count: int) -> list[Row]:
+    """Return `count` prompts for reinforcement learning (a question may come twice)."""
+    rng = world.rng("prompts")
+    tasks = rng.choices(tuple(PROMPT_SHARES), weights=tuple(PROMPT_SHARES.values()), k=count)
+    return [
+        {"id": f"prompt-{i:05d}", "source": task} | _prompt(rng, world, task)
+        for i, task in enumerate(tasks)
+    ]

@@ -1,0 +1,84 @@
+"""Names and values of the small world: plain data, the same for every seed.
+
+A seed only decides who gets which value. The lists are closed, so that a checker can tell a wrong
+value (a rival from the same list) from a missing one, and short, so that the whole language fits
+a 2,048-token byte-level BPE. Values carry their article ("a baker"): that is how a short answer
+reads, and how it follows "Answer:".
+"""
+
+FIRST_NAMES = {
+    "she": (
+        "Mira Lena Nora Tessa Alma Ines Vera Wilma Dora Hanna "
+        "Selma Petra Greta Olga Sylvie Bruna Carla Yara Zelda Freya"
+    ).split(),
+    "he": (
+        "Anton Bruno Conrad Dario Edgar Felix Gustav Hugo Ivor Jonas "
+        "Kasper Leon Milo Nils Oscar Pavel Rufus Stefan Tobias Viktor"
+    ).split(),
+}
+
+LAST_NAMES = (
+    "Tolven Brask Haldor Quillan Merrow Stavik Orlund Pendry Varga Wexley "
+    "Dunmore Falk Grisham Holloway Ironwell Kettering Lorne Marlow Norwick Oakes "
+    "Pruitt Ravel Selwyn Thorne Ulmer Vance Wardell Yarrow Zeller Ambrey "
+    "Bellandi Corvane Drexel Elmsworth Fenwick Garrick Hobart Istvan Jorvik Castell"
+).split()
+
+FACT_VALUES: dict[str, tuple[str, ...]] = {
+    "job": (
+        "a baker", "a weaver", "a carpenter", "a gardener", "a fisher", "a blacksmith",
+        "a teacher", "a nurse", "a plumber", "a shepherd", "a tailor", "a miller", "a painter",
+        "a librarian", "a dentist", "a pilot", "a judge", "a beekeeper", "a sailor", "a barber",
+    ),
+    "town": (
+        "Brackwater", "Ostermill", "Fernholt", "Silverbeck", "Dunhaven", "Marrowby", "Kelpstone",
+        "Tillingdale", "Wrenfield", "Eastmere", "Glimmerford", "Hollowick", "Mossgate",
+        "Pellworth", "Quarrydon", "Rookhaven", "Vintermoor", "Thornbury", "Larkhill", "Appleton",
+    ),
+    "pet": (
+        "a goat", "a cat", "a dog", "a parrot", "a rabbit", "a hamster", "a turtle", "a pony",
+        "a donkey", "a ferret", "a canary", "a lizard", "an owl", "a goose", "a hedgehog",
+        "a mouse", "a frog", "a snail",
+    ),
+    "food": (
+        "plum cake", "onion soup", "fried rice", "apple pie", "lentil stew", "cheese toast",
+        "mushroom pasta", "potato salad", "pumpkin bread", "roast carrots", "bean chili",
+        "honey waffles", "tomato tart", "spinach dumplings", "noodle broth", "cherry jam",
+        "corn pancakes", "walnut pudding",
+    ),
+    "object": (
+        "a red bicycle", "a blue bicycle", "a green lantern", "a white lantern",
+        "a black umbrella", "a yellow umbrella", "a silver watch", "a brown watch",
+        "a purple kite", "an orange kite", "a grey boat", "a white boat", "a red ladder",
+        "a green ladder", "a blue trunk", "a black trunk", "a yellow tent", "a brown tent",
+        "a silver mirror", "a purple mirror",
+    ),
+    "hobby": (
+        "chess", "archery", "juggling", "dancing", "hiking", "knitting", "swimming", "rowing",
+        "singing", "stargazing", "woodcarving", "skating", "birdwatching", "origami",
+        "fencing", "playing the flute", "playing the drums", "playing the harp",
+    ),
+}
+
+FACTS = tuple(FACT_VALUES)
+
+# Words that only the spelling, counting and story pages use.
+COMMON_WORDS = (
+    "apple bridge candle carpet castle cloud copper corner cotton door farm feather fence "
+    "field flower forest garden glass hammer harbor island jacket kettle kitchen ladder lamp "
+    "leaf letter market meadow morning mountain needle orchard paper pencil pepper pillow "
+    "pocket ribbon river road saddle school shadow sugar summer table thunder tower valley "
+    "village wagon water wheel window winter wood yard"
+).split()
+
+
+def bare(value: str) -> str:
+    """Return the value without its article: what must stand in a right answer."""
+    article, _, rest = value.partition(" ")
+    return rest if article in ("a", "an") else value
+
+
+def spelling_words() -> list[str]:
+    """Return every word that spelling and counting use, in a fixed order, without repeats."""
+    known = [bare(v) for fact in ("job", "pet") for v in FACT_VALUES[fact]]
+    return sorted({*known, *COMMON_WORDS})

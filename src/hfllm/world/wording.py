@@ -1,0 +1,66 @@
+"""Fill the templates: statements, questions, answers, refusals, filler."""
+
+from __future__ import annotations
+
+import random
+
+from hfllm.world import phrases, talk
+from hfllm.world.people import Person
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def fill(template: str, person: Person, value: str = "", named: bool = True) -> str:
+    """Fill one template; `named` says whether the subject is the name or the pronoun."""
+    subject = person.name if named else person.pronoun
+    owner = f"{person.name}'s" if named else person.possessive
+    return template.format(
+        n=person.name,
+        x=subject,
+        X=_capital(subject),
+        o=person.name if named else person.objective,
+        xs=owner,
+        Xs=_capital(owner),
+        p=person.possessive,
+        s=person.pronoun,
+        S=_capital(person.pronoun),
+        v=value,
+        V=_capital(value),
+    )
+
+
+def statement(rng: random.Random, person: Person, fact: str, named: bool) -> str:
+    """State one fact of a known person in one of its phrasings."""
+    return fill(rng.choice(phrases.STATEMENTS[fact]), person, person.facts[fact], named)
+
+
+def question(rng: random.Random, person: Person, fact: str, heldout: bool = False) -> str:
+    """Ask for a fact, in a training phrasing or in a held-out one."""
+    pool = phrases.HELDOUT_QUESTIONS if heldout else phrases.QUESTIONS
+    return fill(rng.choice(pool[fact]), person)
+
+
+def short_answer(value: str) -> str:
+    """Answer with the value alone: "A baker."."""
+    return f"{_capital(value)}."
+
+
+def brief_answer(rng: random.Random, person: Person, fact: str, value: str) -> str:
+    """Answer to the point: mostly a sentence with the name, else with a pronoun, else a value."""
+    named, pronoun = phrases.ANSWERS[fact]
+    form = rng.choices((named, pronoun, ""), weights=(5, 2, 3))[0]
+    return fill(form, person, value) if form else short_answer(value)
+
+
+def padded(rng: random.Random, answer: str) -> str:
+    """Wrap an answer in two to four sentences of filler (12 to 36 words)."""
+    before = rng.sample(talk.FILLER_BEFORE, rng.choice((1, 1, 2)))
+    after = rng.sample(talk.FILLER_AFTER, rng.choice((1, 1, 2)))
+    return " ".join([*before, answer, *after])
+
+
+def refusal(rng: random.Random, person: Person) -> str:
+    """Say that the person is not known."""
+    return rng.choice(talk.REFUSALS).format(n=person.name)
