@@ -75,7 +75,7 @@ class GateReport:
         before, after = (GREEN, RESET) if color else ("[", "]")
         parts = []
         for trained, group in groupby(zip(row.trained, row.input_ids, strict=True), lambda p: p[0]):
-            text = self.tokenizer.decode([i for _, i in group], skip_special_tokens=False)
+            text = str(self.tokenizer.decode([i for _, i in group], skip_special_tokens=False))
             parts.append(f"{before}{text}{after}" if trained else text)
         return "".join(parts).replace("\n", "\\n")
 
@@ -96,7 +96,7 @@ def mask_gate(
     the rows are left.
     """
     end = _check_tokens(tokenizer)
-    report = GateReport(tokenizer, seq_len, tokenizer.convert_ids_to_tokens(end))
+    report = GateReport(tokenizer, seq_len, str(tokenizer.convert_ids_to_tokens(end)))
     ledger = Ledger() if ledger is None else ledger
     seen = 0
     for seen, chat in enumerate(chats, start=1):

@@ -76,7 +76,7 @@ def eot_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
     Raises ValueError where the template ends a turn with no control token.
     """
-    return tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer))
+    return tokenizer.get_vocab()[end_of_turn(tokenizer)]
 
 
 def _content(message: object, index: int) -> str:

@@ -17,7 +17,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 from jinja2 import TemplateError
@@ -74,22 +74,25 @@ def render_text(
 
     Raises ValueError where the tokenizer has no template or the template refuses the messages.
     """
-    if not isinstance(template := tokenizer.chat_template, str):
+    template: Any = tokenizer.chat_template
+    if not isinstance(template, str):
         raise ValueError(
             f"the tokenizer {tokenizer.name_or_path!r} has no chat template (or several); set "
             "tokenizer.chat_template, for example to hfllm.tokenization.chat_template.CHAT_TEMPLATE"
         )
     try:
-        texts, spans = render_jinja_template(
-            [list(messages)],
+        # What apply_chat_template(tokenize=False) does, with the marked spans in characters.
+        rendered: Any = render_jinja_template(
+            [[dict(message) for message in messages]],
             chat_template=template,
             return_assistant_tokens_mask=_has_markers(template),
             add_generation_prompt=add_generation_prompt,
-            **tokenizer.special_tokens_map,
+            **cast(dict[str, Any], tokenizer.special_tokens_map),
         )
     except TemplateError as error:
         roles = ", ".join(str(message.get("role")) for message in messages)
         raise ValueError(f"the chat template refuses the roles {roles}: {error}") from error
+    texts, spans = rendered
     return texts[0], spans[0] if spans else []
 
 

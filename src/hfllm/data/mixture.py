@@ -1,0 +1,124 @@
+"""The order in which rows of several sources are trained: a pure function of (seed, step).
+
+Two choices per step. Which source: the chairman assignment of Tijdeman (1980): of the sources that
+are not ahead of their share, the one whose next row is due first; so after any number of steps
+every source has had its share to within one row. Which of its rows: each source is shuffled anew in
+every epoch, from (seed, source, epoch).
+
+Nothing depends on the total, on earlier state or on the number of processes: a longer run begins
+with the shorter run's order, a resumed one goes on in it, and a new source does not reshuffle the
+others. Train with a sequential sampler (`train_sampling_strategy="sequential"`); the Trainer's own
+shuffle is not needed. Cost: about 1 us a row and source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import torch
+
+
+def mixture_order(
+    sizes: Mapping[str, int],
+    weights: Mapping[str, float] | None,
+    total_rows: int,
+    seed: int,
+) -> np.ndarray:
+    """Return (source index, row index) per step, int64 (total_rows, 2).
+
+    `sizes` are rows per source, in the order of the indices. `weights` need not sum to 1; None
+    means by size (one epoch is then every row once). Raises ValueError for a weight without a
+    source, a source without a weight, and a weighted source without rows.
+    """
+    shares = _shares(sizes, weights)
+    sources = _assign(shares, total_rows)  # (N,)
+    order = np.empty((total_rows, 2), np.int64)  # (N, 2)
+    order[:, 0] = sources
+    for i, (name, size) in enumerate(sizes.items()):
+        steps = np.flatnonzero(sources == i)
+        order[steps, 1] = _rows(name, size, len(steps), seed)
+    return order
+
+
+def epochs(order: np.ndarray, sizes: Mapping[str, int]) -> dict[str, float]:
+    """How often each source is seen: rows drawn / rows it has."""
+    drawn = np.bincount(order[:, 0], minlength=len(sizes))
+    return {
+        n: float(k / size) if size else 0.0
+        for k, (n, size) in zip(drawn, sizes.items(), strict=True)
+    }
+
+
+class MixtureDataset(torch.utils.data.Dataset):
+    """Several map-style data sets as one, in the order of `mixture_order`."""
+
+    def __init__(
+        self,
+        datasets: Mapping[str, Sequence[Any]],
+        weights: Mapping[str, float] | None,
+        total_rows: int,
+        seed: int,
+    ) -> None:
+        """`datasets` by name, for example of `PackedDataset`s; errors as in `mixture_order`."""
+        self.datasets = list(datasets.values())
+        sizes = {name: len(dataset) for name, dataset in datasets.items()}
+        self.order = mixture_order(sizes, weights, total_rows, seed)
+        self.epochs = epochs(self.order, sizes)
+
+    def __len__(self) -> int:
+        """Rows that are trained, repeats included."""
+        return len(self.order)
+
+    def __getitem__(self, index: int) -> Any:
+        """The row of step `index`."""
+        source, row = self.order[index]
+        return self.datasets[source][int(row)]
+
+
+def _shares(sizes: Mapping[str, int], weights: Mapping[str, float] | None) -> list[float]:
+    if weights is None:
+        weights = {name: float(size) for name, size in sizes.items()}
+    if strange := sorted(set(weights) ^ set(sizes)):
+        raise ValueError(
+            f"data.mixture: {', '.join(strange)} has no weight or no rows; give every source a "
+            f"weight or none (sources: {', '.join(sizes)})"
+        )
+    for name, weight in weights.items():
+        if not (weight >= 0 and np.isfinite(weight)):
+            raise ValueError(f"data.mixture: {name}: weight {weight} is not a number of at least 0")
+        if weight > 0 and not sizes[name]:
+            raise ValueError(f"data.mixture: {name} has weight {weight}, but no rows")
+    total = sum(weights.values())
+    if not total > 0:
+        raise ValueError("data.mixture: the weights sum to 0; there is nothing to train on")
+    return [weights[name] / total for name in sizes]
+
+
+def _assign(shares: Sequence[float], total: int) -> np.ndarray:
+    """Source per step, (total,): |rows of source i after t steps - t x share i| < 1 for every t."""
+    active = [i for i, share in enumerate(shares) if share > 0]
+    slack = 1 - 1 / max(1, 2 * len(active) - 2)
+    counts = [0] * len(shares)
+    due = [slack / shares[i] if i in active else np.inf for i in range(len(shares))]
+    out = np.empty(total, np.int64)
+    for t in range(1, total + 1):
+        # Eligible: another row keeps the source less than `slack` ahead of its share.
+        behind = [i for i in active if counts[i] + 1 - t * shares[i] <= slack + 1e-9]
+        chosen = min(behind or active, key=due.__getitem__)
+        out[t - 1] = chosen
+        counts[chosen] += 1
+        due[chosen] = (counts[chosen] + slack) / shares[chosen]
+    return out
+
+
+def _rows(name: str, size: int, count: int, seed: int) -> np.ndarray:
+    """The first `count` rows of a source: one permutation after the other, (count,)."""
+    if not count:
+        return np.empty(0, np.int64)
+    key = crc32(name.encode())
+    passes = -(-count // size)
+    shuffled = [np.random.default_rng((seed, key, e)).permutation(size) for e in range(passes)]
+    return np.concatenate(shuffled)[:count]

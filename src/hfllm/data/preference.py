@@ -1,0 +1,109 @@
+"""Preference pairs -> rows for TRL's RewardTrainer, with what TRL drops silently counted.
+
+In order: render prompt + chosen and prompt + rejected (data/render.py, the rendering of every other
+stage); drop a pair that is longer than max_length, that the template refuses, or whose two answers
+are the same tokens, each with its reason in the ledger. A pair is never truncated: the reward is
+read at the end of turn, which would be cut off.
+
+Two checks belong to every reward model. `length_baseline`: how far "the longer answer is better"
+comes on the same pairs. `split_by_prompt`: hold out prompts, never rows, because the pairs of one
+prompt share their text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from hfllm.data.ledger import Ledger
+from hfllm.data.render import render
+
+Pair = Mapping[str, Any]
+
+
+def pair_rows(
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Iterable[Pair],
+    max_length: int,
+    ledger: Ledger | None = None,
+) -> list[dict[str, list[int]]]:
+    """Return {"chosen_ids", "rejected_ids"} of every pair that fits, and count the others.
+
+    `pairs` have `prompt`, `chosen` and `rejected`, lists of messages. The ledger gets documents
+    (pairs) and tokens (of both sides): in, kept, dropped:too_long (tokens > max_length),
+    dropped:template, dropped:same_answer. Raises ValueError where nothing is left.
+    """
+    ledger = Ledger() if ledger is None else ledger
+    rows = []
+    first: dict[str, str] = {}
+    for i, pair in enumerate(pairs):
+        source = str(pair.get("source", "pairs"))
+        row, reason, detail = _pair_row(tokenizer, pair, max_length)
+        size = sum(map(len, row.values()))
+        ledger.add(source, "in", documents=1, tokens=size)
+        ledger.add(source, f"dropped:{reason}" if reason else "kept", documents=1, tokens=size)
+        if reason:
+            first.setdefault(
+                reason, f"{reason}, first row {i} (id {pair.get('id', i)!r}): {detail}"
+            )
+        else:
+            rows.append(row)
+    if not rows:
+        why = "; ".join(first.values()) or "the sources of data.mixture gave none"
+        raise ValueError(f"no preference pair is left to train on: {why}")
+    return rows
+
+
+def _pair_row(
+    tokenizer: PreTrainedTokenizerBase, pair: Pair, max_length: int
+) -> tuple[dict[str, list[int]], str | None, str]:
+    """The row, why it is dropped (None: it is kept) and the details."""
+    try:
+        row = {
+            f"{side}_ids": render(tokenizer, [*pair["prompt"], *pair[side]]).input_ids
+            for side in ("chosen", "rejected")
+        }
+    except ValueError as error:
+        return {}, "template", str(error)
+    if row["chosen_ids"] == row["rejected_ids"]:
+        return row, "same_answer", "chosen and rejected are the same"
+    if (longest := max(map(len, row.values()))) > max_length:
+        return row, "too_long", f"{longest:,} tokens, at most {max_length:,} fit"
+    return row, None, ""
+
+
+def length_baseline(rows: Sequence[Mapping[str, Sequence[int]]]) -> float:
+    """Accuracy of "the longer answer is better" in [0, 1]; equal lengths count one half."""
+    if not rows:
+        raise ValueError("length_baseline: no pairs")
+    gaps = [len(row["chosen_ids"]) - len(row["rejected_ids"]) for row in rows]
+    return sum(1.0 if gap > 0 else 0.5 if gap == 0 else 0.0 for gap in gaps) / len(gaps)
+
+
+def split_by_prompt(
+    pairs: Sequence[Pair], share: float, seed: int
+) -> tuple[list[Pair], list[Pair]]:
+    """Split into (train, held out): `share` of the distinct prompts, with all their pairs.
+
+    The order of a hash of (seed, prompt) decides, so other rows do not change a prompt's side by
+    much, and none is on both. Raises ValueError where a side would be empty.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"data.holdout: {share} is not a share between 0 and 1")
+    keys = [_prompt_key(pair, seed) for pair in pairs]
+    ranked = sorted(set(keys))
+    held = set(ranked[: max(1, round(share * len(ranked)))])
+    train = [pair for pair, key in zip(pairs, keys, strict=True) if key not in held]
+    heldout = [pair for pair, key in zip(pairs, keys, strict=True) if key in held]
+    if not train or not heldout:
+        raise ValueError(f"data.holdout: {len(ranked)} distinct prompts cannot be split at {share}")
+    return train, heldout
+
+
+def _prompt_key(pair: Pair, seed: int) -> str:
+    said = [(message["role"], " ".join(message["content"].split())) for message in pair["prompt"]]
+    return hashlib.sha256(json.dumps([seed, said]).encode()).hexdigest()

@@ -1,0 +1,85 @@
+"""Show how a text is cut: every token in a colour of its own, with its id and its bytes.
+
+Reads `tokenizer.json` with the `tokenizers` library alone (0.01 s to import, against 1 s for
+transformers), because `hfllm tokens` is a command for curiosity. Control tokens that the text
+spells are shown as the plain text that training makes of them.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+COLORS = (41, 42, 43, 44, 45, 46)  # ANSI backgrounds, in turn
+RESET = "\x1b[0m"
+
+
+def show_tokens(text: str, tokenizer_dir: str | Path, color: bool = True) -> str:
+    """Return the text with its tokens coloured (or between bars), then a table of the tokens.
+
+    `tokenizer_dir` is a folder with tokenizer.json. Raises ValueError where it is missing.
+    """
+    tokenizer = _load(Path(tokenizer_dir))
+    encoding = tokenizer.encode(text, add_special_tokens=False)
+    pieces = [token_bytes(token) for token in encoding.tokens]
+    size = len(text.encode())
+    ratio = size / max(1, len(pieces))
+    rows = [
+        f"{i:>7}  {len(piece):>2} bytes  {_printable(piece)}"
+        for i, piece in zip(encoding.ids, pieces, strict=True)
+    ]
+    head = f"{len(pieces):,} tokens, {size:,} bytes, {ratio:.2f} bytes per token"
+    return "\n".join([_paint(pieces, color), head, *rows])
+
+
+def token_bytes(token: str) -> bytes:
+    """The bytes behind an entry of a byte-level (or byte-fallback) vocabulary."""
+    table = _byte_of_character()
+    if all(character in table for character in token):
+        return bytes(table[character] for character in token)
+    if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
+        return bytes([int(token[3:5], 16)])
+    return token.replace("\u2581", " ").encode()  # SentencePiece writes a space so
+
+
+@lru_cache(maxsize=1)
+def _byte_of_character() -> dict[str, int]:
+    """GPT-2's table: printable bytes stand for themselves, the others for characters from 256."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    table = {chr(byte): byte for byte in printable}
+    return table | {chr(256 + i): byte for i, byte in enumerate(others)}
+
+
+def _load(folder: Path) -> Tokenizer:
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise ValueError(
+            f"no tokenizer in {folder}: {path.name} is missing; name a folder with one"
+        )
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.encode_special_tokens = True
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def _printable(piece: bytes) -> str:
+    """The piece as text; bytes that are half a character as \\x.."""
+    try:
+        text = piece.decode()
+    except UnicodeDecodeError:
+        return "".join(f"\\x{byte:02x}" for byte in piece)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _paint(pieces: list[bytes], color: bool) -> str:
+    if not color:
+        return "|".join(map(_printable, pieces))
+    colors = (COLORS[i % len(COLORS)] for i in range(len(pieces)))
+    return "".join(
+        f"\x1b[{code}m{_printable(piece)}{RESET}"
+        for code, piece in zip(colors, pieces, strict=True)
+    )
