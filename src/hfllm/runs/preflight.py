@@ -32,13 +32,20 @@ def preflight(recipe: Recipe, names: list[str], with_trainers: bool = True) -> N
 
 
 def _sources(recipe: Recipe, spec: StepSpec) -> list[str]:
-    from hfllm.data.sources import check_sources
+    from hfllm.data.sources import check_sources, label
 
     step = Step(recipe, spec)
     problems = []
     for key, source in sources_in(spec.config):
         if not source.step:  # a step's files are made on the way
             problems += [f"{spec.name}.{key}: {p}" for p in check_sources([source], step.data_of)]
+    data = getattr(spec.config, "data", None)
+    for split in ("mixture", "heldout"):
+        names = [label(s) for s in getattr(data, split, None) or []]
+        for name in sorted({n for n in names if names.count(n) > 1}):
+            problems.append(
+                f"{spec.name}.data.{split}: two sources are called '{name}'; give them a `name:`"
+            )
     return problems
 
 

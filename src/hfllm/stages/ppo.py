@@ -1,0 +1,85 @@
+"""PPO: our PPOTrainer (on trl's GRPOTrainer) against a reward model and/or reward functions.
+
+The critic starts from the reward model, as in InstructGPT: it knows already what a good answer is
+worth. Without a reward model it starts from the policy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datasets import Dataset
+from transformers import AutoModelForCausalLM
+
+from hfllm.data.chat import render
+from hfllm.data.ledger import Ledger
+from hfllm.data.reading import count_kept, read_prompts
+from hfllm.recipe.schema import PPOStageConfig
+from hfllm.recipe.trainers import build_trainer_config
+from hfllm.rl.ppo import PPOTrainer
+from hfllm.rl.rewards import load_functions, load_reward_model
+from hfllm.runs.layout import Step
+from hfllm.runs.manifest import Manifest
+from hfllm.runs.processes import is_main_process
+from hfllm.runs.record import recording
+from hfllm.training.fit import Work, fit
+from hfllm.training.start import end_ids, load_init, load_tokenizer, peft_config
+
+
+def run(config: PPOStageConfig, step: Step) -> None:
+    """Build the trainer and fit it, recorded."""
+    with recording(step, is_main_process()) as manifest:
+        trainer, work = build(config, step, manifest)
+        fit(trainer, step, manifest, work)
+
+
+def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTrainer, Work]:
+    """The trainer, and what `fit` needs to know about it."""
+    if not config.reward and not config.reward_functions:
+        raise ValueError(f"{step.name}: set `reward:` (a step or folder) or `reward_functions:`")
+    args = build_trainer_config(step.spec, step.seed, str(step.checkpoints))
+    tokenizer = load_tokenizer(step)
+    tokenizer.padding_side = "left"  # generation; the folder keeps its own setting
+    policy = load_init(step, AutoModelForCausalLM, tokenizer)
+    ends = end_ids(tokenizer, chat=True)
+    policy.generation_config.eos_token_id = ends
+    rewards = load_functions(config.reward_functions)
+    if config.reward:
+        rewards.insert(0, load_reward_model(step.model_of(config.reward)))
+    ledger = Ledger()
+    prompts = _prompts(config, step, tokenizer, ledger)
+    manifest.ledger = ledger.to_json()
+    trainer = PPOTrainer(
+        model=policy,
+        reward_funcs=rewards,
+        args=args,
+        critic=step.model_of(config.reward or config.init),
+        train_dataset=Dataset.from_list(prompts),
+        processing_class=tokenizer,
+        peft_config=peft_config(step, "CAUSAL_LM"),
+    )
+    return trainer, Work(tokenizer=tokenizer, end_ids=ends, extra={"prompts": len(prompts)})
+
+
+def _prompts(
+    config: PPOStageConfig, step: Step, tokenizer: Any, ledger: Ledger
+) -> list[dict[str, Any]]:
+    """Prompts that fit; longer ones are counted, never cut (a cut prompt is another question)."""
+    from hfllm.data.document import row_bytes
+
+    kept = []
+    for row in read_prompts(config.data.mixture, step.data_of, ledger):
+        length = len(render(tokenizer, row["prompt"], add_generation_prompt=True).input_ids)
+        if length > config.data.max_prompt_tokens:
+            ledger.add(row["source"], "in", tokens=length)
+            ledger.add(row["source"], "dropped:too_long", 1, length, row_bytes(row))
+            continue
+        count_kept(ledger, row, tokens=length)
+        kept.append(row)
+    ledger.check()
+    if not kept:
+        raise ValueError(
+            f"{step.name}: no prompt is within data.max_prompt_tokens "
+            f"({config.data.max_prompt_tokens}): {ledger.reasons()}"
+        )
+    return kept

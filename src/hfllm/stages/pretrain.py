@@ -1,0 +1,110 @@
+"""Pretrain: a causal LM from its configuration (or from `init`) on packed documents.
+
+Documents are packed into rows of seq_len with positions restarted and no attention across
+documents; the held-out loss is exact and also told in bits per byte, which survives a change of
+vocabulary. One line per noun, then `fit`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import AutoModelForCausalLM, Trainer
+
+from hfllm.data.packing import PackedCollator
+from hfllm.modeling.build import build_model
+from hfllm.recipe.schema import PretrainConfig
+from hfllm.recipe.trainers import build_trainer_config
+from hfllm.runs.layout import Step
+from hfllm.runs.manifest import Manifest
+from hfllm.runs.processes import is_main_process
+from hfllm.runs.record import recording
+from hfllm.training.callbacks import SampleText
+from hfllm.training.fit import Work, fit, rows_per_step
+from hfllm.training.heldout import nll_metrics, row_sums
+from hfllm.training.optimizers import OPTIMIZERS, muon_factory
+from hfllm.training.rows import Rows, mixture, packed_once, text_rows
+from hfllm.training.schedule import decay_arguments
+from hfllm.training.start import end_ids, load_init, load_tokenizer
+
+
+def run(config: PretrainConfig, step: Step) -> None:
+    """Build the trainer and fit it, recorded."""
+    with recording(step, is_main_process()) as manifest:
+        trainer, work = build(config, step, manifest)
+        fit(trainer, step, manifest, work)
+
+
+def build(config: PretrainConfig, step: Step, manifest: Manifest) -> tuple[Trainer, Work]:
+    """The trainer, and what `fit` needs to know about it."""
+    if config.optimizer not in (None, *OPTIMIZERS):
+        known = ", ".join(OPTIMIZERS)
+        raise ValueError(f"{step.name}.optimizer: '{config.optimizer}' is not one of {known}, null")
+    args = build_trainer_config(
+        step.spec, step.seed, str(step.checkpoints), **decay_arguments(step.spec)
+    )
+    if args.max_steps <= 0:
+        raise ValueError(f"{step.name}.trainer.max_steps must be set: the mixture is laid out for it")
+    tokenizer = load_tokenizer(step)
+    model = _model(config, step, tokenizer)
+    train, heldout = _rows(config, step, args, tokenizer)
+    manifest.ledger = train.ledger.to_json()
+    rows = mixture(train, config.data.mixture, args.max_steps * rows_per_step(args), step.seed)
+    manifest.metrics |= {f"epochs/{name}": round(n, 3) for name, n in rows.epochs.items()}
+    factory = muon_factory(model, args) if config.optimizer == "muon" else None
+    trainer = Trainer(
+        model=model,
+        args=args,
+        train_dataset=rows,
+        eval_dataset=_joined(heldout),
+        processing_class=tokenizer,
+        data_collator=PackedCollator(tokenizer.pad_token_id),
+        optimizer_cls_and_kwargs=factory,
+        preprocess_logits_for_metrics=row_sums,
+        compute_metrics=nll_metrics(heldout.ledger.total("kept", "bytes") if heldout else None),
+        callbacks=[SampleText(config.sample_prompts, tokenizer, step.folder / "samples.jsonl")],
+    )
+    stats = train.stats
+    extra = {"padding_share": round(stats["padding"] / max(1, stats["tokens"] + stats["padding"]), 4)}
+    work = Work(
+        tokenizer=tokenizer,
+        end_ids=end_ids(tokenizer, chat=False),
+        row_tokens=stats["tokens"] / max(1, stats["rows"]),
+        seq_len=config.data.seq_len,
+        extra=extra,
+    )
+    return trainer, work
+
+
+def _model(config: PretrainConfig, step: Step, tokenizer: Any) -> Any:
+    if config.init:
+        return load_init(step, AutoModelForCausalLM, tokenizer)
+    return build_model(config.model, tokenizer, config.data.seq_len, step.seed)
+
+
+def _rows(
+    config: PretrainConfig, step: Step, args: Any, tokenizer: Any
+) -> tuple[Rows, Rows | None]:
+    data = config.data
+    train = packed_once(
+        step.data / "train",
+        args.main_process_first,
+        lambda: text_rows(data.mixture, data, step, tokenizer, step.data / "train"),
+    )
+    if not data.heldout:
+        return train, None
+    folder, limit = step.data / "heldout", data.max_heldout_tokens
+    heldout = packed_once(
+        folder,
+        args.main_process_first,
+        lambda: text_rows(data.heldout, data, step, tokenizer, folder, limit),
+    )
+    return train, heldout
+
+
+def _joined(heldout: Rows | None) -> Any:
+    if heldout is None:
+        return None
+    from torch.utils.data import ConcatDataset
+
+    return ConcatDataset(list(heldout.sources.values()))

@@ -1,0 +1,87 @@
+"""Reward: trl's RewardTrainer from a chat model, on preference pairs (Bradley-Terry).
+
+Pairs come rendered from data/preference.py, those that do not fit counted; trl would drop them
+without a word. The held-out accuracy stands beside the length-alone baseline: a reward model that
+only learned "longer is better" must not look like one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datasets import Dataset
+from transformers import AutoModelForSequenceClassification
+from trl import RewardTrainer
+
+from hfllm.data.ledger import Ledger
+from hfllm.data.preference import length_baseline, pair_rows, split_by_prompt
+from hfllm.data.reading import read_pairs
+from hfllm.recipe.schema import RewardStageConfig
+from hfllm.recipe.trainers import build_trainer_config
+from hfllm.runs.layout import Step
+from hfllm.runs.manifest import Manifest
+from hfllm.runs.processes import is_main_process
+from hfllm.runs.record import recording
+from hfllm.training.fit import Work, fit
+from hfllm.training.start import end_ids, load_init, load_tokenizer, peft_config
+
+
+def run(config: RewardStageConfig, step: Step) -> None:
+    """Build the trainer and fit it, recorded."""
+    with recording(step, is_main_process()) as manifest:
+        trainer, work = build(config, step, manifest)
+        fit(trainer, step, manifest, work)
+
+
+def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[RewardTrainer, Work]:
+    """The trainer, and what `fit` needs to know about it."""
+    args = build_trainer_config(step.spec, step.seed, str(step.checkpoints))
+    tokenizer = load_tokenizer(step)
+    # `init` is a causal LM, so the score head is new: expected here, and only here
+    model = load_init(step, AutoModelForSequenceClassification, tokenizer, num_labels=1)
+    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    ledger = Ledger()
+    train, heldout = _pairs(config, step, ledger)
+    rows = pair_rows(tokenizer, train, config.data.seq_len, ledger)
+    heldout_rows = pair_rows(tokenizer, heldout, config.data.seq_len, Ledger())
+    if not rows:
+        raise ValueError(f"{step.name}: no preference pair is left; see the reasons: "
+                         f"{ledger.reasons()}")  # fmt: skip
+    ledger.check()
+    manifest.ledger = ledger.to_json()
+    extra: dict[str, Any] = {"pairs_train": len(rows), "pairs_heldout": len(heldout_rows)}
+    if heldout:
+        extra["length_baseline_accuracy"] = round(length_baseline(heldout), 4)
+    trainer = RewardTrainer(
+        model=model,
+        args=args,
+        train_dataset=Dataset.from_list(rows),
+        eval_dataset=Dataset.from_list(heldout_rows) if heldout_rows else None,
+        processing_class=tokenizer,
+        peft_config=peft_config(step, "SEQ_CLS"),
+    )
+    tokens = sum(len(row["chosen_ids"]) + len(row["rejected_ids"]) for row in rows)
+    work = Work(
+        tokenizer=tokenizer,
+        end_ids=end_ids(tokenizer, chat=True),
+        row_tokens=tokens / len(rows),
+        seq_len=round(tokens / len(rows) / 2),
+        passes=2.0,
+        extra=extra,
+    )
+    return trainer, work
+
+
+def _pairs(config: RewardStageConfig, step: Step, ledger: Ledger) -> tuple[list[Any], list[Any]]:
+    data = config.data
+    train = list(read_pairs(data.mixture, step.data_of, ledger))
+    if data.heldout:
+        return train, list(read_pairs(data.heldout, step.data_of))
+    if not data.holdout:
+        return train, []
+    train, heldout = split_by_prompt(train, data.holdout, step.seed)
+    for row in heldout:  # counted "in" by the reader: they leave the training data here
+        from hfllm.data.document import row_bytes
+
+        ledger.add(row["source"], "dropped:heldout", documents=1, bytes=row_bytes(row))
+    return train, heldout

@@ -1,0 +1,105 @@
+"""SFT: trl's SFTTrainer on conversations, loss on the assistant's tokens and end of turn only.
+
+Rows come rendered, masked by the gate and packed from data/; trl's own preparation would truncate
+and pack with losses that the ledger cannot see, so it is switched off.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datasets import Dataset, Features, Sequence, Value
+from transformers import AutoModelForCausalLM
+from trl import SFTTrainer
+
+from hfllm.data.packing import PackedCollator
+from hfllm.recipe.schema import SFTStageConfig
+from hfllm.recipe.trainers import build_trainer_config
+from hfllm.runs.layout import Step
+from hfllm.runs.manifest import Manifest
+from hfllm.runs.processes import is_main_process
+from hfllm.runs.record import recording
+from hfllm.training.fit import Work, fit, rows_per_step
+from hfllm.training.heldout import nll_metrics, row_sums
+from hfllm.training.rows import Rows, chat_rows, mixture, packed_once
+from hfllm.training.start import end_ids, load_init, load_tokenizer, peft_config
+
+COLUMNS = ("input_ids", "labels", "position_ids")
+FEATURES = Features({name: Sequence(Value("int32")) for name in COLUMNS})
+
+
+def run(config: SFTStageConfig, step: Step) -> None:
+    """Build the trainer and fit it, recorded."""
+    with recording(step, is_main_process()) as manifest:
+        trainer, work = build(config, step, manifest)
+        fit(trainer, step, manifest, work)
+
+
+def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTrainer, Work]:
+    """The trainer, and what `fit` needs to know about it."""
+    args = build_trainer_config(
+        step.spec, step.seed, str(step.checkpoints), dataset_kwargs={"skip_prepare_dataset": True}
+    )
+    tokenizer = load_tokenizer(step)
+    model = load_init(step, AutoModelForCausalLM, tokenizer)
+    data, train_folder = config.data, step.data / "train"
+    train = packed_once(
+        train_folder,
+        args.main_process_first,
+        lambda: chat_rows(data.mixture, data, step, tokenizer, train_folder),
+    )
+    heldout = _heldout(config, step, args, tokenizer)
+    manifest.ledger = train.ledger.to_json()
+    rows = mixture(train, data.mixture, _total_rows(args, train), step.seed)
+    manifest.metrics |= {f"epochs/{name}": round(n, 3) for name, n in rows.epochs.items()}
+    args.max_steps, args.num_train_epochs = len(rows) // rows_per_step(args), 1.0
+    trainer = SFTTrainer(
+        model=model,
+        args=args,
+        train_dataset=_arrow(rows),
+        eval_dataset=_arrow(heldout) if heldout is not None else None,
+        processing_class=tokenizer,
+        data_collator=PackedCollator(tokenizer.pad_token_id),
+        peft_config=peft_config(step, "CAUSAL_LM"),
+        preprocess_logits_for_metrics=row_sums,
+        compute_metrics=nll_metrics(None),
+    )
+    stats = train.stats
+    work = Work(
+        tokenizer=tokenizer,
+        end_ids=end_ids(tokenizer, chat=True),
+        row_tokens=stats["tokens"] / max(1, stats["rows"]),
+        seq_len=data.seq_len,
+        extra={"trained_share": round(stats["trained_tokens"] / max(1, stats["tokens"]), 4)},
+    )
+    return trainer, work
+
+
+def _total_rows(args: Any, train: Rows) -> int:
+    """Whole optimizer steps only; the mixture repeats rows for the last one."""
+    per_step = rows_per_step(args)
+    if args.max_steps > 0:
+        return args.max_steps * per_step
+    return -(-int(train.total * args.num_train_epochs) // per_step) * per_step
+
+
+def _heldout(config: SFTStageConfig, step: Step, args: Any, tokenizer: Any) -> Any:
+    if not config.data.heldout:
+        return None
+    folder, data = step.data / "heldout", config.data
+    rows = packed_once(
+        folder,
+        args.main_process_first,
+        lambda: chat_rows(data.heldout, data, step, tokenizer, folder, show=False),
+    )
+    from torch.utils.data import ConcatDataset
+
+    return ConcatDataset(list(rows.sources.values()))
+
+
+def _arrow(rows: Any) -> Dataset:
+    """A map-style data set as the datasets.Dataset that trl insists on."""
+    dataset = Dataset.from_dict(
+        {name: [rows[i][name] for i in range(len(rows))] for name in COLUMNS}, features=FEATURES
+    )
+    return dataset.with_format("numpy")

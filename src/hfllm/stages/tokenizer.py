@@ -1,0 +1,41 @@
+"""Tokenizer: byte-level BPE on the curated text, with the chat template, as a transformers folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hfllm.data.reading import read_documents
+from hfllm.recipe.schema import TokenizerConfig
+from hfllm.runs.layout import Step
+from hfllm.runs.record import recording
+from hfllm.tokenization.report import bytes_per_token
+from hfllm.tokenization.train import train_tokenizer
+
+REPORT_BYTES = 1_000_000  # text per source on which bytes per token are measured
+
+
+def run(config: TokenizerConfig, step: Step) -> None:
+    """Train, save, and measure bytes per token for every source label in the text."""
+    with recording(step) as manifest:
+        samples: dict[str, list[str]] = {}
+        tokenizer = train_tokenizer(_texts(config, step, samples), config)
+        tokenizer.save_pretrained(step.tokenizer)
+        manifest.metrics["vocab_size"] = len(tokenizer)
+        everything = [text for texts in samples.values() for text in texts]
+        manifest.metrics["bytes_per_token"] = round(bytes_per_token(tokenizer, everything), 4)
+        print(f"  vocabulary {len(tokenizer):,}")
+        for source, texts in sorted(samples.items()):
+            ratio = round(bytes_per_token(tokenizer, texts), 4)
+            manifest.metrics[f"bytes_per_token/{source}"] = ratio
+            print(f"  {source:<20} {ratio:.2f} bytes per token")
+
+
+def _texts(config: TokenizerConfig, step: Step, samples: dict[str, list[str]]) -> Iterator[str]:
+    """All texts; the first megabyte of each source is kept aside for the measurement."""
+    sizes: dict[str, int] = {}
+    for row in read_documents(config.data, step.data_of):
+        source = str(row["source"])
+        if sizes.get(source, 0) < REPORT_BYTES:
+            samples.setdefault(source, []).append(row["text"])
+            sizes[source] = sizes.get(source, 0) + len(row["text"].encode())
+        yield row["text"]

@@ -1,0 +1,159 @@
+"""Sources -> packed rows on disk -> the mixture that a trainer reads, with an exact ledger.
+
+The main process tokenises and packs each source once into runs/NAME/STEP/data; the other ranks and
+a resumed run map the same files. The order is a function of (seed, step), so a resumed run and a
+run on another number of processes see the same rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hfllm.data.chat import mask_gate
+from hfllm.data.ledger import Ledger
+from hfllm.data.mixture import MixtureDataset
+from hfllm.data.packed import META, PackedDataset, write_packed
+from hfllm.data.packing import PackStats, Row, pack
+from hfllm.data.reading import count_kept, read_chats, read_documents
+from hfllm.data.sources import label
+from hfllm.recipe.schema import ChatDataConfig, SourceConfig, TextDataConfig
+from hfllm.runs.layout import Step
+from hfllm.tokenization.encode import encode_texts
+
+BATCH = 512  # documents per call of the tokenizer
+LEDGER = "ledger.json"
+
+
+@dataclass
+class Rows:
+    """The packed sources of one split, by label, and what was counted while making them."""
+
+    sources: dict[str, PackedDataset]
+    ledger: Ledger
+
+    @property
+    def total(self) -> int:
+        """Rows over all sources."""
+        return sum(len(rows) for rows in self.sources.values())
+
+    @property
+    def stats(self) -> dict[str, int]:
+        """Packing counts summed over the sources."""
+        keys = ("documents", "tokens", "trained_tokens", "split", "rows", "padding")
+        return {k: sum(rows.stats[k] for rows in self.sources.values()) for k in keys}
+
+    @property
+    def trained_per_row(self) -> float:
+        """Mean number of trained tokens in a row."""
+        return self.stats["trained_tokens"] / max(1, self.total)
+
+
+def packed_once(
+    folder: Path, main_first: Callable[[], AbstractContextManager], make: Callable[[], Ledger]
+) -> Rows:
+    """Run `make` (which writes a folder per source) on the main process, then read it everywhere."""
+    with main_first():
+        if not (folder / LEDGER).is_file():
+            ledger = make()
+            ledger.check()
+            (folder / LEDGER).write_text(json.dumps(ledger.to_json()))
+    ledger = Ledger.from_json(json.loads((folder / LEDGER).read_text()))
+    found = {p.parent.name: PackedDataset(p.parent) for p in sorted(folder.glob(f"*/{META}"))}
+    return Rows(found, ledger)
+
+
+def text_rows(
+    sources: list[SourceConfig], config: TextDataConfig, step: Step, tokenizer: Any, folder: Path,
+    max_tokens: int | None = None,
+) -> Ledger:  # fmt: skip
+    """Tokenise and pack documents, one folder per source. Needs a tokenizer with bos and eos."""
+    if tokenizer.bos_token_id is None or tokenizer.eos_token_id is None:
+        raise ValueError(f"{step.name}: the tokenizer has no bos or eos token to separate documents")
+    ledger = Ledger()
+    for source in sources:
+        stats = PackStats()
+        documents = _token_lists(source, step, tokenizer, ledger, max_tokens)
+        rows = pack(
+            documents,
+            config.seq_len,
+            tokenizer.pad_token_id,
+            (tokenizer.bos_token_id, tokenizer.eos_token_id),
+            stats,
+        )
+        write_packed(rows, folder / safe(label(source)), len(tokenizer), stats)
+    return ledger
+
+
+def _token_lists(
+    source: SourceConfig, step: Step, tokenizer: Any, ledger: Ledger, max_tokens: int | None
+) -> Iterator[list[int]]:
+    seen = 0
+    for batch in _batches(read_documents([source], step.data_of, ledger)):
+        for row, ids in zip(batch, encode_texts(tokenizer, [r["text"] for r in batch]), strict=True):
+            if max_tokens is not None and seen >= max_tokens:
+                size = len(row["text"].encode())
+                ledger.add(row["source"], "in", tokens=len(ids))
+                ledger.add(row["source"], "dropped:limit", 1, len(ids), size)
+                continue
+            seen += len(ids)
+            count_kept(ledger, row, tokens=len(ids))
+            yield ids
+
+
+def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def chat_rows(
+    sources: list[SourceConfig], config: ChatDataConfig, step: Step, tokenizer: Any, folder: Path,
+    show: bool = True,
+) -> Ledger:  # fmt: skip
+    """Render conversations through the mask gate and pack them, one folder per source."""
+    ledger = Ledger()
+    for source in sources:
+        chats = list(read_chats([source], step.data_of, ledger))
+        if not chats:
+            raise ValueError(f"{step.name}: source '{label(source)}' gave no conversation")
+        report = mask_gate(tokenizer, chats, config.seq_len, ledger)
+        if show:
+            report.show()
+        stats = PackStats()
+        if config.packing:
+            rows = pack(report.rows, config.seq_len, tokenizer.pad_token_id, None, stats)
+        else:
+            pad = tokenizer.pad_token_id
+            rows = (_alone(row, config.seq_len, pad, stats) for row in report.rows)
+        write_packed(rows, folder / safe(label(source)), len(tokenizer), stats)
+    return ledger
+
+
+def _alone(row: Any, seq_len: int, pad_id: int, stats: PackStats) -> Row:
+    """One conversation per row (packing: false), padded to seq_len."""
+    return next(pack([row], seq_len, pad_id, None, stats))
+
+
+def safe(name: str) -> str:
+    """A source's label as a folder name."""
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
+
+
+def mixture(rows: Rows, sources: list[SourceConfig], total_rows: int, seed: int) -> MixtureDataset:
+    """`total_rows` rows in the order of (seed, step), by the sources' weights."""
+    weights = {safe(label(s)): s.weight for s in sources if s.weight is not None}
+    if weights and len(weights) != len(rows.sources):
+        missing = sorted(set(rows.sources) - set(weights))
+        raise ValueError(f"mixture: give every source a weight or none; without one: {missing}")
+    return MixtureDataset(rows.sources, weights or None, total_rows, seed)
+

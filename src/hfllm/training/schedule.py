@@ -1,0 +1,27 @@
+"""Warmup-stable-decay needs a number of decay steps; the recipe gives the length of the run.
+
+transformers' schedule takes `num_decay_steps` in lr_scheduler_kwargs and has no default for it.
+Where the recipe leaves it out, the last fifth of the run decays with 1 - sqrt to a tenth, after
+Haegele et al. 2024 (Scaling laws and compute-optimal training beyond fixed training durations).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hfllm.recipe.defaults import default_values
+from hfllm.recipe.load import StepSpec
+
+DECAY_SHARE = 0.2
+
+
+def decay_arguments(spec: StepSpec) -> dict[str, Any]:
+    """lr_scheduler_kwargs for a warmup-stable-decay run that does not set them, else nothing."""
+    values = default_values(spec.stage) | spec.config.trainer
+    if values.get("lr_scheduler_type") != "warmup_stable_decay" or values.get("lr_scheduler_kwargs"):
+        return {}
+    steps = int(DECAY_SHARE * int(values["max_steps"]))
+    if steps < 1:
+        return {}
+    kwargs = {"num_decay_steps": steps, "decay_type": "1-sqrt", "min_lr_ratio": 0.1}
+    return {"lr_scheduler_kwargs": kwargs}
