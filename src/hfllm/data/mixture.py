@@ -45,11 +45,8 @@ def mixture_order(
 
 def epochs(order: np.ndarray, sizes: Mapping[str, int]) -> dict[str, float]:
     """How often each source is seen: rows drawn / rows it has."""
-    drawn = np.bincount(order[:, 0], minlength=len(sizes))
-    return {
-        n: float(k / size) if size else 0.0
-        for k, (n, size) in zip(drawn, sizes.items(), strict=True)
-    }
+    drawn = np.bincount(order[:, 0], minlength=len(sizes))  # (sources,)
+    return {name: float(drawn[i] / max(1, size)) for i, (name, size) in enumerate(sizes.items())}
 
 
 class MixtureDataset(torch.utils.data.Dataset):
@@ -67,6 +64,11 @@ class MixtureDataset(torch.utils.data.Dataset):
         sizes = {name: len(dataset) for name, dataset in datasets.items()}
         self.order = mixture_order(sizes, weights, total_rows, seed)
         self.epochs = epochs(self.order, sizes)
+
+    @property
+    def column_names(self) -> list[str]:
+        """The columns of a row (TRL asks for them)."""
+        return list(self[0])
 
     def __len__(self) -> int:
         """Rows that are trained, repeats included."""

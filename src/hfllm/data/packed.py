@@ -27,6 +27,8 @@ META = "packed.json"
 class PackedDataset(torch.utils.data.Dataset):
     """The rows of a folder written by `write_packed`; `stats` is what packing did."""
 
+    column_names = ("input_ids", "labels", "position_ids")  # TRL asks for them
+
     def __init__(self, folder: str | Path) -> None:
         """Map the files; ValueError where they are missing or not whole."""
         self.folder = Path(folder)

@@ -163,6 +163,12 @@ class PackedCollator:
     def __call__(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
         """Stack the rows: {"input_ids", "labels", "position_ids"}, (B, L) each."""
         fill = {"input_ids": self.pad_id, "labels": IGNORED, "position_ids": 0}
+        if missing := fill.keys() - rows[0].keys():
+            raise ValueError(
+                f"packed rows reach the collator without {', '.join(sorted(missing))}: set "
+                "trainer.remove_unused_columns=false (TRL's SFTTrainer drops position_ids, and "
+                "with them what keeps packed documents apart)"
+            )
         longest = max(len(row["input_ids"]) for row in rows)
         batch = {}
         for name, value in fill.items():

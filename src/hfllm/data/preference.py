@@ -47,9 +47,8 @@ def pair_rows(
         ledger.add(source, "in", documents=1, tokens=size)
         ledger.add(source, f"dropped:{reason}" if reason else "kept", documents=1, tokens=size)
         if reason:
-            first.setdefault(
-                reason, f"{reason}, first row {i} (id {pair.get('id', i)!r}): {detail}"
-            )
+            name = f"row {i} (id {pair.get('id', i)!r})"
+            first.setdefault(reason, f"{reason}, first {name}: {detail}")
         else:
             rows.append(row)
     if not rows:

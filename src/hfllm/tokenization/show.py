@@ -56,9 +56,7 @@ def _byte_of_character() -> dict[str, int]:
 def _load(folder: Path) -> Tokenizer:
     path = folder / "tokenizer.json"
     if not path.is_file():
-        raise ValueError(
-            f"no tokenizer in {folder}: {path.name} is missing; name a folder with one"
-        )
+        raise ValueError(f"no tokenizer in {folder}: {path.name} is missing; name its folder")
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.encode_special_tokens = True
     tokenizer.no_padding()
