@@ -66,9 +66,7 @@ def interval_plot(rows: list[Interval | None], span: tuple[float, float], label:
     width, pitch = 150.0, 13.0
     x = Scale(span[0], span[1], 5, width - 5)
     height = pitch * len(rows) + 4
-    parts = [
-        tag("line", x1=x(end), x2=x(end), y1=1, y2=height - 1, class_="grid") for end in span
-    ]
+    parts = [tag("line", x1=x(end), x2=x(end), y1=1, y2=height - 1, class_="grid") for end in span]
     for i, row in enumerate(rows):
         if row is None:
             continue

@@ -11,7 +11,17 @@ from dataclasses import dataclass
 from statistics import median
 
 from hfllm.report.figures import short
-from hfllm.report.svg import CHAR, Scale, drawing, log_ticks, nice_step, tag, text, tick_label, ticks
+from hfllm.report.svg import (
+    CHAR,
+    Scale,
+    drawing,
+    log_ticks,
+    nice_step,
+    tag,
+    text,
+    tick_label,
+    ticks,
+)
 
 WIDTH, HEIGHT, TOP, BOTTOM = 380.0, 220.0, 24.0, 30.0
 STRETCHES = 160

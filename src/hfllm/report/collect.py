@@ -21,6 +21,12 @@ DONE, RUNNING, FAILED, NOT_RUN = "done", "running", "failed", "not run"
 TRACES = ("manifest.json", "metrics.jsonl", "results.json", "samples.jsonl")
 
 
+def records(holder: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """The mappings in a list of `holder`; empty where it is none."""
+    rows = holder.get(key)
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
 @dataclass(frozen=True)
 class Step:
     """One step as its folder shows it; `manifest` is empty where there is none."""
@@ -31,7 +37,7 @@ class Step:
     manifest: dict[str, Any] = field(default_factory=dict)
     metrics: list[dict[str, Any]] = field(default_factory=list)
     samples: list[dict[str, Any]] = field(default_factory=list)
-    results: list[dict[str, Any]] = field(default_factory=list)
+    results: dict[str, Any] = field(default_factory=dict)  # results.json as it is
     curation: dict[str, Any] = field(default_factory=dict)
     config: str = ""
 
@@ -59,14 +65,18 @@ class Step:
     @property
     def ledger(self) -> list[dict[str, Any]]:
         """Ledger rows that have a source and a bucket."""
-        rows = self.manifest.get("ledger")
-        whole = [r for r in rows if isinstance(r, dict)] if isinstance(rows, list) else []
-        return [r for r in whole if "source" in r and "bucket" in r]
+        return [r for r in records(self.manifest, "ledger") if "source" in r and "bucket" in r]
 
     @property
     def error(self) -> str:
         """Why the step failed, as recorded."""
         return str(self.manifest.get("error") or "no reason recorded")
+
+    @property
+    def notes(self) -> list[str]:
+        """What was decided on the way and must be seen."""
+        notes = self.manifest.get("notes")
+        return [str(note) for note in notes] if isinstance(notes, list) else []
 
     @property
     def state(self) -> str:
@@ -99,8 +109,9 @@ def read_run(run_dir: Path) -> Run:
         raise ValueError(f"{run_dir} is not a run folder: start one with `hfllm run RECIPE`")
     problems: list[str] = []
     recipe = _text(run_dir / "config.yaml", problems)
-    planned = _planned(recipe)
-    found = {p.name for p in run_dir.iterdir() if p.is_dir() and any((p / t).exists() for t in TRACES)}
+    planned = _planned(recipe) or _parents_of_report(run_dir)
+    folders = [p for p in run_dir.iterdir() if p.is_dir() and _is_step(p.name)]
+    found = {p.name for p in folders if any((p / trace).exists() for trace in TRACES)}
     extra = sorted(found - set(planned))
     steps = [_read_step(run_dir / n, planned.get(n, n), problems) for n in [*planned, *extra]]
     named = re.search(r"^name:\s*['\"]?([^'\"#\n]+?)['\"]?\s*$", recipe, re.MULTILINE)
@@ -119,12 +130,22 @@ def _planned(recipe: str) -> dict[str, str]:
     return {n: s for n, s in planned.items() if s != "report"}
 
 
+def _is_step(name: str) -> bool:
+    """Neither the report itself nor what a newer run of the step has set aside."""
+    return name != "report" and ".stale-" not in name and not name.startswith(".")
+
+
+def _parents_of_report(run_dir: Path) -> dict[str, str]:
+    """A `report` step has every other step for a parent, also those that never ran."""
+    known = _object(run_dir / "report" / "manifest.json", []).get("parents")
+    return {str(name): str(name) for name in known} if isinstance(known, dict) else {}
+
+
 def _read_step(folder: Path, stage: str, problems: list[str]) -> Step:
     """One step; a folder without a manifest but with traces was never finished."""
     manifest = _object(folder / "manifest.json", problems)
     traces = any((folder / t).exists() for t in TRACES)
     status = str(manifest.get("status") or (RUNNING if traces else NOT_RUN))
-    results = _object(folder / "results.json", problems).get("results")
     return Step(
         name=folder.name,
         stage=str(manifest.get("stage") or stage),
@@ -132,7 +153,7 @@ def _read_step(folder: Path, stage: str, problems: list[str]) -> Step:
         manifest=manifest,
         metrics=_lines(folder / "metrics.jsonl", problems),
         samples=_lines(folder / "samples.jsonl", problems),
-        results=[r for r in results if isinstance(r, dict)] if isinstance(results, list) else [],
+        results=_object(folder / "results.json", problems),
         curation=_object(folder / "data" / "curation.json", problems),
         config=_text(folder / "config.yaml", problems),
     )

@@ -143,7 +143,10 @@ def _edges(nodes: list[Node], buses: list[_Bus], shape: _Shape) -> str:
     for source, target in _links(nodes):
         if target == source + 1:
             kind = "data" if nodes[source].data else "model"
-            ends = [(shape.edge(source, 1), shape.depth / 2), (shape.edge(target, -1), shape.depth / 2)]
+            ends = [
+                (shape.edge(source, 1), shape.depth / 2),
+                (shape.edge(target, -1), shape.depth / 2),
+            ]
             parts.append(_arrow([shape.place(*end) for end in ends], kind))
     for bus in buses:
         parts += [_branch(bus, target, buses, shape) for target in bus.targets]
@@ -168,7 +171,11 @@ def _arrow(points: list[tuple[float, float]], kind: str) -> str:
     size = max(abs(bx - ax), abs(by - ay)) or 1.0
     ux, uy = (bx - ax) / size, (by - ay) / size
     base = (bx - 6 * ux, by - 6 * uy)
-    head = [(bx, by), (base[0] - 3.5 * uy, base[1] + 3.5 * ux), (base[0] + 3.5 * uy, base[1] - 3.5 * ux)]
+    head = [
+        (bx, by),
+        (base[0] - 3.5 * uy, base[1] + 3.5 * ux),
+        (base[0] + 3.5 * uy, base[1] - 3.5 * ux),
+    ]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in [*points[:-1], base])
     tip = " ".join(f"{x:.1f},{y:.1f}" for x, y in head)
     return tag("polyline", points=path, class_=f"edge {kind}") + tag(

@@ -19,7 +19,9 @@ def tag(name: str, *content: str, **attributes: object) -> str:
     parts = []
     for key, value in attributes.items():
         if value is not None:
-            shown = f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+            shown = (
+                f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+            )
             parts.append(f" {key.rstrip('_').replace('_', '-')}={quoteattr(shown)}")
     inner = "".join(content)
     return f"<{name}{''.join(parts)}>{inner}</{name}>" if inner else f"<{name}{''.join(parts)}/>"
@@ -27,7 +29,9 @@ def tag(name: str, *content: str, **attributes: object) -> str:
 
 def text(x: float, y: float, words: str, class_: str = "", anchor: str = "start") -> str:
     """Escaped text at a baseline."""
-    return tag("text", escape(words), x=float(x), y=float(y), class_=class_ or None, text_anchor=anchor)
+    return tag(
+        "text", escape(words), x=float(x), y=float(y), class_=class_ or None, text_anchor=anchor
+    )
 
 
 def drawing(width: float, height: float, label: str, *content: str, class_: str = "chart") -> str:

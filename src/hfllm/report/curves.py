@@ -1,0 +1,127 @@
+"""Which charts a training step gets: known metrics first, in an order that tells what happened.
+
+Whatever else `metrics.jsonl` holds follows folded away, so that nothing logged is lost. A value
+that is not finite cannot be drawn; it is counted and named under the chart.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from hfllm.report.charts import Line, is_noisy, line_chart, window
+from hfllm.report.collect import Run, Step
+from hfllm.report.figures import exact, number, scientific, short
+from hfllm.report.glossary import CHARTS, Panel
+
+HIDDEN = {"step", "time_s", "epoch", "num_tokens", "total_flos", "num_input_tokens_seen"}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart with its heading, what it means, and remarks (smoothing, missing values)."""
+
+    title: str
+    meaning: str
+    svg: str
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training step's charts and the table of all its metrics."""
+
+    step: str
+    stage: str
+    status: str
+    summary: str
+    figures: list[Figure] = field(default_factory=list)
+    more: list[Figure] = field(default_factory=list)
+    table: list[dict[str, str]] = field(default_factory=list)
+
+
+def trainings(run: Run) -> list[Training]:
+    """Every step that logged metrics, in running order."""
+    return [_training(step) for step in run.steps if step.metrics]
+
+
+def series(step: Step, key: str) -> tuple[list[tuple[float, float]], list[int]]:
+    """(step, value) points in order, and the steps whose value is not finite.
+
+    A resumed run logs the steps between its checkpoint and its end twice: the later line counts.
+    """
+    found: dict[float, float] = {}
+    for row in step.metrics:
+        at, value = number(row.get("step")), row.get(key)
+        if value in ("nan", "inf", "-inf"):  # how metrics.jsonl writes what JSON has no number for
+            value = float(value)
+        if at is not None and isinstance(value, (int, float)) and not isinstance(value, bool):
+            found[at] = float(value)
+    points = [(at, value) for at, value in sorted(found.items()) if math.isfinite(value)]
+    return points, [int(at) for at, value in sorted(found.items()) if not math.isfinite(value)]
+
+
+def _training(step: Step) -> Training:
+    keys = list(dict.fromkeys(k for row in step.metrics for k in row if k not in HIDDEN))
+    figures, used = [], set()
+    for panel in CHARTS:
+        chosen = panel.match(keys, step.stage)
+        used |= set(chosen)
+        figure = _figure(step, panel, chosen)
+        if figure:
+            figures.append(figure)
+    rest = [Panel(k.replace("_", " "), "value", {k: ""}) for k in keys if k not in used]
+    more = [_figure(step, panel, list(panel.keys)) for panel in rest]
+    last = max((number(row.get("step")) or 0 for row in step.metrics), default=0)
+    return Training(
+        step=step.name,
+        stage=step.stage,
+        status=step.state,
+        summary=f"{exact(last)} steps, {exact(len(step.metrics))} log lines",
+        figures=figures,
+        more=[figure for figure in more if figure],
+        table=[row for row in (_row(step, key) for key in keys) if row],
+    )
+
+
+def _figure(step: Step, panel: Panel, keys: list[str]) -> Figure | None:
+    """The panel's chart; None where no series has two points (the table still has the value)."""
+    lines, missing = [], []
+    for key in keys:
+        points, broken = series(step, key)
+        missing += broken
+        if points:
+            lines.append(Line(panel.label(key), points))
+    if not any(len(line.points) > 1 for line in lines):
+        return None
+    svg = line_chart(lines[:6], panel.unit, "step", panel.log)
+    return Figure(panel.title, panel.meaning, svg, _remark(lines, missing))
+
+
+def _remark(lines: list[Line], missing: list[int]) -> str:
+    parts = []
+    noisy = [line for line in lines if is_noisy(line.points)]
+    if noisy:
+        parts.append(f"Light: as logged. Strong: mean over {window(noisy[0].points)} logs.")
+    if missing:
+        steps = ", ".join(str(at) for at in sorted(set(missing))[:5])
+        parts.append(f"{len(missing)} value(s) not finite, first at step {steps}.")
+    if len(lines) > 6:
+        parts.append(f"{len(lines) - 6} more series stand in the table.")
+    return " ".join(parts)
+
+
+def _row(step: Step, key: str) -> dict[str, str] | None:
+    points, _ = series(step, key)
+    if not points:
+        return None
+    values = [value for _, value in points]
+    show = scientific if max(map(abs, values)) < 1e-3 and any(values) else short
+    return {
+        "key": key,
+        "first": show(values[0]),
+        "last": show(values[-1]),
+        "low": show(min(values)),
+        "high": show(max(values)),
+        "n": exact(len(values)),
+    }

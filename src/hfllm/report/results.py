@@ -1,0 +1,183 @@
+"""The table of results: models side by side, each value with its 95% interval and n.
+
+Every model is compared with the one to its left (what did this stage change?). Where the
+evaluation recorded the paired difference on the same prompts, its interval decides; elsewhere a
+difference counts only where the two intervals do not touch, which is stricter. The mark says
+whether the value went the better or the worse way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hfllm.report.bars import Interval, interval_plot
+from hfllm.report.collect import Run, Step, records
+from hfllm.report.figures import exact, number, percent, short
+from hfllm.report.glossary import SECONDARY, measure
+
+BETTER, WORSE, OTHER = "better", "worse", "different"
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model's value."""
+
+    value: str
+    interval: str = ""
+    mark: str = ""  # better | worse | different, against the model to the left
+    n: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One task and metric over all models."""
+
+    task: str
+    metric: str
+    cells: list[Cell]
+    plot: str
+    n: str
+    secondary: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """Results of models that share tasks."""
+
+    step: str
+    models: list[str]
+    rows: list[Row]
+    meanings: list[tuple[str, str]]
+
+    def marked(self, model: int, mark: str) -> int:
+        """In how many rows that column carries the mark."""
+        return sum(row.cells[model].mark == mark for row in self.rows)
+
+
+def tables(run: Run) -> list[Table]:
+    """The tables of every step that left results; models without a common task stand apart."""
+    order = {step.name: i for i, step in enumerate(run.steps)}
+    out = []
+    for step in run.steps:
+        results = [r for r in records(step.results, "results") if "model" in r]
+        found = list(dict.fromkeys(str(r["model"]) for r in results))
+        models = sorted(found, key=lambda m: (order.get(m, len(order)), found.index(m)))
+        out += [_table(step, group, results) for group in _groups(models, results)]
+    return out
+
+
+def settings(run: Run) -> list[dict[str, str]]:
+    """Under which conditions the models answered, as the evaluation recorded them."""
+    out = []
+    for step in run.steps:
+        for passport in records(step.results, "settings"):
+            rest = {k: v for k, v in passport.items() if k != "model" and v is not None}
+            words = ", ".join(
+                f"{k.replace('_', ' ')}: {' '.join(map(str, v)) if isinstance(v, list) else v}"
+                for k, v in rest.items()
+            )
+            out.append({"model": str(passport.get("model", "")), "words": words})
+    return out
+
+
+def _groups(models: list[str], results: list[Result]) -> list[list[str]]:
+    """Models that meet in some task; a reward model alone in its task is a group of its own."""
+    tasks = {m: {str(r.get("task")) for r in results if str(r["model"]) == m} for m in models}
+    groups: list[list[str]] = []
+    for model in models:
+        meeting = [g for g in groups if any(tasks[model] & tasks[other] for other in g)]
+        groups = [g for g in groups if g not in meeting]
+        groups.append([m for g in meeting for m in g] + [model])
+    return groups
+
+
+def _table(step: Step, models: list[str], results: list[Result]) -> Table:
+    cells = {
+        (str(r.get("task")), str(r.get("metric")), str(r["model"])): r
+        for r in results
+        if str(r["model"]) in models
+    }
+    paired = {
+        (str(d.get("task")), str(d.get("metric")), str(d.get("model")), str(d.get("baseline"))): d
+        for d in records(step.results, "differences")
+    }
+    keys = list(dict.fromkeys((task, metric) for task, metric, _ in cells))
+    rows = [_row(key, [cells.get((*key, m)) for m in models], paired) for key in keys]
+    words = {metric: measure(metric)[0] for _, metric in keys}
+    meanings = [(m.replace("_", " "), w) for m, w in words.items() if w]
+    return Table(step.name, models, rows, meanings)
+
+
+def _row(key: tuple[str, str], found: list[Result | None], paired: dict[Any, Result]) -> Row:
+    task, metric = key
+    _, direction, share = measure(metric)
+    values = [number(r.get("value")) for r in found if r]
+    share = share and all(v is None or 0 <= v <= 1 for v in values)
+    cells, left = [], None
+    for result in found:
+        mark = ""
+        if left and result:
+            pair = paired.get((*key, str(result["model"]), str(left["model"])))
+            mark = _mark(_moved(left, result, pair), direction)
+        cells.append(_cell(result, mark, share))
+        left = result or left
+    sizes = list(dict.fromkeys(cell.n for cell in cells if cell.n))
+    name = f"{task.replace('_', ' ')}, {metric.replace('_', ' ')}"
+    return Row(
+        task=task.replace("_", " "),
+        metric=metric.replace("_", " "),
+        cells=cells,
+        plot=_plot(found, share, f"{name}: values with their 95% intervals"),
+        n=" / ".join(sizes),
+        secondary=metric in SECONDARY,
+    )
+
+
+def _ends(result: Result | None) -> tuple[float, float] | None:
+    low, high = (number(result.get(end)) if result else None for end in ("low", "high"))
+    return None if low is None or high is None else (low, high)
+
+
+def _moved(left: Result, right: Result, pair: Result | None) -> int:
+    """+1 or -1 where the value rose or fell beyond chance, else 0."""
+    gap = _ends(pair)
+    if gap:
+        return (gap[0] > 0) - (gap[1] < 0)
+    a, b = _ends(left), _ends(right)
+    return (b[0] > a[1]) - (b[1] < a[0]) if a and b else 0
+
+
+def _mark(moved: int, direction: int) -> str:
+    if not moved:
+        return ""
+    return OTHER if direction == 0 else BETTER if moved == direction else WORSE
+
+
+def _cell(result: Result | None, mark: str, share: bool) -> Cell:
+    value = number(result.get("value")) if result else None
+    if result is None or value is None:
+        return Cell("–")
+    show = percent if share else short
+    ends = _ends(result)
+    inside = ", ".join(show(end).removesuffix("%") for end in ends) if ends else ""
+    n = exact(result["n"]) if number(result.get("n")) is not None else ""
+    return Cell(show(value), f"[{inside}]" if inside else "", mark, n)
+
+
+def _plot(found: list[Result | None], share: bool, label: str) -> str:
+    drawn: list[Interval | None] = []
+    for i, result in enumerate(found):
+        value = number(result.get("value")) if result else None
+        if value is None:
+            drawn.append(None)
+        else:
+            low, high = _ends(result) or (value, value)
+            drawn.append(Interval(f"c{i % 6 + 1}", value, low, high))
+    there = [d for d in drawn if d]
+    if not there:
+        return ""
+    low, high = min(d.low for d in there), max(d.high for d in there)
+    pad = (high - low) * 0.08 or abs(low) * 0.1 or 1.0
+    return interval_plot(drawn, (0.0, 1.0) if share else (low - pad, high + pad), label)

@@ -1,0 +1,208 @@
+"""The run in a paragraph and a row of tiles: every clause stands on a number of a manifest.
+
+A clause whose number is missing is left out, never filled in; failed and missing steps are named.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hfllm.report.accounts import ledger_of
+from hfllm.report.collect import FAILED, NOT_RUN, RUNNING, Run, Step, parents, records
+from hfllm.report.costs import Total
+from hfllm.report.figures import compact, duration, exact, number, percent, scientific, short
+from hfllm.report.flow import Node
+from hfllm.report.results import BETTER, WORSE, Table
+
+DATA_STAGES = ("world", "curate", "tokenizer")
+BPB = ("eval_bpb", "eval_bits_per_byte", "bits_per_byte", "bpb")
+VOCABULARY = ("vocab_size", "vocabulary")
+BYTES_PER_TOKEN = ("bytes_per_token", "heldout_bytes_per_token")
+PARAMETERS = ("parameters", "n_parameters", "num_parameters", "model_parameters")
+ACCURACY = ("eval_accuracy", "heldout_accuracy", "accuracy")
+SCORE = ("objective/score", "score", "reward")
+
+
+HEADLINES = (
+    ("all answers", "accuracy", "Right answers over all questions"),
+    ("unknown people", "refused unanswerable", "“I do not know” about people never heard of"),
+)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure with its name and where it is from."""
+
+    value: str
+    name: str
+    source: str
+
+
+def key_figure(step: Step) -> tuple[str, str]:
+    """The one number that tells how a step went, and its unit; empty where there is none."""
+    if step.stage == "curate" and step.ledger:
+        return compact(ledger_of(step).total("kept")), "documents kept"
+    if step.stage == "world":
+        counts = [k for k in step.section("metrics") if k.startswith("rows/")]
+        rows = sum(step.metric(key) or 0 for key in counts)
+        return (compact(rows), "rows") if rows else ("", "")
+    wanted: dict[str, list[tuple[tuple[str, ...], str]]] = {
+        "tokenizer": [(VOCABULARY, "tokens")],
+        "pretrain": [(BPB, "bits per byte"), (("eval_loss", "loss"), "loss")],
+        "sft": [(("eval_loss",), "held-out loss"), (("loss", "train_loss"), "loss")],
+        "reward": [(ACCURACY, "of pairs right")],
+        "ppo": [(SCORE, "score of answers")],
+        "grpo": [(SCORE, "score of answers")],
+    }
+    for keys, unit in wanted.get(step.stage, []):
+        value = step.metric(*keys)
+        if value is not None:
+            show = percent if unit.startswith("of ") else compact if unit == "tokens" else short
+            return show(value), unit
+    if step.results:
+        return exact(len(records(step.results, "results"))), "values measured"
+    return "", ""
+
+
+def nodes(run: Run) -> list[Node]:
+    """The steps as boxes of the picture."""
+    return [
+        Node(
+            name=step.name,
+            figure=" ".join(key_figure(step)).strip() or step.status,
+            time=duration(step.figure("wall_s")) if step.figure("wall_s") else "",
+            status=step.status,
+            data=step.stage in DATA_STAGES,
+            parents=parents(step),
+        )
+        for step in run.steps
+    ]
+
+
+def tiles(run: Run, total: Total) -> list[Tile]:
+    """Key figures of the steps that were done, then the cost."""
+    out = []
+    for step in run.steps:
+        value, unit = key_figure(step)
+        if step.status == "done" and value and step.stage != "world":
+            out.append(Tile(value, unit, step.name))
+        parameters = step.metric(*PARAMETERS)
+        if step.stage == "pretrain" and parameters and step.status == "done":
+            out.append(Tile(compact(parameters), "parameters", step.name))
+    if total.trained:
+        out.append(Tile(compact(total.trained), "tokens trained on", "all steps"))
+    if total.flops:
+        out.append(Tile(scientific(total.flops, 1), "FLOPs", "all steps"))
+    if total.wall_s:
+        out.append(Tile(duration(total.wall_s), "wall time", "all steps"))
+    return out
+
+
+def paragraph(run: Run, found: list[Table], total: Total) -> list[str]:
+    """Sentences, in the order of the run."""
+    sentences = []
+    for step in run.steps:
+        if step.status == "done":
+            sentences += _SENTENCES.get(step.stage, lambda _: [])(step)
+    sentences += [s for table in found for s in _changes(table)]
+    sentences += _unfinished(run)
+    if total.wall_s:
+        hardware = f" on {total.hardware[0]}" if len(total.hardware) == 1 else ""
+        flops = f" and {scientific(total.flops, 1)} FLOPs" if total.flops else ""
+        sentences.append(f"Together the steps took {duration(total.wall_s)}{flops}{hardware}.")
+    return sentences
+
+
+def _curated(step: Step) -> list[str]:
+    ledger = ledger_of(step)
+    came, kept = ledger.total("in"), ledger.total("kept")
+    if not came:
+        return []
+    worst = next(iter(ledger.reasons().items()), None)
+    reason = ""
+    if worst and worst[1]:
+        reason = (
+            f"; most of what was dropped fell to “{worst[0].replace('_', ' ')}” ({exact(worst[1])})"
+        )
+    share = percent(kept / came)
+    return [f"Of {exact(came)} raw documents, curation kept {exact(kept)} ({share}){reason}."]
+
+
+def _tokenized(step: Step) -> list[str]:
+    size, rate = step.metric(*VOCABULARY), step.metric(*BYTES_PER_TOKEN)
+    if size is None:
+        return []
+    tail = f", one token for every {short(rate)} bytes of text" if rate else ""
+    return [f"A tokenizer of {exact(size)} entries was trained on text of the run{tail}."]
+
+
+def _pretrained(step: Step) -> list[str]:
+    tokens, bpb = step.figure("tokens"), step.metric(*BPB)
+    size = step.metric(*PARAMETERS)
+    if not tokens:
+        return []
+    who = f"a model of {compact(size)} parameters" if size else "the model"
+    tail = f" and reached {short(bpb)} bits per byte on held-out text" if bpb is not None else ""
+    return [f"In {step.name}, {who} read {compact(tokens)} tokens{tail}."]
+
+
+def _tuned(step: Step) -> list[str]:
+    tokens, loss = step.figure("tokens"), step.metric("eval_loss")
+    if not tokens:
+        return []
+    tail = f" (held-out loss {short(loss)})" if loss is not None else ""
+    return [
+        f"In {step.name}, it learned to answer from {compact(tokens)} tokens of conversation{tail}."
+    ]
+
+
+def _rewarded(step: Step) -> list[str]:
+    accuracy = step.metric(*ACCURACY)
+    if accuracy is None:
+        return []
+    share = percent(accuracy)
+    return [f"A reward model ({step.name}) finds the better of two answers in {share} of pairs."]
+
+
+def _reinforced(step: Step) -> list[str]:
+    for key in SCORE:
+        scores = [row[key] for row in step.metrics if number(row.get(key)) is not None]
+        if len(scores) > 1:
+            ends = f"from {short(scores[0])} to {short(scores[-1])}"
+            return [f"In {step.name}, the score of its answers went {ends}."]
+    return []
+
+
+_SENTENCES = {
+    "curate": _curated,
+    "tokenizer": _tokenized,
+    "pretrain": _pretrained,
+    "sft": _tuned,
+    "reward": _rewarded,
+    "ppo": _reinforced,
+    "grpo": _reinforced,
+}
+
+
+def _changes(table: Table) -> list[str]:
+    """The headline measures through the models, then what each changed against the one before."""
+    out = []
+    for task, metric, words in HEADLINES:
+        row = next((r for r in table.rows if (r.task, r.metric) == (task, metric)), None)
+        if row and len(table.models) > 1:
+            chain = [f"{c.value} ({m})" for m, c in zip(table.models, row.cells, strict=True)]
+            out.append(f"{words}: {', '.join(chain)}.")
+    for i, model in enumerate(table.models[1:], start=1):
+        better, worse = table.marked(i, BETTER), table.marked(i, WORSE)
+        out.append(
+            f"Against {table.models[i - 1]}, {model} is better in {better} and worse in {worse} of "
+            f"{len(table.rows)} measures, counting only differences beyond the 95% intervals."
+        )
+    return out
+
+
+def _unfinished(run: Run) -> list[str]:
+    out = [f"Step {s.name} failed: {s.error}." for s in run.steps if s.status == FAILED]
+    out += [f"Step {s.name} has no recorded end." for s in run.steps if s.status == RUNNING]
+    missing = [s.name for s in run.steps if s.status == NOT_RUN]
+    return out + ([f"Not run: {', '.join(missing)}."] if missing else [])
