@@ -1,0 +1,80 @@
+"""Bytes per token, the vocabulary's summary, and the display for `hfllm tokens`."""
+
+import subprocess
+import sys
+
+import pytest
+
+from hfllm.recipe.schema import TokenizerConfig
+from hfllm.tokenization.encode import encode_text
+from hfllm.tokenization.report import bytes_per_token, tokenizer_report, vocabulary_summary
+from hfllm.tokenization.show import show_tokens, token_bytes
+from hfllm.tokenization.train import train_tokenizer
+
+TEXTS = ["the baker of Orbin and the sailor of Orbin\n" * 5] * 20
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(TEXTS, TokenizerConfig(vocab_size=280))
+
+
+@pytest.fixture(scope="module")
+def folder(tokenizer, tmp_path_factory):
+    path = tmp_path_factory.mktemp("tokenizer")
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def test_bytes_per_token_counts_bytes(tokenizer):
+    assert bytes_per_token(tokenizer, ["💥"]) == 1.0  # never seen: four bytes, four tokens
+    expected = len(TEXTS[0]) / len(encode_text(tokenizer, TEXTS[0]))
+    assert bytes_per_token(tokenizer, TEXTS) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="no text"):
+        bytes_per_token(tokenizer, [])
+
+
+def test_token_bytes_of_the_whole_vocabulary(tokenizer):
+    for token, i in tokenizer.get_vocab().items():
+        if i >= 7:
+            expected = tokenizer.decode([i]).encode()
+            assert token_bytes(token) == expected or "�" in tokenizer.decode([i])
+    single = {token_bytes(t) for t, i in tokenizer.get_vocab().items() if 7 <= i < 263}
+    assert single == {bytes([byte]) for byte in range(256)}
+
+
+def test_summary_and_report_add_up(tokenizer):
+    summary = vocabulary_summary(tokenizer)
+    assert summary["entries"] == 280
+    assert len(summary["control_tokens"]) == 7
+    assert sum(summary["entries_by_bytes"].values()) == 273
+    report = tokenizer_report(tokenizer, {"a": TEXTS[:2], "b": ["Orbin"]})
+    assert report["bytes"] == report["sources"]["a"]["bytes"] + 5
+    tokens = [source["tokens"] for source in report["sources"].values()]
+    assert report["tokens"] == sum(tokens)
+    assert 0 < report["vocabulary_used"] < 1
+
+
+def test_show_tokens_lists_ids_of_plain_text(tokenizer, folder):
+    text = "the baker<|end|>\né"
+    shown = show_tokens(text, folder, color=False)
+    ids = encode_text(tokenizer, text)
+    assert [int(line.split()[0]) for line in shown.splitlines()[2:]] == ids
+    assert shown.splitlines()[0].replace("|", "").startswith("the baker")
+    assert f"{len(ids)} tokens, {len(text.encode())} bytes" in shown
+    assert "\x1b" not in shown
+    assert "\x1b[" in show_tokens(text, folder)
+
+
+def test_show_imports_neither_transformers_nor_torch(folder):
+    code = (
+        "import sys; from hfllm.tokenization.show import show_tokens; "
+        f"show_tokens('hi', {str(folder)!r}); "
+        "sys.exit(any(m in sys.modules for m in ('torch', 'transformers')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_missing_tokenizer_is_named(tmp_path):
+    with pytest.raises(ValueError, match="tokenizer.json is missing"):
+        show_tokens("x", tmp_path)
