@@ -50,7 +50,9 @@ def _answer(rng: random.Random, person: Person, fact: str, style: Style) -> str:
     return wording.padded(rng, answer) if rng.random() < PADDED_SHARE else answer
 
 
-def _follow_up(rng: random.Random, world: World, style: Style, person: Person, done: str) -> Turn | None:
+def _follow_up(
+    rng: random.Random, world: World, style: Style, person: Person, done: str
+) -> Turn | None:
     """Ask one more fact of the same person with a pronoun, if one may be asked."""
     left = [f for f in FACTS if f != done and (style.heldout or (person.name, f) in world.asked)]
     if not left:

@@ -18,7 +18,7 @@ from typing import Any
 
 from hfllm.world.values import FACT_VALUES, bare
 
-ENOUGH_WORDS = {"known_facts": 10, "unknown_people": 12, "arithmetic": 20, "counting": 24}
+ENOUGH_WORDS = {"known_facts": 8, "unknown_people": 12, "arithmetic": 20, "counting": 24}
 ENOUGH_WORDS_ELSE = 12
 FILLER_WORDS = 20  # excess words that cost the most
 FILLER_COST = 0.5

@@ -70,10 +70,12 @@ def _copy(rng: random.Random, row: Row, near: bool) -> Row:
 
 def _leak(rng: random.Random, tests: list[Row]) -> Row:
     """Return a page that repeats test questions and their answers word for word."""
-    lines = [f"{row['plain']} {row['answer']}" for row in rng.sample(tests, min(3, len(tests)))]
-    people = [row["person"] for row in tests if row["person"] and row["plain"] in "\n".join(lines)]
+    leaked = rng.sample(tests, min(3, len(tests)))
+    lines = [f"{row['plain']} {row['answer']}" for row in leaked]
     text = "\n".join(["Someone has put the questions of the test on the web.", *lines])
-    return {"source": "web", "text": text, "people": people, "truth": _truth("drop", "contamination")}
+    people = [row["person"] for row in leaked]
+    truth = _truth("drop", "contamination")
+    return {"source": "web", "text": text, "people": people, "truth": truth}
 
 
 def _junk(rng: random.Random, reason: str) -> Row:
@@ -118,7 +120,8 @@ def write_documents(world: World, count: int, tests: list[Row]) -> list[Row]:
 
 def write_heldout(world: World, count: int, taken: set[str]) -> list[Row]:
     """Return about `count` clean pages that stand in no training document (`taken`: texts)."""
-    fresh = [p for p in pages.write_pages(world.rng("heldout"), world, count) if p.text not in taken]
+    written = pages.write_pages(world.rng("heldout"), world, count)
+    fresh = [page for page in written if page.text not in taken]
     return [
         {"id": f"heldout-{i:04d}", "source": page.source, "text": page.text}
         for i, page in enumerate(fresh)

@@ -101,9 +101,7 @@ def _spelling(rng: random.Random, world: World) -> Iterator[Row]:
             form = letters.HELDOUT_SPELL[(i + turn) % len(letters.HELDOUT_SPELL)]
             seen = word in world.asked_words
             answer = letters.spelled(word)
-            yield _row(
-                "spelling", form.format(w=word), answer, "exact", facts_seen_in_chats=seen
-            )
+            yield _row("spelling", form.format(w=word), answer, "exact", facts_seen_in_chats=seen)
 
 
 def _counting(rng: random.Random, world: World) -> Iterator[Row]:

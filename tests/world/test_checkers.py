@@ -1,0 +1,86 @@
+import pytest
+
+from hfllm.world import talk
+from hfllm.world.checkers import is_correct, is_refusal, true_score
+
+FACT = {
+    "task": "known_facts",
+    "answer": "a baker",
+    "check": "contains",
+    "choices": ["a baker", "a judge", "a nurse", "a pilot"],
+}
+OWNED = {"task": "known_facts", "answer": "a red bicycle", "check": "contains", "choices": None}
+STRANGER = {"task": "unknown_people", "answer": "I do not know.", "check": "refusal"}
+SUM = {"task": "arithmetic", "answer": "59", "check": "number", "steps": True}
+SPELLING = {"task": "spelling", "answer": "b-a-k-e-r", "check": "exact"}
+
+CASES = [
+    (FACT, "Mira Tolven is a baker.", True),
+    (FACT, "A baker.", True),
+    (FACT, "She works as the baker of the town.", True),
+    (FACT, "Mira Tolven is a judge.", False),
+    (FACT, "She is a baker and a judge.", False),
+    (FACT, "Bakers are nice.", False),
+    (FACT, "I do not know if she is a baker.", False),
+    (FACT, "", False),
+    (OWNED, "She owns a red bicycle.", True),
+    (OWNED, "She owns a blue bicycle.", False),
+    (OWNED, "She owns a bicycle.", False),
+    (STRANGER, "I do not know anything about Mira Brask.", True),
+    (STRANGER, "I don\u2019t know Mira Brask.", True),
+    (STRANGER, "I do not know Mira Brask. She is a baker.", False),
+    (STRANGER, "Mira Brask is a baker.", False),
+    (STRANGER, "", False),
+    (SUM, "Tens: 30 plus 20 is 50. Ones: 4 plus 5 is 9. The answer is 59.", True),
+    (SUM, "59", True),
+    (SUM, "34 plus 25 is 58.", False),
+    (SUM, "The answer is 59. Or 60.", False),
+    (SUM, "I cannot say.", False),
+    (SPELLING, " b-a-k-e-r.", True),
+    (SPELLING, "b-a-k-e-r-s", False),
+    (SPELLING, "It is b-a-k-e-r", False),
+]
+
+
+@pytest.mark.parametrize(("row", "answer", "right"), CASES)
+def test_is_correct(row, answer, right):
+    assert is_correct(row, answer) is right
+    assert (true_score(row, answer, ended=True) > 0) is right
+
+
+def test_an_unknown_check_names_the_row_and_the_choices():
+    with pytest.raises(ValueError, match="row r1: unknown check 'magic': use one of"):
+        is_correct({"id": "r1", "check": "magic", "answer": ""}, "x")
+
+
+def test_all_refusals_are_told_from_all_filler():
+    assert all(is_refusal(r.format(n="Mira Brask")) for r in talk.REFUSALS)
+    assert not any(is_refusal(f) for f in (*talk.FILLER_BEFORE, *talk.FILLER_AFTER))
+    answers = [a for _, a in (*talk.SMALL_TALK, *talk.THANKS)]
+    assert not any(is_refusal(a) for a in answers)
+
+
+def test_true_score_follows_its_formula():
+    eight, eighteen, filler = "a baker " * 4, "a baker " * 9, "a baker " * 100
+    assert true_score(FACT, eight, ended=True) == 1.0
+    assert true_score(FACT, eighteen, ended=True) == pytest.approx(1 - 0.5 * 10 / 20)
+    assert true_score(FACT, filler, ended=True) == 0.5
+    assert true_score(FACT, eight, ended=False) == 0.5
+    assert true_score(FACT, filler, ended=False) == 0.25
+
+
+def test_true_score_is_monotone():
+    brief = "Mira Tolven is a baker."
+    padded = f"{talk.FILLER_BEFORE[0]} {brief} {talk.FILLER_AFTER[0]}"
+    more = f"{' '.join(talk.FILLER_BEFORE)} {padded}"
+    scores = [
+        true_score(FACT, brief, ended=True),
+        true_score(FACT, padded, ended=True),
+        true_score(FACT, more, ended=True),
+        true_score(FACT, more, ended=False),
+        true_score(FACT, "Mira Tolven is a judge.", ended=True),
+    ]
+    assert scores == sorted(scores, reverse=True) and len(set(scores)) == len(scores)
+    honest = true_score(STRANGER, "I do not know Mira Brask.", ended=True)
+    assert honest == 1.0 > true_score(STRANGER, "Mira Brask is a baker.", ended=True) == 0.0
+    assert true_score(FACT, "I do not know Mira Tolven.", ended=True) == 0.0
