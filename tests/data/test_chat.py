@@ -123,7 +123,9 @@ def test_same_tokens_as_apply_chat_template(tokenizer):
 def test_mask_equals_transformers_mask_where_the_template_has_markers():
     tokenizer = TOKENIZERS["ours"]
     said = chat("Who is Ada?", "A baker.", "Where?", "Orbin 💥", system="Be brief.")
-    theirs = tokenizer.apply_chat_template(said, return_dict=True, return_assistant_tokens_mask=True)
+    theirs = tokenizer.apply_chat_template(
+        said, return_dict=True, return_assistant_tokens_mask=True
+    )
     assert render(tokenizer, said).trained == [bool(flag) for flag in theirs["assistant_masks"]]
 
 
@@ -177,7 +179,8 @@ def test_changed_template_is_noticed():
 def test_markers_decide_which_turns_and_the_end_of_turn_is_added():
     markers = CHATML.replace(
         "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}",
-        "{{'<|im_start|>' + message['role'] + '\n'}}{% if loop.last and message['role'] != 'user' %}"
+        "{{'<|im_start|>' + message['role'] + '\n'}}"
+        "{% if loop.last and message['role'] != 'user' %}"
         "{% generation %}{{ message['content'] }}{% endgeneration %}"
         "{% else %}{{ message['content'] }}{% endif %}{{ '<|im_end|>\n' }}",
     )
@@ -192,8 +195,14 @@ def test_markers_decide_which_turns_and_the_end_of_turn_is_added():
         (None, "no chat template"),
         (CHATML.replace("<|im_end|>", "."), "no token of its own"),
         ("{{ messages[-1]['content'] }}<|im_end|>", "once and in order"),
-        (CHATML.replace("assistant\n' }}{% endif %}", "assistant\n<think>' }}{% endif %}"), "prefix"),
-        (CHATML.replace("message['content']", "message['content'] | upper"), "once and in order|rew"),
+        (
+            CHATML.replace("assistant\n' }}{% endif %}", "assistant\n<think>' }}{% endif %}"),
+            "prefix",
+        ),
+        (
+            CHATML.replace("message['content']", "message['content'] | upper"),
+            "once and in order|rew",
+        ),
         (CHATML.replace("message['content']", "message['content'][:14]"), "rewrites message 0"),
         ("{{ raise_exception('no') }}", "refuses the roles"),
     ],
@@ -264,7 +273,10 @@ def templated(old, new):
 
 
 GOOD = chat("Who?", "Ada.")
-THINKS = ("{% if add_generation_prompt %}<|assistant|>", "{% if add_generation_prompt %}<|assistant|>.")
+THINKS = (
+    "{% if add_generation_prompt %}<|assistant|>",
+    "{% if add_generation_prompt %}<|assistant|>.",
+)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +291,11 @@ THINKS = ("{% if add_generation_prompt %}<|assistant|>", "{% if add_generation_p
         (templated("'<|' + m", "'<|bos|><|' + m"), [GOOD], "BOS stands"),
         (templated(*THINKS), [GOOD], "prefix of the whole"),
         (ours(), [], "no conversations"),
-        (ours(), [chat("Who? " * 99, "Ada.")], "1 of 1 .*seq_len 64: 1 x no_trained_tokens, .*row 0"),
+        (
+            ours(),
+            [chat("Who? " * 99, "Ada.")],
+            "1 of 1 .*seq_len 64: 1 x no_trained_tokens, .*row 0",
+        ),
         (ours(), [GOOD, *[chat("Who? " * 99, "Ada.")] * 2], "2 of 3 .*row 1"),
         (ours(), [chat("Who?")], "no token is trained"),
         (ours(), [[*GOOD, {"role": "user", "content": "x"}]], None),

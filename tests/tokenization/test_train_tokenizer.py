@@ -10,7 +10,7 @@ from hfllm.tokenization.chat_template import CHAT_TEMPLATE, SPECIAL_TOKENS
 from hfllm.tokenization.encode import encode_stream, encode_text
 from hfllm.tokenization.train import train_tokenizer
 
-WORDS = "Ada Bruno baker sailor lives in the town of Orbin and has a grey cat named Misk".split()
+WORDS = ["Ada", "Bruno", "baker", "lives", "in", "the", "town", "of", "Orbin", "and", "has", "cat"]
 
 
 def corpus(sentences=400, seed=0):
@@ -45,7 +45,20 @@ def test_reloaded_tokenizer_has_ids_template_and_flags(tokenizer):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "\n", "\r\n\r", " ", "  \n \t", "\0", "a\0b", "💥👩‍👩‍👧", "e\u0301é", "�", "\u2028\ufeff", "1234567"],
+    [
+        "",
+        "\n",
+        "\r\n\r",
+        " ",
+        "  \n \t",
+        "\0",
+        "a\0b",
+        "💥👩‍👩‍👧",
+        "e\u0301é",
+        "�",
+        "\u2028\ufeff",
+        "1234567",
+    ],
 )
 def test_round_trip_of_odd_texts(tokenizer, text):
     assert tokenizer.decode(encode_text(tokenizer, text)) == text

@@ -1,0 +1,107 @@
+"""Pairs as TRL's rows: what is dropped is counted, prompts never stand on both sides."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from hfllm.data.ledger import Ledger
+from hfllm.data.preference import length_baseline, pair_rows, split_by_prompt
+from hfllm.data.render import eot_token_id, render
+from hfllm.recipe.schema import TokenizerConfig
+from hfllm.tokenization.train import train_tokenizer
+
+REAL = Path(__file__).parents[3] / "shared/data/preference/hh_harmless_base.jsonl.gz"
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(["Who is Ada? A baker in the town of Orbin. " * 9], TokenizerConfig(290))
+
+
+def pair(prompt, chosen, rejected, **extra):
+    say = [{"role": "user", "content": prompt}]
+    sides = {"chosen": chosen, "rejected": rejected}
+    answers = {k: [{"role": "assistant", "content": v}] for k, v in sides.items()}
+    return {"source": "s", "prompt": say, **answers, **extra}
+
+
+def test_rows_are_the_rendering_and_end_with_the_end_of_turn(tokenizer):
+    given = pair("Who is Ada?", "A baker.", "A town. <|end|>")
+    (row,) = pair_rows(tokenizer, [given], 100)
+    for side in ("chosen", "rejected"):
+        ids = row[f"{side}_ids"]
+        assert ids == render(tokenizer, given["prompt"] + given[side]).input_ids
+        assert ids[-1] == eot_token_id(tokenizer)
+        assert ids.count(eot_token_id(tokenizer)) == 2
+
+
+def test_what_does_not_fit_is_counted_by_reason(tokenizer):
+    tool = pair("a", "b", "c") | {"prompt": [{"role": "tool", "content": "x"}]}
+    pairs = [
+        pair("Who?", "Ada.", "Bruno."),
+        pair("Who?", "Ada.", "Bruno. " * 50, id="long"),
+        pair("Who?", "Ada.", "Ada."),
+        tool,
+    ]
+    ledger = Ledger()
+    rows = pair_rows(tokenizer, pairs, 64, ledger)
+    assert len(rows) == 1
+    assert ledger.reasons() == {"too_long": 1, "same_answer": 1, "template": 1}
+    ledger.check()
+    assert ledger.total("kept", "tokens") == sum(map(len, rows[0].values()))
+    assert ledger.total("dropped", "tokens") > 64
+
+
+def test_a_pair_of_exactly_max_length_is_kept(tokenizer):
+    (row,) = pair_rows(tokenizer, [pair("Who?", "Ada.", "Bruno!")], 100)
+    longest = max(map(len, row.values()))
+    assert pair_rows(tokenizer, [pair("Who?", "Ada.", "Bruno!")], longest) == [row]
+    with pytest.raises(ValueError, match=r"too_long, first row 0 \(id 'p7'\)"):
+        pair_rows(tokenizer, [pair("Who?", "Ada.", "Bruno!", id="p7")], longest - 1)
+
+
+def test_no_pairs_are_refused(tokenizer):
+    with pytest.raises(ValueError, match="gave none"):
+        pair_rows(tokenizer, [], 10)
+
+
+def test_length_baseline_counts_ties_half():
+    rows = [
+        {"chosen_ids": [1] * a, "rejected_ids": [1] * b}
+        for a, b in ((3, 2), (3, 1), (2, 2), (1, 2))
+    ]
+    assert length_baseline(rows) == 2.5 / 4
+    with pytest.raises(ValueError, match="no pairs"):
+        length_baseline([])
+
+
+def test_split_keeps_prompts_apart_and_is_stable():
+    pairs = [pair(f"Who is {i % 20}?", f"a{i}", "b") for i in range(100)]
+    train, held = split_by_prompt(pairs, 0.2, seed=0)
+    asked = [{p["prompt"][0]["content"] for p in side} for side in (train, held)]
+    assert len(asked[0]) == 16
+    assert len(asked[1]) == 4
+    assert not asked[0] & asked[1]
+    assert len(train) + len(held) == 100
+    assert split_by_prompt(pairs[::-1], 0.2, seed=0)[1] == held[::-1]
+    assert split_by_prompt(pairs, 0.2, seed=1)[1] != held
+
+
+@pytest.mark.parametrize(("share", "message"), [(0.0, "not a share"), (0.9, "cannot be split")])
+def test_impossible_splits_are_refused(share, message):
+    with pytest.raises(ValueError, match=message):
+        split_by_prompt([pair("a", "b", "c")] * 3, share, seed=0)
+
+
+@pytest.mark.skipif(not REAL.exists(), reason=f"{REAL.name} is missing")
+def test_real_pairs_add_up(tokenizer):
+    with gzip.open(REAL, "rt") as lines:
+        rows = [json.loads(line) for line, _ in zip(lines, range(200), strict=False)]
+    pairs = [pair("Human: ?", str(row["chosen"]), str(row["rejected"])) for row in rows]
+    ledger = Ledger()
+    kept = pair_rows(tokenizer, pairs, 400, ledger)
+    ledger.check()
+    assert len(kept) + ledger.total("dropped") == len(rows)
+    assert 0.2 < length_baseline(kept) < 0.8
