@@ -1,9 +1,8 @@
 """The "answers" task: ask, let the model answer greedily, check; and how sure it was.
 
-Each row gives a sample: right or not, refused or not, ended by itself or cut, true score. Where a
-row lists `choices`, the model's likelihood of each one (as the whole answer's beginning) gives a
-confidence, softmax over the choices, and the most likely choice a second notion of being right:
-both together say whether the model knows what it knows (expected calibration error).
+Each row gives a sample: right or not, refused or not, ended by itself or cut, true score; rows with
+`choices` get a confidence too (confidence.py). Then the samples are summed up, each share and mean
+with its interval.
 """
 
 from __future__ import annotations
@@ -11,15 +10,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import torch
-
+from hfllm.evaluation.confidence import choice_confidence
 from hfllm.evaluation.intervals import Interval, bootstrap_statistic, bounded_mean, mean, share
-from hfllm.evaluation.loglik import Scored, continuation, split_continuation, token_logprobs
 from hfllm.evaluation.metrics import load_metric
 from hfllm.evaluation.specs import ALL_ANSWERS, Result, TaskSpec, result
 from hfllm.evaluation.subject import Subject, prompt_of
-from hfllm.inference.prompts import as_text, encode_prompt, positions
-from hfllm.tokenization.encode import encode_text
+from hfllm.inference.prompts import as_text
 from hfllm.world.checkers import is_correct, is_refusal, true_score
 
 
@@ -54,7 +50,7 @@ class Sample:
 
 def answer_rows(subject: Subject, task: str, spec: TaskSpec) -> list[Sample]:
     """Ask every row; samples in the rows' order."""
-    rows = spec.taken()
+    rows = [{"task": task, "check": "contains", **row} for row in spec.taken()]
     prompts = [prompt_of(row, subject.spec.chat) for row in rows]
     label = f"{subject.spec.name}: {task}"
     answers = subject.generator.answer(prompts, spec.max_new_tokens, label=label)
@@ -77,35 +73,10 @@ def answer_rows(subject: Subject, task: str, spec: TaskSpec) -> list[Sample]:
         )
         for number, (row, prompt, answer) in enumerate(zip(rows, prompts, answers, strict=True))
     ]
-    add_confidence(subject, samples)
+    sure = choice_confidence(subject, rows, answers)
+    for number, (confidence, right) in sure.items():
+        samples[number].confidence, samples[number].choice_correct = confidence, right
     return samples
-
-
-def add_confidence(subject: Subject, samples: list[Sample]) -> None:
-    """Set confidence and choice_correct where the row has choices that hold its answer."""
-    asked = [s for s in samples if s.row.get("answer") in (s.row.get("choices") or [])]
-    scored = [choice_row(subject, s.row, choice) for s in asked for choice in s.row["choices"]]
-    logprobs = iter(token_logprobs(subject.model, scored, f"{subject.spec.name}: choices"))
-    for sample in asked:
-        choices = sample.row["choices"]
-        totals = torch.stack([next(logprobs).sum() for _ in choices])  # (C,)
-        chances = totals.softmax(0)
-        best = int(chances.argmax())
-        sample.confidence = float(chances[best])
-        sample.choice_correct = choices[best] == sample.row["answer"]
-
-
-def choice_row(subject: Subject, row: dict[str, Any], choice: str) -> Scored:
-    """The tokens of one choice after the row's prompt."""
-    prompt = prompt_of(row, subject.spec.chat)
-    if isinstance(prompt, str):
-        context, ids = split_continuation(subject.tokenizer, prompt, " " + choice)
-    else:
-        context, ids = (
-            encode_prompt(subject.tokenizer, prompt),
-            encode_text(subject.tokenizer, choice),
-        )
-    return continuation(context, ids, positions(subject.model))
 
 
 def summarize(samples: list[Sample]) -> list[Result]:
@@ -177,7 +148,6 @@ def calibration(samples: list[Sample]) -> list[tuple[str, Interval]]:
     def error(predictions: Any, references: Any) -> float:
         return metric._compute(predictions, references)["ece"]
 
-    metric.compute(predictions=confidence, references=[int(r) for r in right])
     return [
         ("choice_accuracy", share([bool(r) for r in right])),
         ("confidence", bounded_mean(confidence)),

@@ -1,65 +1,75 @@
-"""Evaluate one model folder on a file of test rows and a file of text (`hfllm eval MODEL`)."""
+"""Evaluate one model folder on files of test rows and of text (`hfllm eval MODEL`)."""
 
 from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hfllm.data.sources import read_rows
 from hfllm.evaluation.run import evaluate_models
-from hfllm.evaluation.specs import ModelSpec, Result, TaskSpec
+from hfllm.evaluation.specs import ModelSpec, TaskSpec
+from hfllm.evaluation.table import format_table
 from hfllm.inference.load import find_model, is_chat_model
 from hfllm.recipe.schema import SourceConfig
 
 
 def evaluate_folder(
     model: str | Path,
-    tests: Path | None = None,
-    text: Path | None = None,
+    tests: Sequence[Path] = (),
+    text: Sequence[Path] = (),
     *,
     base: bool | None = None,
     limit: int | None = None,
     out: Path | None = None,
-) -> list[Result]:
-    """Results of one model; the rows' columns say the kind of test, their `task` its name.
+) -> str:
+    """Score one model and return the table; each figure with its n and 95% interval.
 
     Args:
         model: folder (or run step) of a language model.
-        tests: rows of answers or choices tasks, any format that `data.sources` reads.
-        text: documents for bits per byte.
+        tests: files of answers or choices rows; the columns say the kind, `task` the name.
+        text: files of documents for bits per byte.
         base: True asks with plain text; None: as the folder's manifest and template say.
         limit: rows per task.
-        out: where results.json and samples.jsonl go; None writes nothing that stays.
+        out: where results.json and samples.jsonl go; None leaves nothing behind.
 
     Raises:
         ValueError: no file was given, a row fits no kind, or the folder is no model (one line).
     """
-    if tests is None and text is None:
+    if not tests and not text:
         raise ValueError("nothing to evaluate on: give --tests FILE.jsonl, --text FILE or both")
     folder = Path(find_model(model))
-    tasks = read_tasks(tests, limit) if tests else {}
-    if text:
-        tasks[text.name.split(".")[0]] = TaskSpec("bits_per_byte", read_file(text), limit)
+    tasks = read_tasks(tests, limit)
+    for path in text:
+        tasks[stem(path)] = TaskSpec("bits_per_byte", read_documents(path), limit)
     chat = is_chat_model(folder) if base is None else not base
-    name = Path(model).parent.name if Path(model).name == "model" else Path(model).name
+    name = folder.parent.name if folder.name == "model" else folder.name
     with tempfile.TemporaryDirectory() as scratch:
-        return evaluate_models([ModelSpec(name, folder, chat)], tasks, out or Path(scratch))
+        results = evaluate_models([ModelSpec(name, folder, chat)], tasks, out or Path(scratch))
+    return format_table(results)
 
 
-def read_tasks(path: Path, limit: int | None = None) -> dict[str, TaskSpec]:
-    """Tasks of a file: rows grouped by their `task` (default: the file's name)."""
+def read_tasks(paths: Sequence[Path], limit: int | None = None) -> dict[str, TaskSpec]:
+    """Tasks of test files: rows grouped by their `task` (default: the file's name)."""
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in read_file(path):
-        groups[str(row.get("task") or path.name.split(".")[0])].append(row)
-    if not groups:
-        raise ValueError(f"{path} holds no rows")
-    return {name: TaskSpec(kind_of(rows[0], path), rows, limit) for name, rows in groups.items()}
+    kinds: dict[str, str] = {}
+    for path in paths:
+        for row in read_file(path):
+            name = str(row.get("task") or stem(path))
+            if name not in kinds:
+                kinds[name] = kind_of(row, path)
+            groups[name].append(row)
+    return {name: TaskSpec(kinds[name], rows, limit) for name, rows in groups.items()}
 
 
 def kind_of(row: dict[str, Any], path: Path) -> str:
-    """The kind of test that a row's columns make."""
+    """The kind of test that a row's columns make.
+
+    Raises:
+        ValueError: the columns fit no kind.
+    """
     if "sentence_good" in row or "gold" in row:
         return "choices"
     if "answer" in row and ("prompt" in row or "plain" in row):
@@ -70,10 +80,24 @@ def kind_of(row: dict[str, Any], path: Path) -> str:
     )
 
 
+def read_documents(path: Path) -> list[dict[str, Any]]:
+    """The documents of a file; ValueError where a row has no text."""
+    rows = read_file(path)
+    for row in rows:
+        if not isinstance(row.get("text"), str):
+            raise ValueError(f"{path}: row {row['id']} has no `text`; it has {', '.join(row)}")
+    return rows
+
+
 def read_file(path: Path) -> list[dict[str, Any]]:
-    """Every row of a file."""
+    """Every row of a file, in any format of data/sources.py."""
 
     def resolve(step: str) -> Path:
         raise AssertionError(f"a file names no step {step}")
 
     return list(read_rows(SourceConfig(path=str(path)), resolve))
+
+
+def stem(path: Path) -> str:
+    """`heldout` of heldout.jsonl.gz."""
+    return path.name.split(".")[0]

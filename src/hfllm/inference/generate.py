@@ -142,12 +142,12 @@ class Generator:
         self, prompts: list[list[int]], max_new_tokens: int, temperature: float = 0.0
     ) -> Iterator[tuple[int, int]]:
         """Yield (row, token) for each new token of each row, the stop token too."""
-        room = self.max_positions - max(map(len, prompts))
         batch = self._pad(prompts)
-        for _ in range(min(max_new_tokens, room)):
+        for _ in range(max_new_tokens):
             token = self._pick(self._forward(batch), temperature)  # (B,)
             yield from zip(batch.rows, token.tolist(), strict=True)
-            running = (~self.stops[token]).nonzero().squeeze(1)  # (B',)
+            has_room = batch.position[:, -1] + 2 < self.max_positions  # (B,)
+            running = (~self.stops[token] & has_room).nonzero().squeeze(1)  # (B',)
             if not len(running):
                 return
             if len(running) < len(batch.rows):

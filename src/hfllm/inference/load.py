@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -103,7 +104,7 @@ def _load(
     try:
         tokenizer = AutoTokenizer.from_pretrained(place)
         model, info = auto.from_pretrained(place, dtype=dtype, output_loading_info=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"cannot load {place}: {str(error).strip().splitlines()[0]}") from error
     missing = sorted(info["missing_keys"])
     if missing:

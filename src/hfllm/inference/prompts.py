@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hfllm.data.chat import render
+from hfllm.data.chat import eot_token_id, render
 from hfllm.tokenization.encode import encode_text
 
 Message = dict[str, str]
@@ -51,11 +51,13 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[in
 
 
 def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The last control token after an assistant's message, None without a chat template."""
+    """The token that ends an assistant's turn; None where there is no template or no such token."""
     if not tokenizer.chat_template:
         return None
-    control = tokenizer.added_tokens_decoder
-    return next((i for i in reversed(render(tokenizer, PROBE).input_ids) if i in control), None)
+    try:
+        return eot_token_id(tokenizer)
+    except ValueError:  # a template that ends turns with plain text: only the model's own eos stops
+        return None
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:

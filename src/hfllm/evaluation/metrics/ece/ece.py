@@ -17,7 +17,7 @@ Returns ece, confidence (mean) and accuracy.
 CITATION = "Guo et al. 2017, On Calibration of Modern Neural Networks (arXiv:1706.04599)"
 
 
-class ExpectedCalibrationError(evaluate.Metric):
+class Ece(evaluate.Metric):
     """sum over bins of (n_bin / n) * |accuracy_bin - confidence_bin|."""
 
     def _info(self) -> evaluate.MetricInfo:

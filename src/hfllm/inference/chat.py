@@ -1,0 +1,189 @@
+"""Talk to a model in the terminal, or feed it questions line by line from a pipe.
+
+    hfllm chat runs/demo/sft            # /reset, /system TEXT, /quit
+    echo "Who is Ada?" | hfllm chat runs/demo/sft
+
+Answers stream as they come. The whole conversation is the prompt of each turn; when it outgrows the
+model's positions the oldest turns are dropped, and the line says how many. A base model has never
+seen turns, so it is refused unless it shall continue plain text.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from hfllm.inference.generate import Generator
+from hfllm.inference.load import find_model, is_chat_model, load_model
+from hfllm.inference.prompts import Message, Prompt, encode_prompt
+
+HELP = "commands: /reset forgets the conversation, /system TEXT sets instructions, /quit ends"
+MIN_ANSWER_TOKENS = 16  # room that a prompt must leave
+
+
+@dataclass
+class Terminal:
+    """Where lines come from and answers go; notices stand apart: a pipe gets answers only."""
+
+    source: TextIO = field(default_factory=lambda: sys.stdin)
+    sink: TextIO = field(default_factory=lambda: sys.stdout)
+    notices: TextIO = field(default_factory=lambda: sys.stderr)
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person types."""
+        return self.source.isatty()
+
+    def read(self) -> str | None:
+        """The next line without its end, None when there are no more."""
+        if self.interactive and self.source is sys.stdin:
+            try:
+                return input("> ")
+            except EOFError:
+                return None
+        line = self.source.readline()
+        return line.rstrip("\n") if line else None
+
+    def write(self, text: str) -> None:
+        """Show a piece of an answer at once."""
+        self.sink.write(text)
+        self.sink.flush()
+
+    def note(self, text: str) -> None:
+        """Say something that is not the model's."""
+        print(text, file=self.notices, flush=True)
+
+
+@dataclass
+class Conversation:
+    """A generator and the messages so far."""
+
+    generator: Generator
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    plain: bool = False
+    messages: list[Message] = field(default_factory=list)
+
+    def set_system(self, text: str) -> None:
+        """Begin anew with these instructions."""
+        self.messages = [{"role": "system", "content": text}] if text else []
+
+    def reset(self) -> None:
+        """Forget everything but the instructions."""
+        self.messages = [m for m in self.messages if m["role"] == "system"]
+
+    def ask(self, text: str, terminal: Terminal) -> str:
+        """Stream the answer to the terminal, keep both turns, return the answer.
+
+        Ctrl-C ends the answer, not the conversation. ValueError where the text alone is too long.
+        """
+        prompt = self._prompt(text, terminal)
+        pieces: list[str] = []
+        try:
+            for piece in self.generator.stream(prompt, self.max_new_tokens, self.temperature):
+                pieces.append(piece)
+                terminal.write(piece)
+        except KeyboardInterrupt:
+            terminal.note(" (stopped)")
+        terminal.write("\n")
+        answer = "".join(pieces)
+        self.messages.append({"role": "assistant", "content": answer})
+        return answer
+
+    def _prompt(self, text: str, terminal: Terminal) -> Prompt:
+        if self.plain:
+            self.messages = []
+            return text
+        turns = [*self.messages, {"role": "user", "content": text}]
+        dropped = 0
+        while not self._fits(turns):
+            oldest = next(i for i, m in enumerate(turns) if m["role"] == "user")
+            if oldest == len(turns) - 1:
+                raise ValueError(
+                    f"the message is too long for the model's {self.generator.max_positions:,} "
+                    "positions"
+                )
+            del turns[oldest : oldest + 2]
+            dropped += 1
+        if dropped:
+            terminal.note(f"(the model's positions are full: dropped the oldest {dropped} turns)")
+        self.messages = turns
+        return turns
+
+    def _fits(self, turns: list[Message]) -> bool:
+        tokens = len(encode_prompt(self.generator.tokenizer, turns))
+        return tokens + min(MIN_ANSWER_TOKENS, self.max_new_tokens) <= self.generator.max_positions
+
+
+def chat_loop(
+    model: str | Path,
+    *,
+    system: str | None = None,
+    temperature: float = 0.0,
+    max_new_tokens: int = 256,
+    plain: bool = False,
+    terminal: Terminal | None = None,
+) -> None:
+    """Load a model folder and talk until the lines end or `/quit`.
+
+    Args:
+        model: folder (or run step) of a language model.
+        system: instructions that stand before the conversation.
+        temperature: 0 takes the likeliest token each time.
+        max_new_tokens: longest answer.
+        plain: continue each line as text, for base models.
+        terminal: other streams than the process's own.
+
+    Raises:
+        ValueError: the folder is no model, or a base model without `plain` (one line).
+    """
+    folder = find_model(model)
+    if not plain and not is_chat_model(folder):
+        raise ValueError(f"{model} continues text and knows no turns: {better_model(folder)}")
+    generator = Generator(*load_model(folder))
+    talk = Conversation(generator, max_new_tokens, temperature, plain)
+    talk.set_system(system or "")
+    converse(talk, terminal or Terminal())
+
+
+def converse(talk: Conversation, terminal: Terminal) -> None:
+    """Read, answer, repeat."""
+    if terminal.interactive:
+        terminal.note(HELP)
+    while (line := read_line(terminal)) is not None:
+        command, _, rest = line.strip().partition(" ")
+        if command == "/quit":
+            return
+        if command == "/reset":
+            talk.reset()
+            terminal.note("(new conversation)")
+        elif command == "/system":
+            talk.set_system(rest.strip())
+            terminal.note("(new conversation with these instructions)")
+        elif command.startswith("/") and command[1:].isalpha() and not talk.plain:
+            terminal.note(HELP)
+        elif line.strip():
+            try:
+                talk.ask(line, terminal)
+            except ValueError as error:
+                terminal.note(f"({error})")
+
+
+def read_line(terminal: Terminal) -> str | None:
+    """The next line; Ctrl-C at the prompt ends the conversation."""
+    try:
+        return terminal.read()
+    except KeyboardInterrupt:
+        return None
+
+
+def better_model(folder: str) -> str:
+    """The rest of an error line: a step of the same run to talk to, or `--plain`."""
+    step = Path(folder).parent if Path(folder).name == "model" else Path(folder)
+    for manifest in sorted(step.parent.glob("*/manifest.json")):
+        if json.loads(manifest.read_text()).get("stage") == "sft":
+            return f"try `hfllm chat {manifest.parent}`, or pass --plain"
+    return "chat with its sft step, or pass --plain"

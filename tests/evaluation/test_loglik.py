@@ -1,0 +1,108 @@
+import copy
+import math
+
+import pytest
+import torch
+
+from hfllm.evaluation import loglik
+from hfllm.evaluation.loglik import (
+    Scored,
+    continuation,
+    document_nats,
+    split_continuation,
+    token_logprobs,
+    windows,
+)
+from hfllm.inference.prompts import start_ids
+from hfllm.tokenization.encode import encode_text
+
+TEXTS = [
+    "Number 4 is a baker with 4 cats.",
+    "Good.",
+    " ".join(f"Number {i} is a baker." for i in range(30)),
+    "Caf\u00e9 \u2603",
+]
+
+
+def naive(model, ids, start):
+    """Log-probabilities of ids[start:], one forward of one row."""
+    with torch.no_grad():
+        logprobs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+    return torch.tensor([logprobs[t - 1, ids[t]] for t in range(start, len(ids))])
+
+
+@pytest.mark.parametrize("budget", [2**25, 320 * 40, 1])
+def test_batched_scores_are_those_of_each_row_alone(model, monkeypatch, budget):
+    monkeypatch.setattr(loglik, "MAX_LOGITS", budget)
+    torch.manual_seed(0)
+    rows = []
+    for length, start in ((5, 1), (40, 38), (17, 9), (2, 1), (40, 3)):
+        rows.append(Scored(torch.randint(10, 300, (length,)).tolist(), start))
+    for row, scores in zip(rows, token_logprobs(model, rows), strict=True):
+        torch.testing.assert_close(scores, naive(model, row.ids, row.start), atol=1e-5, rtol=1e-5)
+
+
+def test_batches_keep_every_row_once_and_stay_within_the_budget(monkeypatch):
+    monkeypatch.setattr(loglik, "MAX_LOGITS", 1000)
+    rows = [Scored([0] * n, max(1, n - 5)) for n in range(2, 60)]
+    found = list(loglik.batches(rows, vocab_size=10))
+    assert sorted(i for batch in found for i in batch) == list(range(len(rows)))
+    for batch in found:
+        width, first = max(len(rows[i].ids) for i in batch), min(rows[i].start for i in batch)
+        assert len(batch) == 1 or len(batch) * (width - first) * 10 <= 1000
+    assert max(map(len, found)) > 5
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 8, 9, 23, 64])
+@pytest.mark.parametrize("overlap", [1, 2, 7])
+def test_windows_score_every_token_but_the_first_once(length, overlap):
+    ids = list(range(length))
+    parts = list(windows(ids, 8, overlap))
+    assert [i for part in parts for i in part.ids[part.start :]] == ids[1:]
+    for part in parts:
+        assert len(part.ids) <= 8
+        assert part.ids == list(range(part.ids[0], part.ids[0] + len(part.ids)))
+        assert part.start >= min(overlap, part.ids[part.start])
+
+
+def test_a_uniform_model_has_log2_v_bits_per_token(model, tokenizer):
+    uniform = copy.deepcopy(model)
+    with torch.no_grad():
+        uniform.lm_head.weight.zero_()
+    nats = document_nats(uniform, tokenizer, TEXTS)
+    for text, found in zip(TEXTS, nats, strict=True):
+        tokens = len(encode_text(tokenizer, text))
+        assert found == pytest.approx(tokens * math.log(len(tokenizer)), rel=1e-5)
+    assert len(encode_text(tokenizer, TEXTS[2])) > 96, "one text must need several windows"
+
+
+def test_short_documents_are_scored_after_bos_and_without_eos(model, tokenizer):
+    for text in (TEXTS[0], TEXTS[3]):
+        ids = [tokenizer.bos_token_id, *encode_text(tokenizer, text)]
+        expected = -naive(model, ids, 1).sum()
+        assert document_nats(model, tokenizer, [text])[0] == pytest.approx(
+            float(expected), rel=1e-5
+        )
+
+
+def test_an_empty_document_costs_nothing(model, tokenizer):
+    assert document_nats(model, tokenizer, ["", TEXTS[1]])[0] == 0.0
+
+
+def test_continuations_tokenise_as_one_text(tokenizer):
+    bos = start_ids(tokenizer)
+    for context, text in (
+        ("Number 4 is ", "a baker."),
+        ("Number 4 is", " a baker."),
+        ("", "Good."),
+    ):
+        before, after = split_continuation(tokenizer, context, text)
+        assert before + after == bos + encode_text(tokenizer, context + text)
+        assert tokenizer.decode(after) == (" a baker." if context else text)
+
+
+def test_a_long_context_is_cut_on_the_left():
+    row = continuation(list(range(100)), [7, 8], 10)
+    assert row == Scored([*range(92, 100), 7, 8], 8)
+    with pytest.raises(ValueError, match="exceeds the model's 3 positions"):
+        continuation([1], [1, 2, 3], 3)

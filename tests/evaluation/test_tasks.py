@@ -1,0 +1,251 @@
+import copy
+import math
+
+import pytest
+import torch
+from evaluation_rows import answer_row
+
+from hfllm.evaluation.answers import answer_rows, summarize, summarize_all
+from hfllm.evaluation.confidence import choice_confidence, encode_choices
+from hfllm.evaluation.judge import Judge, check_same_vocabulary, kl, open_judge, sampled_kl
+from hfllm.evaluation.loglik import Scored
+from hfllm.evaluation.specs import ModelSpec, TaskSpec
+from hfllm.evaluation.subject import prompt_of
+from hfllm.evaluation.tasks import as_options, bits_per_byte, choices, preference
+from hfllm.inference.generate import Answer
+from hfllm.inference.prompts import encode_prompt
+from hfllm.tokenization.encode import encode_text
+
+
+def by_metric(results):
+    return {(row["task"], row["metric"]): row for row in results}
+
+
+def total(model, context, text_ids):
+    """Log-likelihood of text_ids after context, one row."""
+    with torch.no_grad():
+        logprobs = model(torch.tensor([context + text_ids])).logits[0].log_softmax(-1)
+    return sum(float(logprobs[len(context) - 1 + k, i]) for k, i in enumerate(text_ids))
+
+
+def test_bits_per_byte_in_total_and_per_source(subject):
+    uniform = copy.deepcopy(subject.model)
+    with torch.no_grad():
+        uniform.lm_head.weight.zero_()
+    subject.model = uniform
+    rows = [
+        {"id": "0", "source": "prose", "text": "Number 4 is a baker."},
+        {"id": "1", "source": "prose", "text": ""},
+        {"id": "2", "source": "lists", "text": "Caf\u00e9 1 2 3 4 5 6 7 8 9"},
+    ]
+    found = by_metric(bits_per_byte(subject, "heldout", TaskSpec("bits_per_byte", rows)))
+    assert set(found) == {
+        (t, "bits_per_byte") for t in ("heldout", "heldout/prose", "heldout/lists")
+    }
+    for task, chosen in (
+        ("heldout", rows),
+        ("heldout/prose", rows[:1]),
+        ("heldout/lists", rows[2:]),
+    ):
+        tokens = sum(len(encode_text(subject.tokenizer, row["text"])) for row in chosen)
+        size = sum(len(row["text"].encode()) for row in chosen)
+        row = found[task, "bits_per_byte"]
+        assert row["value"] == pytest.approx(math.log2(320) * tokens / size, rel=1e-5)
+        assert row["low"] <= row["value"] * (1 + 1e-9) and row["value"] <= row["high"] * (1 + 1e-9)
+    assert found["heldout", "bits_per_byte"]["n"] == 2, "an empty text is no document"
+
+
+def test_choices_agree_with_a_naive_loop(subject):
+    rows = [
+        {
+            "query": f"Question: Who is number {i}?",
+            "choices": ["a baker", "cats", "x"],
+            "gold": i % 3,
+        }
+        for i in range(9)
+    ]
+    found = by_metric(choices(subject, "quiz", TaskSpec("choices", rows)))
+    plain = normed = 0
+    for row in rows:
+        context = encode_prompt(subject.tokenizer, row["query"] + "\nAnswer:")
+        sums = [
+            total(subject.model, context, encode_text(subject.tokenizer, " " + choice))
+            for choice in row["choices"]
+        ]
+        rates = [s / len(choice) for s, choice in zip(sums, row["choices"], strict=True)]
+        plain += sums.index(max(sums)) == row["gold"]
+        normed += rates.index(max(rates)) == row["gold"]
+    assert found["quiz", "acc"]["value"] == pytest.approx(plain / 9)
+    assert found["quiz", "acc_norm"]["value"] == pytest.approx(normed / 9)
+    assert found["quiz", "acc"]["n"] == 9
+
+
+def test_the_forms_of_choice_rows():
+    blimp = {"sentence_good": "Cats sleep.", "sentence_bad": "Cats sleeps."}
+    assert as_options(blimp) == ([("", "Cats sleep."), ("", "Cats sleeps.")], 0)
+    schema = {"context_options": ["A cat", "A dog"], "continuation": "meowed.", "gold": 0}
+    assert as_options(schema) == ([("A cat", " meowed."), ("A dog", " meowed.")], 0)
+    letters = {"query": "Q?\nA. x\nB. y\nAnswer:", "choices": ["A", "B"], "gold": 1}
+    assert as_options(letters) == ([(letters["query"], " A"), (letters["query"], " B")], 1)
+    with pytest.raises(ValueError, match="this one has question, gold"):
+        as_options({"question": "?", "gold": 0})
+
+
+def test_prompts_for_chat_and_base_models():
+    row = answer_row(4)
+    assert prompt_of(row, chat=True) == row["prompt"]
+    assert prompt_of(row, chat=False) == row["plain"]
+    assert prompt_of({"prompt": "Why?"}, chat=True) == [{"role": "user", "content": "Why?"}]
+    assert prompt_of({"prompt": "Why?"}, chat=False) == "Question: Why?\nAnswer:"
+    with pytest.raises(ValueError, match="row '7' has neither `prompt` nor `plain`"):
+        prompt_of({"id": "7", "question": "Why?"}, chat=True)
+
+
+def said(subject, texts, ended=True):
+    """A generator that gives these texts."""
+
+    def answer(prompts, *_, **__):
+        encoded = [encode_prompt(subject.tokenizer, prompt) for prompt in prompts]
+        ids = [encode_text(subject.tokenizer, text) + [6] for text in texts]
+        return [
+            Answer(text, len(i), ended, i, p)
+            for text, i, p in zip(texts, ids, encoded, strict=True)
+        ]
+
+    subject.generator.answer = answer
+
+
+def test_answers_are_marked_and_summed_up(subject):
+    rows = [
+        answer_row(0),
+        answer_row(1),
+        answer_row(2),
+        answer_row(3, answerable=False, answer="I do not know.", choices=None, check="refusal"),
+    ]
+    said(subject, ["He is a baker.", "A weaver.", "I do not know him.", "I do not know him."])
+    samples = answer_rows(subject, "mixed", TaskSpec("answers", rows))
+    assert [s.correct for s in samples] == [True, False, False, True]
+    assert [s.refused for s in samples] == [False, False, True, True]
+    assert [s.confidence is None for s in samples] == [False, False, False, True]
+    found = by_metric(summarize(samples))
+    assert found["mixed", "accuracy"]["value"] == 0.5
+    assert found["mixed", "refused_answerable"]["value"] == pytest.approx(1 / 3)
+    assert found["mixed", "refused_unanswerable"]["value"] == 1.0
+    assert found["mixed", "refusal_precision"]["value"] == 0.5
+    assert found["mixed", "true_score"]["value"] == 0.5
+    assert found["mixed", "ended"]["value"] == 1.0
+    assert found["mixed", "ece"]["n"] == found["mixed", "choice_accuracy"]["n"] == 3
+    seen, unseen = (found[f"mixed/{k}_in_chats", "accuracy"] for k in ("seen", "unseen"))
+    assert seen["n"] + unseen["n"] == 4 and seen["value"] == unseen["value"] == 0.5
+    line = samples[0].to_json()
+    assert line["prompt"] == "Who is number 0?" and line["output"] == "He is a baker."
+    assert "row" not in line
+    assert by_metric(summarize_all(samples))["all_answers", "accuracy"]["n"] == 4
+
+
+def test_confidence_is_measured_where_the_model_would_say_the_fact(subject):
+    """A model that says "He is" first and then a profession, each with a known likelihood."""
+    texts = ["a baker", "a weaver", "a fisher"]
+    row = answer_row(0, choices=texts)
+    said(subject, ["He is a weaver."])
+    answer = subject.generator.answer([row["prompt"]])[0]
+    before = len(encode_text(subject.tokenizer, "He is"))
+    inside = [ids for _, ids in encode_choices(subject, texts)]
+    first = inside[0][0]
+    assert all(ids[0] == first for ids in inside), "all begin with ' a'"
+
+    class Knowing(torch.nn.Module):
+        """Likely to say ' a' only after 'He is'; the rest as the tiny model has it."""
+
+        def __init__(self, model):
+            super().__init__()
+            self.model, self.device = model, model.device
+            self.get_output_embeddings = model.get_output_embeddings
+            self.config = model.config
+
+        def forward(self, input_ids, **_):
+            out = self.model(input_ids)
+            out.logits[:, len(answer.prompt_ids) + before - 1, first] += 30
+            return out
+
+    tiny = subject.model
+    subject.model = Knowing(tiny)
+    confidence, right = choice_confidence(subject, [row], [answer])[0]
+    context = answer.prompt_ids + answer.ids[:before]
+    sums = torch.tensor([total(tiny, context + ids[:1], ids[1:]) for ids in inside])
+    chances = sums.softmax(0)
+    assert confidence == pytest.approx(float(chances.max()), rel=1e-4)
+    assert right == (texts[int(chances.argmax())] == row["answer"])
+
+
+def test_rewards_do_not_see_padding_and_see_truncation(folders):
+    judge = open_judge(ModelSpec("reward", folders["reward"]), batch_size=3)
+    judged = [
+        ([*answer_row(i)["prompt"], {"role": "assistant", "content": "cats " * i}], bool(i % 2))
+        for i in range(1, 7)
+    ]
+    together = judge.score(judged)
+    alone = [judge.score([one])[0] for one in judged]
+    assert together == pytest.approx(alone, abs=1e-5)
+    messages = judged[0][0]
+    closed, cut = judge.encode(messages, True), judge.encode(messages, False)
+    end = judge.tokenizer.convert_tokens_to_ids("<|end|>")
+    assert closed == [*cut, end]
+
+
+def test_preference_beside_the_length_rule(folders):
+    judge = open_judge(ModelSpec("reward", folders["reward"]), batch_size=4)
+
+    def pair(chosen, rejected):
+        said = ({"role": "assistant", "content": text} for text in (chosen, rejected))
+        return dict(
+            zip(("chosen", "rejected"), ([m] for m in said), strict=True),
+            prompt=answer_row(1)["prompt"],
+        )
+
+    rows = [pair("Good.", "Good cats."), pair("A baker.", "He is a baker."), pair("cats", "c")]
+    scores = {
+        text: judge.score(
+            [([*answer_row(1)["prompt"], {"role": "assistant", "content": text}], True)]
+        )[0]
+        for row in rows
+        for text in (row["chosen"][0]["content"], row["rejected"][0]["content"])
+    }
+    wins = [scores[r["chosen"][0]["content"]] > scores[r["rejected"][0]["content"]] for r in rows]
+    found = by_metric(preference(judge, "pairs", TaskSpec("preference", rows)))
+    assert found["pairs", "accuracy"]["value"] == pytest.approx(sum(wins) / 3)
+    assert found["pairs", "length_accuracy"]["value"] == pytest.approx(2 / 3)  # "shorter wins"
+    assert found["pairs", "chosen_longer"]["value"] == pytest.approx(1 / 3)
+    longer = [not wins[0], not wins[1], wins[2]]
+    assert found["pairs", "picks_longer"]["value"] == pytest.approx(sum(longer) / 3)
+
+
+def test_kl_is_zero_to_itself_and_the_mean_of_log_ratios_else(subject):
+    reference = copy.deepcopy(subject.model)
+    rows = [Scored(list(range(10, 30)), 12), Scored(list(range(40, 51)), 4)]
+    assert kl(subject.model, reference, rows) == [0.0, 0.0]
+    with torch.no_grad():
+        for weight in reference.parameters():
+            weight.add_(0.02 * torch.randn_like(weight))
+    prompts = [answer_row(1)["prompt"]] * 600
+    subject.generator.batch_size = 600
+    ours = torch.tensor(sampled_kl(subject, reference, prompts, 3))
+    answers = subject.generator.answer(prompts, 3, temperature=1.0)
+    ratios = torch.tensor(
+        [
+            total(subject.model, a.prompt_ids, a.ids) - total(reference, a.prompt_ids, a.ids)
+            for a in answers
+        ]
+    )
+    assert (ours > 0).all()
+    error = 4 * (ratios.std() + ours.std()) / 600**0.5
+    assert float(ours.mean()) == pytest.approx(float(ratios.mean()), abs=float(error))
+    assert ours.std() < ratios.std()
+
+
+def test_kl_over_other_tokens_is_refused(tokenizer):
+    other = copy.deepcopy(tokenizer)
+    other.add_tokens(["<|new|>"])
+    with pytest.raises(ValueError, match="no KL between 'ppo' and 'sft': their tokenizers differ"):
+        check_same_vocabulary(tokenizer, other, ("ppo", "sft"))
+    assert isinstance(Judge, type)
