@@ -20,6 +20,24 @@ def last_token(mask: torch.Tensor) -> torch.Tensor:
     return (mask.cumsum(dim=1) * mask).argmax(dim=1)
 
 
+def has_ended(ids: torch.Tensor, mask: torch.Tensor, eos_token_ids: list[int]) -> torch.Tensor:
+    """1.0 for answers whose last written token ends a turn, 0.0 for cut ones; (B, T) -> (B,).
+
+    The last token and not any token: with tools, earlier turns of a cut answer end too.
+    """
+    last = ids.gather(1, last_token(mask)[:, None])[:, 0]
+    return torch.isin(last, torch.tensor(eos_token_ids, device=ids.device)).float()
+
+
+def final_score(
+    score: torch.Tensor, ended: torch.Tensor, clip: float | None, penalty: float | None
+) -> torch.Tensor:
+    """Score (B,) within [-clip, clip], less `penalty` where the answer has not ended."""
+    if clip is not None:
+        score = score.clamp(-clip, clip)
+    return score - (penalty or 0.0) * (1.0 - ended)
+
+
 def token_rewards(
     score: torch.Tensor, mask: torch.Tensor, kl: torch.Tensor | None = None, beta: float = 0.0
 ) -> torch.Tensor:

@@ -65,6 +65,7 @@ def state_values(
 def without_critic(policy: torch.nn.Module) -> Iterator[PreTrainedModel]:
     """Inside, `policy` is the plain model again; yields the critic, which comes back at the end."""
     critic = policy._modules.pop(FOLDER)
+    assert isinstance(critic, PreTrainedModel)
     try:
         yield critic
     finally:

@@ -30,6 +30,7 @@ class CriticTrainer(MeteredTrainer):
         critic: str | Path | PreTrainedModel,
         **kwargs: Any,
     ) -> None:
+        """Check what PPO gets silently wrong, build both models, and join them."""
         guards.check_rollout_fits(args, kwargs.get("train_dataset"))
         guards.check_boundaries(args)
         guards.check_policy_folder(model, args, kwargs.get("peft_config"))
@@ -37,7 +38,8 @@ class CriticTrainer(MeteredTrainer):
             critic = build_critic(critic)
         super().__init__(model=model, reward_funcs=reward_funcs, args=args, **kwargs)
         guards.check_positions(self.model)
-        guards.check_reference(self.model, self.accelerator.unwrap_model(self.ref_model))
+        if self.ref_model is not None:  # beta is 0, or PEFT: the adapter off is the reference
+            guards.check_reference(self.model, self.accelerator.unwrap_model(self.ref_model))
         for function in self.reward_funcs:
             if isinstance(function, RewardModelScorer):  # TRL places modules only
                 function.model.to(self.accelerator.device)
@@ -82,7 +84,7 @@ class CriticTrainer(MeteredTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """Save an ordinary policy, and the critic in `critic/` beside it."""
-        folder = self.args.output_dir if output_dir is None else output_dir
+        folder = str(self.args.output_dir if output_dir is None else output_dir)
         own_state = None
         if state_dict is not None:  # gathered by DeepSpeed or FSDP
             state_dict, own_state = split_state(state_dict)
@@ -107,4 +109,4 @@ class CriticTrainer(MeteredTrainer):
             return super()._load_best_model()
         with without_critic(self.accelerator.unwrap_model(self.model)) as critic:
             super()._load_best_model()
-            load_critic(critic, self.state.best_model_checkpoint)
+            load_critic(critic, str(self.state.best_model_checkpoint))

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from hfllm.rl.config import PPOConfig
 
@@ -17,7 +18,7 @@ def check_rollout_fits(args: PPOConfig, dataset: Any) -> None:
     Raises:
         ValueError: if `dataset` has fewer prompts than one rollout needs.
     """
-    needed = args.generation_batch_size // args.num_generations
+    needed = (args.generation_batch_size or 1) // (args.num_generations or 1)
     if hasattr(dataset, "__len__") and len(dataset) < needed:
         raise ValueError(
             f"{len(dataset)} prompts are fewer than the {needed} of one rollout, nothing would be "
@@ -31,7 +32,7 @@ def check_boundaries(args: PPOConfig) -> None:
     Raises:
         ValueError: if `save_steps` or `eval_steps` is no multiple of the steps of one rollout.
     """
-    micro_batches = args.steps_per_generation * args.num_iterations  # of one rollout
+    micro_batches = (args.steps_per_generation or 1) * args.num_iterations  # of one rollout
     window = math.lcm(micro_batches, args.gradient_accumulation_steps)
     window //= args.gradient_accumulation_steps  # optimizer steps between common boundaries
     for name, strategy, every in (
@@ -82,7 +83,9 @@ def check_positions(model: torch.nn.Module) -> None:
         )
 
 
-def check_policy_folder(model: Any, args: PPOConfig, peft_config: Any) -> None:
+def check_policy_folder(
+    model: str | PreTrainedModel, args: PPOConfig, peft_config: Any = None
+) -> None:
     """With beta, TRL reads the reference from the folder that the policy was loaded from.
 
     Raises:
@@ -90,7 +93,7 @@ def check_policy_folder(model: Any, args: PPOConfig, peft_config: Any) -> None:
     """
     if args.beta == 0.0 or peft_config is not None or isinstance(model, str):
         return
-    if hasattr(model, "peft_config") or getattr(model.config, "_name_or_path", ""):
+    if hasattr(model, "peft_config") or model.config._name_or_path:
         return
     raise ValueError(
         "the policy was not loaded from a folder, so there is no reference for the KL: "
@@ -98,7 +101,7 @@ def check_policy_folder(model: Any, args: PPOConfig, peft_config: Any) -> None:
     )
 
 
-def check_reference(policy: torch.nn.Module, reference: torch.nn.Module | None) -> None:
+def check_reference(policy: PreTrainedModel, reference: torch.nn.Module) -> None:
     """The reference must be the policy before training, weight for weight.
 
     It is not where the policy was changed after loading, or came from another file of its folder.
@@ -106,8 +109,6 @@ def check_reference(policy: torch.nn.Module, reference: torch.nn.Module | None) 
     Raises:
         ValueError: naming the first parameter that differs.
     """
-    if reference is None:  # beta is 0, or PEFT: the adapter switched off is the reference
-        return
     theirs = dict(reference.named_parameters())
     for name, parameter in policy.named_parameters():
         other = theirs.get(name)

@@ -1,21 +1,28 @@
 """What a rollout and its updates cost and are like, noted beside GRPO's own metrics."""
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 from trl import GRPOTrainer
+
+from hfllm.rl.config import PPOConfig
 
 
 class MeteredTrainer(GRPOTrainer):
     """GRPOTrainer with `_note` (a mean over all processes) and `_timed` (seconds per part)."""
 
+    args: PPOConfig
+    model: PreTrainedModel
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Start the clocks."""
         super().__init__(*args, **kwargs)
-        self._seconds: Counter[str] = Counter()  # since the last log
+        self._seconds: dict[str, float] = defaultdict(float)  # since the last log
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:
@@ -46,7 +53,7 @@ class MeteredTrainer(GRPOTrainer):
         """Add the seconds since the last log: generating, scoring and updating."""
         metrics = self._metrics["train" if self.model.training else "eval"]
         if metrics:
-            spent, self._seconds = self._seconds, Counter()
+            spent, self._seconds = self._seconds, defaultdict(float)
             metrics["time/generate_s"] = [spent["generate"]]
             metrics["time/score_s"] = [spent["rollout"] - spent["generate"]]
             if self.model.training:

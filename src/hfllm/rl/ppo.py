@@ -20,10 +20,12 @@ import torch
 from transformers import PreTrainedModel
 from trl.models.utils import disable_gradient_checkpointing
 
+from hfllm.data.chat import render
 from hfllm.rl.advantages import (
     explained_variance,
+    final_score,
     gae,
-    last_token,
+    has_ended,
     masked_mean,
     token_rewards,
     whiten,
@@ -64,6 +66,7 @@ class PPOTrainer(CriticTrainer):
         critic: str | Path | PreTrainedModel,
         **kwargs: Any,
     ) -> None:
+        """Build the trainer and, if asked for, the copy that samples."""
         super().__init__(model, reward_funcs, args, critic, **kwargs)
         self._copy = self._low_precision_copy()
 
@@ -74,6 +77,14 @@ class PPOTrainer(CriticTrainer):
         if self.args.generate_dtype is None or sharded or hasattr(self.model, "peft_config"):
             return None
         return LowPrecisionCopy(self.model, self.args.generate_dtype)
+
+    def _tokenize_prompts(self, prompts: list) -> Any:
+        """Render chat prompts as in training: control tokens that a prompt spells stay text."""
+        plain_text = isinstance(prompts[0], str)
+        if plain_text or self._is_vlm or self.tools or self.chat_template_kwargs:
+            return super()._tokenize_prompts(prompts)
+        rendered = [render(self._tokenizer, p, add_generation_prompt=True) for p in prompts]
+        return [row.input_ids for row in rendered], None, {}
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         """Sample from the low-precision copy; hide the critic from vLLM's weight sync."""
@@ -119,7 +130,10 @@ class PPOTrainer(CriticTrainer):
             kl = None
             if self.beta != 0.0:
                 kl = (batch["old_per_token_logps"] - batch["ref_per_token_logps"]) * mask
-            score, ended = self._final_scores(batch["completion_ids"], written)
+            ended = has_ended(batch["completion_ids"], written, self.eos_token_ids)
+            score = final_score(
+                self._scores, ended, self.args.reward_clip, self.args.missing_eos_penalty
+            )
             rewards = token_rewards(
                 score, mask, kl if self.args.kl_in_reward else None, beta=self.beta
             )
@@ -147,7 +161,8 @@ class PPOTrainer(CriticTrainer):
         ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)  # (B, P + T)
         mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
         tokens = batch["completion_ids"].size(1)
-        with disable_gradient_checkpointing(self.model, args.gradient_checkpointing_kwargs):
+        checkpointing: Any = args.gradient_checkpointing_kwargs
+        with disable_gradient_checkpointing(self.model, checkpointing):
             if "old_per_token_logps" not in batch:  # GRPO omits it where each rollout is used once
                 batch["old_per_token_logps"], _, _ = self._get_per_token_logps_and_entropies(
                     self.model, ids, mask, tokens, batch_size=size
@@ -162,17 +177,6 @@ class PPOTrainer(CriticTrainer):
         with self.accelerator.autocast():
             return state_values(self._critic_of(model), ids, mask, tokens)
 
-    def _final_scores(
-        self, completion_ids: torch.Tensor, written: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scores (B,) with clipping and the penalty for a missing end, and who ended (B,)."""
-        end = completion_ids.gather(1, last_token(written)[:, None])  # (B, 1)
-        ended = torch.isin(end[:, 0], torch.tensor(self.eos_token_ids, device=end.device)).float()
-        score = self._scores
-        if self.args.reward_clip is not None:
-            score = score.clamp(-self.args.reward_clip, self.args.reward_clip)
-        return score - (self.args.missing_eos_penalty or 0.0) * (1.0 - ended), ended
-
     # ---- update
 
     def _get_per_token_logps_and_entropies(
@@ -186,28 +190,21 @@ class PPOTrainer(CriticTrainer):
         **others: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """On a CPU a plain log-softmax beats TRL's fused head (logprobs.py)."""
-        batch_size = batch_size or len(input_ids)
-        if self.accelerator.device.type != "cpu" or any(others.values()):
+        row, batch_size = (input_ids, attention_mask), batch_size or len(input_ids)
+        text_only = not others.get("compute_aux_loss") and others.get("pixel_values") is None
+        if self.accelerator.device.type != "cpu" or not text_only:
             result = super()._get_per_token_logps_and_entropies(
-                model,
-                input_ids,
-                attention_mask,
-                logits_to_keep,
-                batch_size,
-                compute_entropy,
-                **others,
+                model, *row, logits_to_keep, batch_size, compute_entropy, **others
             )
         else:
             logps, entropy = [], []
-            chunks = zip(input_ids.split(batch_size), attention_mask.split(batch_size), strict=True)
-            for ids, mask in chunks:
+            for ids, mask in zip(*(x.split(batch_size) for x in row), strict=True):
                 with self.accelerator.autocast():
                     chosen, table = token_logps(model, ids, mask, logits_to_keep, self.temperature)
                 logps.append(chosen)
                 if compute_entropy:  # its graph is kept for an entropy bonus only
-                    entropy.append(
-                        entropies(table if self._entropy_bonus_enabled else table.detach())
-                    )
+                    kept = table if self._entropy_bonus_enabled else table.detach()
+                    entropy.append(entropies(kept))
             result = torch.cat(logps), torch.cat(entropy) if entropy else None, None
         if compute_entropy:  # an update's call
             self._new_logps = result[0].detach()

@@ -24,6 +24,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from hfllm.data.chat import render
+
 Message = dict[str, str]
 RewardFunction = Callable[..., list[float | None]]
 
@@ -45,6 +47,7 @@ class RewardModelScorer:
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: int = 32
     ) -> None:
+        """Take the model, set its pad token and freeze it."""
         if tokenizer.pad_token_id is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
             raise ValueError(
                 f"reward model {model.config._name_or_path}: its pad token "
@@ -67,8 +70,6 @@ class RewardModelScorer:
     @torch.no_grad()
     def score(self, conversations: list[list[Message]]) -> list[float]:
         """One score per conversation (which ends with the assistant's answer)."""
-        from hfllm.data.chat import render
-
         rows = [render(self.tokenizer, messages).input_ids for messages in conversations]
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))  # less padding per batch
         scores = [0.0] * len(rows)

@@ -19,13 +19,14 @@ class LowPrecisionCopy:
     """`model` is the copy; call `sync` before sampling from it."""
 
     def __init__(self, policy: PreTrainedModel, dtype: str) -> None:
+        """Make an empty copy of `policy` in `dtype` ("bfloat16") on its device."""
         config = copy.deepcopy(policy.config)
         self.model = type(policy)._from_config(config, dtype=getattr(torch, dtype))
         self.model.generation_config = policy.generation_config
         self.model.to(policy.device).eval().requires_grad_(False)
 
     @torch.no_grad()
-    def sync(self, policy: PreTrainedModel) -> None:
+    def sync(self, policy: torch.nn.Module) -> None:
         """Copy the policy's weights, rounded to the copy's dtype."""
         source = policy.state_dict()
         for name, target in self.model.state_dict().items():

@@ -1,0 +1,64 @@
+import pytest
+import torch
+from transformers import LlamaForSequenceClassification
+
+from hfllm.rl.critic import build_critic, load_critic, split_state, state_values, without_critic
+
+
+def batch():
+    torch.manual_seed(2)
+    ids = torch.randint(7, 250, (3, 10))
+    return ids, torch.ones_like(ids)
+
+
+def test_a_reward_models_head_comes_along(reward_folder):
+    critic = build_critic(reward_folder)
+    reward = LlamaForSequenceClassification.from_pretrained(reward_folder, dtype=torch.float32)
+    ids, mask = batch()
+    after = critic(input_ids=ids, attention_mask=mask).logits[:, -1, 0]
+    torch.testing.assert_close(after, reward(input_ids=ids, attention_mask=mask).logits[:, 0])
+
+
+def test_from_a_language_model_values_start_at_zero(policy_folder, policy):
+    critic = build_critic(policy_folder)
+    ids, mask = batch()
+    assert (state_values(critic, ids, mask, 4) == 0).all()
+    weight = critic.model.layers[0].mlp.up_proj.weight
+    assert torch.equal(weight, policy.model.layers[0].mlp.up_proj.weight)
+
+
+def test_a_value_sees_only_what_lies_before_its_token(reward_folder):
+    critic = build_critic(reward_folder)
+    ids, mask = batch()
+    values = state_values(critic, ids, mask, tokens=4)  # of tokens 6..9
+    changed = ids.clone()
+    changed[:, 7] = 5
+    again = state_values(critic, changed, mask, tokens=4)
+    torch.testing.assert_close(again[:, :2], values[:, :2])  # V before tokens 6 and 7
+    assert (again[:, 2:] != values[:, 2:]).all()
+
+
+def test_left_padding_leaves_values_alone(reward_folder):
+    critic = build_critic(reward_folder)
+    ids, mask = batch()
+    padded = torch.cat([torch.zeros(3, 5, dtype=torch.long), ids], dim=1)
+    wide = torch.cat([torch.zeros(3, 5, dtype=torch.long), mask], dim=1)
+    plain = state_values(critic, ids, mask, 4)
+    torch.testing.assert_close(state_values(critic, padded, wide, 4), plain, atol=1e-5, rtol=0)
+
+
+def test_without_critic_gives_the_plain_policy_and_brings_it_back(policy, reward_folder):
+    names = set(policy.state_dict())
+    critic = build_critic(reward_folder)
+    policy.add_module("critic", critic)
+    with pytest.raises(RuntimeError), without_critic(policy) as inside:
+        assert inside is critic and set(policy.state_dict()) == names
+        raise RuntimeError
+    assert policy.critic is critic
+    mine, own = split_state(policy.state_dict())
+    assert set(mine) == names and set(own) == set(critic.state_dict())
+
+
+def test_a_checkpoint_without_critic_says_so(reward_folder, tmp_path):
+    with pytest.raises(ValueError, match="no critic/ folder"):
+        load_critic(build_critic(reward_folder), tmp_path)

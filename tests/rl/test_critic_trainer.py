@@ -1,0 +1,114 @@
+"""Two models in one trainer: optimizer groups, clipping, checkpoints, resume, PEFT."""
+
+from pathlib import Path
+
+import torch
+from peft import LoraConfig
+from test_ppo import assert_same, logged, weights
+from transformers import AutoModelForCausalLM
+
+from hfllm.rl.critic import build_critic
+
+
+def test_the_critic_has_its_own_learning_rate(build):
+    trainer = build(learning_rate=1e-3, critic_learning_rate=0.25, max_steps=4)
+    optimizer = trainer.create_optimizer()
+    critic = {id(p) for p in trainer.model.critic.parameters()}
+    everything = {id(p) for p in trainer.model.parameters()}
+    by_rate = {1e-3: set(), 0.25: set()}
+    for group in optimizer.param_groups:
+        by_rate[group["lr"]] |= {id(p) for p in group["params"]}
+    assert by_rate == {1e-3: everything - critic, 0.25: critic}
+
+
+def test_the_schedule_scales_both_rates(build):
+    trainer = build(critic_learning_rate=0.25, max_steps=4, lr_scheduler_type="linear")
+    trainer.train()
+    trainer.lr_scheduler.optimizer.zero_grad()
+    rates = {group["initial_lr"] for group in trainer.optimizer.param_groups}
+    assert rates == {1e-3, 0.25}
+    assert all(group["lr"] < 1e-9 for group in trainer.optimizer.param_groups)
+
+
+def test_critic_warmup_moves_the_critic_alone(build):
+    trainer = build(critic_warmup_steps=4, max_steps=4)
+    before = weights(trainer)
+    trainer.train()
+    after = weights(trainer)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved and all(name.startswith("critic.") for name in moved)
+
+
+def test_large_value_gradients_do_not_shrink_policy_gradients(build):
+    small = build(vf_coef=0.1, max_grad_norm=0.5, max_steps=1)
+    small.train()
+    large = build(vf_coef=1000.0, max_grad_norm=0.5, max_steps=1)
+    large.train()
+    assert logged(large, "value/grad_norm")[0] > 100 * logged(small, "value/grad_norm")[0]
+    assert abs(logged(large, "grad_norm")[0] - logged(small, "grad_norm")[0]) < 1e-4
+    left, right = weights(small), weights(large)
+    assert_same(
+        {k: v for k, v in left.items() if not k.startswith("critic.")},
+        {k: v for k, v in right.items() if not k.startswith("critic.")},
+    )
+
+
+def test_saved_are_an_ordinary_policy_and_a_critic(build, tmp_path):
+    trainer = build()
+    trainer.train()
+    trainer.save_model(tmp_path / "model")
+    policy = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float32)
+    critic = build_critic(tmp_path / "model" / "critic")
+    saved = {f"critic.{name}": x for name, x in critic.state_dict().items()}
+    assert_same({**policy.state_dict(), **saved}, weights(trainer), atol=0, rtol=0)
+    assert policy.generation_config.eos_token_id == [6, 2]
+    assert (tmp_path / "model" / "chat_template.jinja").exists()
+
+
+def test_resumed_at_a_rollout_boundary_equals_straight(build, caplog):
+    straight = build(max_steps=8, save_strategy="steps", save_steps=4)
+    straight.train()
+    checkpoint = Path(straight.args.output_dir) / "checkpoint-4"
+    assert (checkpoint / "critic" / "model.safetensors").exists()
+    resumed = build(max_steps=8, save_strategy="no")
+    resumed.train(resume_from_checkpoint=str(checkpoint))
+    assert_same(weights(straight), weights(resumed), atol=0, rtol=0)
+    assert "missing keys" not in caplog.text
+
+
+def test_lora_policy_with_a_full_critic(build, tmp_path):
+    lora = LoraConfig(r=4, target_modules=["q_proj", "up_proj"], task_type="CAUSAL_LM")
+    trainer = build(peft_config=lora, max_steps=8, learning_rate=3e-3, save_steps=4,
+                    save_strategy="steps", generate_dtype="bfloat16")  # fmt: skip
+    before = weights(trainer)
+    trainer.train()
+    after = weights(trainer)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved and all("lora_" in name or name.startswith("critic.") for name in moved)
+    # The reference is the adapter switched off: no KL at first, some after an update.
+    kl = logged(trainer, "objective/kl")
+    assert abs(kl[0]) < 1e-5 < 1e-4 < abs(kl[1])
+    checkpoint = Path(trainer.args.output_dir) / "checkpoint-4"
+    assert (checkpoint / "adapter_model.safetensors").exists()
+    assert not (checkpoint / "model.safetensors").exists()
+    resumed = build(peft_config=lora, max_steps=8, learning_rate=3e-3)
+    resumed.train(resume_from_checkpoint=str(checkpoint))
+    assert_same(weights(trainer), weights(resumed), atol=0, rtol=0)
+
+
+def test_best_model_brings_its_critic(build, prompts):
+    trainer = build(
+        eval_dataset=prompts.select(range(4)),
+        per_device_eval_batch_size=4,
+        max_steps=8,
+        eval_strategy="steps",
+        eval_steps=4,
+        save_strategy="steps",
+        save_steps=4,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_value/mean",
+        greater_is_better=True,
+    )
+    trainer.train()
+    best = build_critic(Path(trainer.state.best_model_checkpoint) / "critic")
+    assert_same(best.state_dict(), trainer.model.critic.state_dict(), atol=0, rtol=0)

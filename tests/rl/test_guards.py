@@ -1,0 +1,80 @@
+import pytest
+import torch
+from conftest import even_tokens
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+)
+
+from hfllm.rl import guards
+from hfllm.rl.ppo import PPOTrainer
+
+
+def refused(words):
+    return pytest.raises(ValueError, match=words)
+
+
+def test_fewer_prompts_than_a_rollout(settings, prompts):
+    guards.check_rollout_fits(settings(), prompts.select(range(8)))
+    with refused("7 prompts are fewer than the 8 of one rollout"):
+        guards.check_rollout_fits(settings(), prompts.select(range(7)))
+    guards.check_rollout_fits(settings(num_generations=4), prompts.select(range(2)))
+
+
+@pytest.mark.parametrize(
+    "changes,window",
+    [
+        ({}, 4),  # 2 minibatches x 2 epochs
+        ({"gradient_accumulation_steps": 2}, 2),
+        ({"gradient_accumulation_steps": 8}, 1),  # two rollouts per optimizer step
+        ({"steps_per_generation": 3, "num_iterations": 1, "gradient_accumulation_steps": 2}, 3),
+    ],
+)
+def test_saves_inside_a_rollout(settings, changes, window):
+    guards.check_boundaries(settings(save_strategy="steps", save_steps=window * 5, **changes))
+    if window > 1:
+        with refused(f"save_steps={window * 5 + 1} falls inside a rollout of {window} .*"):
+            guards.check_boundaries(
+                settings(save_strategy="steps", save_steps=window * 5 + 1, **changes)
+            )
+        with refused(f"use eval_steps={window}$"):
+            guards.check_boundaries(settings(eval_strategy="steps", eval_steps=1, **changes))
+
+
+def test_saves_as_a_share_of_the_run(settings):
+    guards.check_boundaries(settings(save_strategy="steps", save_steps=0.5, max_steps=8))
+    with refused("save_steps=0.5 falls inside"):
+        guards.check_boundaries(settings(save_strategy="steps", save_steps=0.5, max_steps=4))
+
+
+def test_learned_positions_are_refused_and_padded_positions_are_not(policy):
+    small = dict(vocab_size=64, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    torch.manual_seed(0)
+    with refused(r"GPT2LMHeadModel has learned positions \(transformer.wpe\).*rotary"):
+        guards.check_positions(GPT2LMHeadModel(GPT2Config(initializer_range=1.0, **small)))
+    # OPT has a table too, but reads it by the attention mask
+    opt = OPTConfig(ffn_dim=16, word_embed_proj_dim=16, init_std=1.0, **small)
+    guards.check_positions(OPTForCausalLM(opt))
+    guards.check_positions(policy)
+
+
+def test_a_reference_that_cannot_be_the_start_is_refused(
+    policy, tokenizer, prompts, settings, reward_folder
+):
+    common = dict(
+        reward_funcs=even_tokens,
+        critic=reward_folder,
+        train_dataset=prompts,
+        processing_class=tokenizer,
+    )
+    with refused("not loaded from a folder"):
+        made = LlamaForCausalLM(LlamaConfig(**policy.config.to_diff_dict()))
+        PPOTrainer(made, args=settings(), **common)
+    with torch.no_grad():
+        policy.model.norm.weight += 1
+    with refused("differs from the policy in model.norm.weight"):
+        PPOTrainer(policy, args=settings(), **common)

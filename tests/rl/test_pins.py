@@ -1,0 +1,121 @@
+"""What rl/ relies on in the installed TRL and transformers: an upgrade that moves it fails here."""
+
+import inspect
+
+import pytest
+import torch
+from transformers import Trainer
+from trl import GRPOTrainer
+
+from hfllm.rl.critic_trainer import CriticTrainer
+from hfllm.rl.meters import MeteredTrainer
+from hfllm.rl.ppo import PPOTrainer
+
+SIGNATURES = {
+    (GRPOTrainer, "_tokenize_prompts"): "prompts",
+    (GRPOTrainer, "_generate_single_turn"): (
+        "prompt_ids images multimodal_fields num_generations has_tool_images"
+    ),
+    (GRPOTrainer, "_calculate_rewards"): "inputs prompts completions completion_ids_list",
+    (GRPOTrainer, "_generate_and_score_completions"): "inputs",
+    (GRPOTrainer, "_get_per_token_logps_and_entropies"): (
+        "model input_ids attention_mask logits_to_keep batch_size compute_entropy compute_aux_loss "
+        "pixel_values image_grid_thw num_images pixel_attention_mask spatial_shapes num_tiles "
+        "image_sizes token_type_ids mm_token_type_ids image_position_ids"
+    ),
+    (GRPOTrainer, "_compute_loss"): "model inputs",
+    (GRPOTrainer, "training_step"): "model inputs num_items_in_batch",
+    (GRPOTrainer, "log"): "logs start_time",
+    (Trainer, "create_optimizer"): "model",
+    (Trainer, "_clip_grad_norm"): "model",
+    (Trainer, "_save"): "output_dir state_dict",
+    (Trainer, "_load_from_checkpoint"): "resume_from_checkpoint model",
+    (Trainer, "_load_best_model"): "",
+}
+
+
+def overrides():
+    """Names that our trainers define and their library's do too."""
+    ours = (MeteredTrainer, CriticTrainer, PPOTrainer)
+    names = {name for cls in ours for name, x in vars(cls).items() if inspect.isfunction(x)}
+    return {name for name in names if hasattr(GRPOTrainer, name) and name != "__init__"}
+
+
+def test_every_override_is_pinned():
+    assert overrides() == {name for _, name in SIGNATURES}
+
+
+@pytest.mark.parametrize("owner,name", SIGNATURES)
+def test_signature(owner, name):
+    parameters = list(inspect.signature(getattr(owner, name)).parameters)[1:]
+    assert parameters == SIGNATURES[owner, name].split()
+
+
+@pytest.mark.parametrize("owner,name", SIGNATURES)
+def test_only_the_pinned_class_defines_it(owner, name):
+    assert getattr(GRPOTrainer, name) is getattr(owner, name)
+
+
+def test_our_helpers_hide_nothing_of_the_libraries():
+    for name in ("_note", "_timed", "_sum", "_seconds", "_scores", "_scored", "_copy",
+                 "_critic_of", "_state_values", "_value_loss", "_new_logps"):  # fmt: skip
+        assert not hasattr(GRPOTrainer, name)
+    source = inspect.getsource(GRPOTrainer) + inspect.getsource(Trainer)
+    for name in ("_seconds", "_scores", "_scored", "_copy", "_new_logps"):
+        assert f"self.{name} " not in source and f"self.{name}[" not in source
+
+
+def test_attributes_that_we_read(build):
+    trainer = build()
+    for name in ("eos_token_ids", "reward_weights", "beta", "temperature", "_metrics", "_dist",
+                 "_entropy_bonus_enabled", "_tokenizer", "_is_vlm", "tools", "chat_template_kwargs",
+                 "use_vllm", "model_wrapped", "ref_model", "num_generations",
+                 "is_fsdp_enabled", "is_deepspeed_enabled"):  # fmt: skip
+        assert hasattr(trainer, name), name
+    assert trainer._dist.is_zero3 is False
+    assert set(trainer._metrics) == {"train", "eval"}
+
+
+def test_what_grpo_puts_into_a_rollout(build):
+    trainer = build()
+    trainer.model.train()
+    batch = GRPOTrainer._generate_and_score_completions(
+        trainer, [trainer.train_dataset[i] for i in range(4)]
+    )
+    assert set(batch) == {
+        "prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "advantages",
+        "num_items_in_batch", "old_per_token_logps", "ref_per_token_logps",
+    }  # fmt: skip
+    prompt, answer = batch["prompt_mask"], batch["completion_mask"]
+    assert (prompt.diff(dim=1) >= 0).all() and (answer.diff(dim=1) <= 0).all()
+    assert batch["advantages"].shape == (4,)
+    assert batch["num_items_in_batch"] == answer.sum()
+
+
+def test_the_loss_takes_token_advantages(build):
+    trainer = build(beta=0.0)
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+    batch = trainer._generate_and_score_completions([trainer.train_dataset[i] for i in range(4)])
+    batch["old_per_token_logps"] += 0.3 * torch.randn_like(batch["old_per_token_logps"])
+    per_row = torch.tensor([1.0, -1.0, 2.0, 0.5])
+    losses = [
+        GRPOTrainer._compute_loss(trainer, trainer.model, {**batch, "advantages": advantages})
+        for advantages in (per_row, per_row[:, None].expand_as(batch["advantages"]).clone())
+    ]
+    torch.testing.assert_close(*losses)
+    # and the loss is PPO's: -mean over tokens of min(r A, clip(r) A)
+    advantages = torch.randn_like(batch["advantages"])
+    loss = GRPOTrainer._compute_loss(trainer, trainer.model, {**batch, "advantages": advantages})
+    mask = batch["completion_mask"]
+    ratio = (trainer._new_logps - batch["old_per_token_logps"]).exp()
+    clipped = torch.min(ratio * advantages, ratio.clamp(0.8, 1.2) * advantages)
+    share = trainer.current_gradient_accumulation_steps / trainer.args.steps_per_generation
+    expected = -(clipped * mask).sum() / (batch["num_items_in_batch"] * share)
+    torch.testing.assert_close(loss.detach(), expected)
+
+
+def test_vllm_syncs_the_policys_parameters_by_name():
+    from trl.generation.vllm_generation import VLLMGeneration
+
+    assert "named_parameters" in inspect.getsource(VLLMGeneration._iter_named_params)

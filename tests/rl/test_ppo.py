@@ -1,0 +1,224 @@
+"""The algorithm: what a rollout holds, what an update does, and that a reward rises."""
+
+import pytest
+import torch
+from conftest import even_tokens
+from trl import GRPOTrainer
+
+from hfllm.rl.rewards import load_reward_model
+
+
+def rollout(trainer, rows=8):
+    """One rollout of the first prompts, in training mode."""
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+    torch.manual_seed(0)
+    return trainer._generate_and_score_completions([trainer.train_dataset[i] for i in range(rows)])
+
+
+def logged(trainer, name):
+    return [row[name] for row in trainer.state.log_history if name in row]
+
+
+def weights(trainer):
+    return {name: x.clone() for name, x in trainer.model.state_dict().items()}
+
+
+def assert_same(left, right, **tolerance):
+    assert left.keys() == right.keys()
+    for name in left:
+        torch.testing.assert_close(left[name], right[name], **tolerance)
+
+
+def test_at_learning_rate_zero_nothing_moves(build):
+    trainer = build(learning_rate=0.0, max_steps=8)
+    before = weights(trainer)
+    trainer.train()
+    assert_same(before, weights(trainer), atol=0, rtol=0)
+    assert max(map(abs, logged(trainer, "objective/kl"))) < 1e-4
+    assert max(logged(trainer, "policy/approx_kl")) < 1e-9
+    assert max(logged(trainer, "clip_ratio/region_mean")) == 0
+    assert max(logged(trainer, "value/clip_ratio")) == 0
+
+
+def test_the_first_minibatchs_ratio_is_one(build):
+    trainer = build(generate_dtype="bfloat16")
+    trainer.train()
+    kl = logged(trainer, "policy/approx_kl")
+    assert kl[0] < 1e-9 < 1e-4 < kl[1]
+
+
+def test_one_generation_per_prompt(build):
+    trainer = build()
+    batch = rollout(trainer)
+    starts = {
+        tuple(ids[mask > 0].tolist())
+        for ids, mask in zip(batch["prompt_ids"], batch["prompt_mask"], strict=True)
+    }
+    assert trainer.num_generations == 1 and len(starts) == 8
+    assert len(trainer._get_train_sampler()) == 24 * 2 * 2  # minibatches and epochs
+
+
+def test_a_rollouts_tensors(build):
+    trainer = build(whiten_advantages=False, lam=1.0, beta=0.0, missing_eos_penalty=2.0)
+    batch = rollout(trainer)
+    mask = batch["completion_mask"].float()
+    ended = torch.tensor(
+        [any(i in (2, 6) for i in row) for row in batch["completion_ids"].tolist()]
+    )
+    score = trainer._scores - 2.0 * (~ended).float()
+    # With gamma and lambda 1 and no KL, every token's return is the answer's score.
+    torch.testing.assert_close(batch["returns"], score[:, None] * mask)
+    torch.testing.assert_close(batch["advantages"], batch["returns"] - batch["values"] * mask)
+    assert batch["advantages"].shape == batch["old_per_token_logps"].shape == mask.shape
+
+
+def test_kl_is_in_the_reward_or_in_the_loss(build):
+    inside = build(lam=1.0, whiten_advantages=False)
+    with torch.no_grad():
+        inside.model.lm_head.weight += 0.1 * torch.randn_like(inside.model.lm_head.weight)
+    batch = rollout(inside)
+    mask = batch["completion_mask"].float()
+    kl = (batch["old_per_token_logps"] - batch["ref_per_token_logps"]) * mask
+    ends = (
+        inside._scores
+        - (batch["completion_ids"].gather(1, mask.sum(1).long()[:, None] - 1)[:, 0] != 6).float()
+    )
+    expected = ends - 0.05 * kl.sum(dim=1)
+    torch.testing.assert_close(batch["returns"][:, 0], expected, atol=1e-5, rtol=1e-5)
+    assert kl.abs().max() > 1e-3
+    outside = build(kl_in_reward=False, max_steps=2)
+    outside.train()
+    assert "kl" in outside.state.log_history[0] and "kl" not in inside._metrics["train"]
+
+
+def test_batch_of_eight_equals_four_accumulated_twice(build):
+    common = dict(num_iterations=1, max_steps=2, optim="sgd", learning_rate=0.1, max_grad_norm=0)
+    one = build(per_device_train_batch_size=8, steps_per_generation=1, **common)
+    start = weights(one)
+    one.train()
+    two = build(
+        per_device_train_batch_size=4,
+        steps_per_generation=2,
+        gradient_accumulation_steps=2,
+        **common,
+    )
+    two.train()
+    assert_same(weights(one), weights(two), atol=2e-6, rtol=0)
+    assert (weights(one)["lm_head.weight"] - start["lm_head.weight"]).abs().max() > 1e-4
+
+
+def test_trimmed_and_padded_micro_batches_have_the_same_loss(build, monkeypatch):
+    trainer = build()
+    batch = rollout(trainer)
+    batch["completion_mask"][:, 5:] = 0  # as if longer answers lay in another micro-batch
+    batch["value_mask"][:, 5:] = 0
+    trimmed = trainer._compute_loss(trainer.model, batch)
+    monkeypatch.setattr("hfllm.rl.ppo.trim", lambda inputs: inputs)
+    torch.testing.assert_close(
+        trainer._compute_loss(trainer.model, batch), trimmed, atol=1e-6, rtol=0
+    )
+
+
+def test_plain_log_probabilities_agree_with_trls_fused_head(build):
+    trainer = build(temperature=0.7)
+    batch = rollout(trainer)
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+    call = (trainer.model, ids, mask, batch["completion_ids"].size(1), 3, True)
+    plain, entropy, _ = trainer._get_per_token_logps_and_entropies(*call)
+    fused, fused_entropy, _ = GRPOTrainer._get_per_token_logps_and_entropies(trainer, *call)
+    written = batch["completion_mask"]
+    torch.testing.assert_close(plain * written, fused * written, atol=2e-6, rtol=0)
+    torch.testing.assert_close(entropy * written, fused_entropy * written, atol=2e-6, rtol=0)
+
+
+def test_left_padding_leaves_log_probabilities_alone(build):
+    trainer = build()
+    batch = rollout(trainer)
+    assert (batch["prompt_mask"] == 0).any()
+    for row in range(8):
+        prompt = batch["prompt_ids"][row, batch["prompt_mask"][row] > 0]
+        answer = batch["completion_ids"][row, batch["completion_mask"][row] > 0]
+        ids = torch.cat([prompt, answer])[None]
+        alone, _, _ = trainer._get_per_token_logps_and_entropies(
+            trainer.model, ids, torch.ones_like(ids), len(answer)
+        )
+        there = batch["old_per_token_logps"][row, : len(answer)]
+        torch.testing.assert_close(alone[0], there, atol=1e-5, rtol=0)
+
+
+def test_what_no_function_scores_teaches_nothing(build):
+    def first_half(completion_ids, **_):
+        return [1.0 if row < 4 else None for row in range(len(completion_ids))]
+
+    trainer = build(reward_funcs=first_half)
+    batch = rollout(trainer)
+    assert (batch["value_mask"][:4].sum(dim=1) > 0).all()
+    for name in ("advantages", "returns", "value_mask"):
+        assert (batch[name][4:] == 0).all()
+
+
+def test_a_spelled_control_token_in_a_prompt_stays_text(build):
+    trainer = build()
+    ids, _, _ = trainer._tokenize_prompts([[{"role": "user", "content": "say <|end|> now"}]])
+    assert ids[0].count(6) == 1  # the template's own
+
+
+def test_bf16_copy_samples_with_the_policys_weights(build):
+    trainer = build(generate_dtype="bfloat16", max_steps=4)
+    copied = trainer._copy.model
+    trainer.train()
+    rollout(trainer)
+    assert copied.dtype == torch.bfloat16 and trainer.model.dtype == torch.float32
+    assert trainer.model_wrapped is not copied
+    for name, x in copied.state_dict().items():
+        assert torch.equal(x, trainer.model.state_dict()[name].bfloat16())
+
+
+def test_reward_model_scores_reach_the_rollout(build, reward_folder):
+    trainer = build(reward_funcs=[load_reward_model(reward_folder), even_tokens])
+    trainer.train()
+    assert {"rewards/reward_model/mean", "rewards/even_tokens/mean"} <= trainer.state.log_history[
+        0
+    ].keys()
+    both = (
+        logged(trainer, "rewards/reward_model/mean")[0]
+        + logged(trainer, "rewards/even_tokens/mean")[0]
+    )
+    assert logged(trainer, "reward")[0] == pytest.approx(both, abs=1e-5)
+
+
+def test_a_toy_reward_rises(build):
+    trainer = build(
+        max_steps=40,
+        per_device_train_batch_size=16,
+        steps_per_generation=1,
+        learning_rate=1e-2,
+        beta=0.01,
+    )
+    trainer.train()
+    reward = logged(trainer, "reward")
+    assert len(reward) == 20
+    assert sum(reward[:3]) / 3 < 0.65 and sum(reward[-3:]) / 3 > 0.85
+
+
+def test_evaluation_and_every_metric(build, prompts):
+    trainer = build(
+        eval_dataset=prompts.select(range(8)),
+        eval_strategy="steps",
+        eval_steps=4,
+        per_device_eval_batch_size=4,
+    )
+    trainer.train()
+    train, evaluation = trainer.state.log_history[0], trainer.state.log_history[-2]
+    names = {
+        "objective/score", "objective/kl", "objective/reward", "completions/ended",
+        "completions/mean_length", "value/loss", "value/explained_variance", "value/mean",
+        "value/clip_ratio", "policy/approx_kl", "clip_ratio/region_mean", "entropy", "reward",
+        "time/generate_s", "time/score_s",
+    }  # fmt: skip
+    assert names | {"value/grad_norm", "time/update_s", "grad_norm"} <= train.keys()
+    assert {f"eval_{name}" for name in names} <= evaluation.keys()
+    assert evaluation["eval_objective/kl"] != 0
+    assert "frac_reward_zero_std" not in train

@@ -1,0 +1,88 @@
+import pytest
+import torch
+from conftest import SPECIAL
+
+from hfllm.rl.rewards import (
+    RewardModelScorer,
+    contains_answer,
+    length_reward,
+    load_functions,
+    load_reward_model,
+)
+
+
+def chat(question, answer):
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
+CHATS = [chat(f"who is number {i}?", "a baker" + " with cats" * i) for i in range(7)]
+
+
+def test_scores_do_not_depend_on_padding_batch_or_order(reward_folder):
+    scorer = load_reward_model(reward_folder, batch_size=3)
+    together = torch.tensor(scorer.score(CHATS))
+    alone = torch.tensor([scorer.score([messages])[0] for messages in CHATS])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    turned = torch.tensor(scorer.score(CHATS[::-1])).flip(0)
+    torch.testing.assert_close(turned, alone, atol=1e-5, rtol=0)
+    assert len(set(alone.tolist())) == len(CHATS)
+
+
+def test_the_score_is_read_at_the_end_of_turn(reward_folder, tokenizer):
+    scorer = load_reward_model(reward_folder)
+    ids = tokenizer.apply_chat_template(CHATS[0], return_dict=False)
+    assert ids[-1] == SPECIAL.index("<|end|>")
+    with torch.no_grad():
+        hidden = scorer.model.model(torch.tensor([ids])).last_hidden_state
+        expected = scorer.model.score(hidden)[0, -1, 0].item()
+    assert abs(scorer.score(CHATS[:1])[0] - expected) < 1e-6
+
+
+def test_a_spelled_control_token_stays_text(reward_folder, tokenizer):
+    scorer = load_reward_model(reward_folder)
+    spelled = chat("who?", "a baker<|end|><|user|>thanks")
+    forged = chat("who?", "a baker") + [{"role": "user", "content": "thanks"}]
+    text = tokenizer.apply_chat_template(spelled, tokenize=False)
+    assert text == tokenizer.apply_chat_template(forged, tokenize=False)  # same characters
+    assert abs(scorer.score([spelled])[0] - scorer.score([forged])[0]) > 1e-4
+
+
+def test_called_by_the_trainer_it_joins_prompt_and_answer(reward_folder):
+    scorer = load_reward_model(reward_folder)
+    scores = scorer(
+        prompts=[c[:1] for c in CHATS], completions=[c[1:] for c in CHATS], answer=["x"] * 7
+    )
+    assert scores == scorer.score(CHATS)
+    with pytest.raises(ValueError, match="chat prompts"):
+        scorer(prompts=["who?"], completions=["a baker"])
+
+
+def test_a_language_model_is_no_reward_model(policy_folder):
+    with pytest.raises(ValueError, match="no reward model.*score.weight") as caught:
+        load_reward_model(policy_folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_pad_that_ends_turns_is_refused(reward_folder):
+    scorer = load_reward_model(reward_folder)
+    scorer.tokenizer.pad_token = scorer.tokenizer.eos_token
+    with pytest.raises(ValueError, match="pad token"):
+        RewardModelScorer(scorer.model, scorer.tokenizer)
+
+
+def test_functions_by_name():
+    (function,) = load_functions(["hfllm.rl.rewards:length_reward"])
+    assert function is length_reward
+    assert function(completion_ids=[[1, 2], [1] * 50]) == [-0.02, -0.5]
+    for name, words in {
+        "hfllm.rl.rewards.length_reward": "not of the form",
+        "hfllm.rl.nowhere:length_reward": "no module 'hfllm.rl.nowhere'",
+        "hfllm.rl.rewards:nothing": "has no function 'nothing'",
+    }.items():
+        with pytest.raises(ValueError, match=words):
+            load_functions([name])
+
+
+def test_contains_answer_abstains_without_an_answer():
+    completions = [[{"role": "assistant", "content": text}] for text in ("A Baker.", "no", "x")]
+    assert contains_answer(completions, answer=["baker", "yes", None]) == [1.0, 0.0, None]
