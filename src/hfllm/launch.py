@@ -23,6 +23,7 @@ from hfllm.runs.layout import LAUNCHED, Step, step_named
 from hfllm.runs.lock import run_lock
 from hfllm.runs.preflight import preflight
 from hfllm.runs.processes import check_launch_line, is_main_process
+from hfllm.runs.quiet import quiet_libraries
 from hfllm.runs.status import set_aside, status
 
 DEFAULT_RECIPE = "configs/demo.yaml"
@@ -35,6 +36,7 @@ def main(stage: str, argv: list[str] | None = None) -> None:
     if {"-h", "--help"} & set(words):
         print(f"{(__doc__ or '').strip()}\n\nstage: {stage}; default recipe: {DEFAULT_RECIPE}")
         return
+    quiet_libraries()
     signal.signal(signal.SIGTERM, _terminated)
     try:
         recipe, name = _arguments(stage, words)

@@ -1,0 +1,5 @@
+"""`python -m hfllm` is the command `hfllm`."""
+
+from hfllm.cli import app
+
+app()
