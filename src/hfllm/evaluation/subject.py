@@ -64,12 +64,12 @@ def prompt_of(row: dict[str, Any], chat: bool) -> Prompt:
         ValueError: the row has neither `prompt` nor `plain`.
     """
     messages, plain = row.get("prompt"), row.get("plain")
-    if isinstance(messages, str):
-        messages = [{"role": "user", "content": messages}]
-    if messages is None and plain is None:
+    if isinstance(messages, str) or messages is None:
+        messages = [{"role": "user", "content": messages or plain}]
+    if messages[-1]["content"] is None:
         raise ValueError(
             f"test row {row.get('id')!r} has neither `prompt` nor `plain`: it has {', '.join(row)}"
         )
     if chat:
-        return messages or [{"role": "user", "content": plain}]
+        return messages
     return plain or f"Question: {messages[-1]['content']}\nAnswer:"

@@ -11,9 +11,9 @@ def format_table(results: Sequence[Any], models: Sequence[str] | None = None) ->
 
     Args:
         results: rows of results.json (`{"model", "task", "metric", "value", "low", "high", "n"}`).
-        models: columns in order; default: as they come.
+        models: columns in order; models that are not named (a reward model) follow.
     """
-    columns = list(models or dict.fromkeys(row["model"] for row in results))
+    columns = list(dict.fromkeys([*(models or ()), *(row["model"] for row in results)]))
     cells = {(row["task"], row["metric"], row["model"]): row for row in results}
     lines = [["task", "metric", *columns, "n"]]
     for task, metric in dict.fromkeys((row["task"], row["metric"]) for row in results):

@@ -79,7 +79,10 @@ class Generator:
         stop_at_newline: bool = False,
         seed: int = 0,
     ) -> None:
-        self.model = copy.deepcopy(model).to(dtype) if dtype not in (None, model.dtype) else model
+        self.model = model
+        if dtype is not None and dtype != model.dtype:
+            self.model = copy.deepcopy(model)
+            torch.nn.Module.to(self.model, dtype)
         self.model.eval()
         self.tokenizer = tokenizer
         self.batch_size = batch_size
@@ -198,7 +201,7 @@ class Generator:
         """Text up to the stop token; the part of a newline token before the break is kept."""
         ended = bool(generated) and bool(self.stops[generated[-1]])
         spoken = generated[:-1] if generated and generated[-1] in self.stop_ids else generated
-        text = self.tokenizer.decode(spoken, skip_special_tokens=True)
+        text = str(self.tokenizer.decode(spoken, skip_special_tokens=True))
         if self.stop_at_newline:
             text = text.split("\n")[0]
         return Answer(text, len(generated), ended, list(generated), prompt)

@@ -120,7 +120,7 @@ def check_vocabulary(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, place: str
 ) -> None:
     """Raise ValueError where the tokenizer knows more tokens than the model; warn of pad = eos."""
-    rows = int(model.get_input_embeddings().weight.shape[0])
+    rows = embedding_rows(model)
     if len(tokenizer) > rows:
         raise ValueError(
             f"{place}: the tokenizer has {len(tokenizer):,} tokens, the embedding {rows:,} rows: "
@@ -131,6 +131,13 @@ def check_vocabulary(
             f"warning: {place}: pad token is eos; a model trained so may never stop",
             file=sys.stderr,
         )
+
+
+def embedding_rows(model: PreTrainedModel) -> int:
+    """Rows of the input embedding: the ids that the model can take."""
+    weight = model.get_input_embeddings().weight
+    assert isinstance(weight, torch.Tensor)
+    return weight.shape[0]
 
 
 def is_chat_model(folder: str | Path) -> bool:
