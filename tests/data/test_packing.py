@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from hfllm.data.packed import PackedDataset, write_packed
+from hfllm.data.packed import PackedDataset, as_hf_dataset, write_packed
 from hfllm.data.packing import IGNORED, PackedCollator, PackStats, pack, positions_of, single_row
 from hfllm.data.render import Rendered
 
@@ -115,6 +115,17 @@ def test_written_rows_come_back(tmp_path, vocab_size):
     assert written.stats["tokens"] == stats.tokens
     with pytest.raises(IndexError):
         written[len(rows)]
+
+
+def test_hf_view_has_the_same_rows(tmp_path):
+    stats = PackStats()
+    rows = pack(documents(random.Random(1), 40, 30), 24, PAD, stats=stats)
+    written = write_packed(rows, tmp_path, 64, stats)
+    view = as_hf_dataset(written)
+    assert len(view) == len(written)
+    loader = torch.utils.data.DataLoader(view, batch_size=3, collate_fn=PackedCollator(PAD))
+    seen = torch.cat([batch["labels"] for batch in loader])
+    assert (seen.numpy() == np.stack([written[i]["labels"] for i in range(len(written))])).all()
 
 
 def test_broken_folders_are_refused(tmp_path):

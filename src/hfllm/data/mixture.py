@@ -65,11 +65,6 @@ class MixtureDataset(torch.utils.data.Dataset):
         self.order = mixture_order(sizes, weights, total_rows, seed)
         self.epochs = epochs(self.order, sizes)
 
-    @property
-    def column_names(self) -> list[str]:
-        """The columns of a row (TRL asks for them)."""
-        return list(self[0])
-
     def __len__(self) -> int:
         """Rows that are trained, repeats included."""
         return len(self.order)

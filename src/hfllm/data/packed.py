@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from hfllm.data.packing import IGNORED, PackStats, Row, positions_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 START, TRAINED = 1, 2
 META = "packed.json"
@@ -26,8 +29,6 @@ META = "packed.json"
 
 class PackedDataset(torch.utils.data.Dataset):
     """The rows of a folder written by `write_packed`; `stats` is what packing did."""
-
-    column_names = ("input_ids", "labels", "position_ids")  # TRL asks for them
 
     def __init__(self, folder: str | Path) -> None:
         """Map the files; ValueError where they are missing or not whole."""
@@ -89,6 +90,21 @@ def write_packed(
     temporary.write_text(json.dumps(meta, indent=1))
     os.replace(temporary, folder / META)
     return PackedDataset(folder)
+
+
+def as_hf_dataset(rows: Sequence[Row]) -> Dataset:
+    """Show map-style rows (packed, mixed or a list) as a `datasets.Dataset`, without a copy.
+
+    TRL's SFTTrainer takes nothing else. The data set holds the rows' numbers; the rows are looked
+    up as they are read. Train with `remove_unused_columns=False`.
+    """
+    from datasets import Dataset  # 0.6 s that pretraining need not pay
+
+    def look_up(batch: dict[str, list[int]]) -> dict[str, list[np.ndarray]]:
+        found = [rows[i] for i in batch["row"]]
+        return {name: [row[name] for row in found] for name in found[0]}
+
+    return Dataset.from_dict({"row": range(len(rows))}).with_transform(look_up)
 
 
 def _open(path: Path, dtype: np.dtype, shape: tuple[int, int]) -> np.ndarray:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -61,7 +62,11 @@ def plan_for(
     prefix of the conversation, or where a turn does not end with the end-of-turn token.
     """
     plans = _plans.setdefault(tokenizer, {})
-    key = (str(tokenizer.chat_template), roles, add_generation_prompt)
+    template = str(tokenizer.chat_template)
+    # Whatever pieces depend on; a template that writes the date writes another one tomorrow.
+    today = date.today() if "strftime_now" in template else None
+    names = (tokenizer.bos_token, tokenizer.eos_token, len(tokenizer))
+    key = (template, today, names, roles, add_generation_prompt)
     if key not in plans:
         plans[key] = _make_plan(tokenizer, roles, add_generation_prompt)
     return plans[key]
