@@ -20,6 +20,7 @@ from typing import Any, TextIO
 
 from transformers import PreTrainedTokenizerBase
 
+from hfllm.data.document import row_bytes
 from hfllm.data.ledger import Ledger
 from hfllm.data.render import Rendered, eot_token_id, render
 from hfllm.data.template_plan import Messages
@@ -89,8 +90,8 @@ def mask_gate(
 ) -> GateReport:
     """Render every conversation, check its mask, and return the rows that can be trained.
 
-    `chats` are rows with `messages` (and `id`, `source`). Into `ledger` go documents and tokens:
-    in, kept, changed:truncated, dropped:template (the template refuses or rewrites the messages)
+    `chats` are rows with `messages` (and `id`, `source`). Into `ledger` go documents, tokens and
+    bytes (a truncated row keeps its bytes: the cut is told in tokens): in, kept, changed:truncated, dropped:template (the template refuses or rewrites the messages)
     and dropped:no_trained_tokens (nothing trained is left after truncation). Raises ValueError with
     the row and the reason where the mask is wrong, and where no row or less than 1 - max_dropped of
     the rows are left.
@@ -102,25 +103,25 @@ def mask_gate(
     for seen, chat in enumerate(chats, start=1):
         name = f"row {seen - 1} (id {chat.get('id', seen - 1)!r})"
         source, messages = str(chat.get("source", "chats")), chat["messages"]
+        size = row_bytes(chat)
         try:
             row = render(tokenizer, messages)
         except ValueError as error:
-            ledger.add(source, "in", documents=1)
-            _drop(report, ledger, source, "template", f"{name}: {error}")
+            _drop(report, ledger, source, "template", f"{name}: {error}", bytes=size)
             continue
         if problem := _mask_problem(tokenizer, row, end):
             raise ValueError(f"mask gate: {name}: {problem}")
         if len(report.rows) < COMPARED_ROWS and (problem := _differs(tokenizer, messages, row)):
             raise ValueError(f"mask gate: {name}: {problem}")
-        ledger.add(source, "in", documents=1, tokens=len(row))
         kept = row.truncate(seq_len)
         if not any(kept.trained):
             example = f"{name}: {row.trained.index(True):,} tokens come before the first answer"
-            _drop(report, ledger, source, "no_trained_tokens", example, tokens=len(row))
+            _drop(report, ledger, source, "no_trained_tokens", example, len(row), size)
             continue
+        ledger.add(source, "in", documents=1, tokens=len(row), bytes=size)
         report.rows.append(kept)
         report.sources.append(source)
-        ledger.add(source, "kept", documents=1, tokens=len(kept))
+        ledger.add(source, "kept", documents=1, tokens=len(kept), bytes=size)
         if len(kept) < len(row):
             report.truncated += 1
             ledger.add(source, "changed:truncated", tokens=len(row) - len(kept))
@@ -129,11 +130,18 @@ def mask_gate(
 
 
 def _drop(
-    report: GateReport, ledger: Ledger, source: str, reason: str, example: str, tokens: int = 0
+    report: GateReport,
+    ledger: Ledger,
+    source: str,
+    reason: str,
+    example: str,
+    tokens: int = 0,
+    bytes: int = 0,
 ) -> None:
     report.dropped[reason] += 1
     report.examples.setdefault(reason, example)
-    ledger.add(source, f"dropped:{reason}", documents=1, tokens=tokens)
+    for bucket in ("in", f"dropped:{reason}"):
+        ledger.add(source, bucket, documents=1, tokens=tokens, bytes=bytes)
 
 
 def _check_tokens(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -51,6 +51,13 @@ class Ledger:
                 out[bucket.removeprefix("dropped:")] += row[unit]
         return dict(sorted(out.items(), key=lambda item: -item[1]))
 
+    def absorb_drops(self, reader: Ledger) -> None:
+        """Take over what a reader left out before this ledger's rows were counted in."""
+        for (source, bucket), row in list(reader.rows.items()):
+            if bucket.startswith("dropped:"):
+                for name in ("in", bucket):
+                    self.add(source, name, **row)
+
     def check(self) -> None:
         """Raise ValueError where a source's sums are not conserved."""
         for source in sorted({source for source, _ in self.rows}):

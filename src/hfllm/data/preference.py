@@ -19,6 +19,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from hfllm.data.document import row_bytes
 from hfllm.data.ledger import Ledger
 from hfllm.data.render import render
 
@@ -34,7 +35,7 @@ def pair_rows(
     """Return {"chosen_ids", "rejected_ids"} of every pair that fits, and count the others.
 
     `pairs` have `prompt`, `chosen` and `rejected`, lists of messages. The ledger gets documents
-    (pairs) and tokens (of both sides): in, kept, dropped:too_long (tokens > max_length),
+    (pairs), tokens (of both sides) and bytes: in, kept, dropped:too_long (tokens > max_length),
     dropped:template, dropped:same_answer. Raises ValueError where nothing is left.
     """
     ledger = Ledger() if ledger is None else ledger
@@ -43,9 +44,9 @@ def pair_rows(
     for i, pair in enumerate(pairs):
         source = str(pair.get("source", "pairs"))
         row, reason, detail = _pair_row(tokenizer, pair, max_length)
-        size = sum(map(len, row.values()))
-        ledger.add(source, "in", documents=1, tokens=size)
-        ledger.add(source, f"dropped:{reason}" if reason else "kept", documents=1, tokens=size)
+        tokens, size = sum(map(len, row.values())), row_bytes(pair)
+        for bucket in ("in", f"dropped:{reason}" if reason else "kept"):
+            ledger.add(source, bucket, documents=1, tokens=tokens, bytes=size)
         if reason:
             name = f"row {i} (id {pair.get('id', i)!r})"
             first.setdefault(reason, f"{reason}, first {name}: {detail}")

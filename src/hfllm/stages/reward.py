@@ -13,6 +13,7 @@ from datasets import Dataset
 from transformers import AutoModelForSequenceClassification
 from trl import RewardTrainer
 
+from hfllm.data.document import row_bytes
 from hfllm.data.ledger import Ledger
 from hfllm.data.preference import length_baseline, pair_rows, split_by_prompt
 from hfllm.data.reading import read_pairs
@@ -43,15 +44,12 @@ def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[Re
     ledger = Ledger()
     train, heldout = _pairs(config, step, ledger)
     rows = pair_rows(tokenizer, train, config.data.seq_len, ledger)
-    heldout_rows = pair_rows(tokenizer, heldout, config.data.seq_len, Ledger())
-    if not rows:
-        raise ValueError(f"{step.name}: no preference pair is left; see the reasons: "
-                         f"{ledger.reasons()}")  # fmt: skip
+    heldout_rows = pair_rows(tokenizer, heldout, config.data.seq_len) if heldout else []
     ledger.check()
     manifest.ledger = ledger.to_json()
     extra: dict[str, Any] = {"pairs_train": len(rows), "pairs_heldout": len(heldout_rows)}
-    if heldout:
-        extra["length_baseline_accuracy"] = round(length_baseline(heldout), 4)
+    if heldout_rows:
+        extra["length_baseline_accuracy"] = round(length_baseline(heldout_rows), 4)
     trainer = RewardTrainer(
         model=model,
         args=args,
@@ -73,15 +71,16 @@ def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[Re
 
 
 def _pairs(config: RewardStageConfig, step: Step, ledger: Ledger) -> tuple[list[Any], list[Any]]:
-    data = config.data
-    train = list(read_pairs(data.mixture, step.data_of, ledger))
+    """Training and held-out pairs; what the reader or the split leaves out is in the ledger."""
+    data, read = config.data, Ledger()
+    train = list(read_pairs(data.mixture, step.data_of, read))
+    ledger.absorb_drops(read)
     if data.heldout:
         return train, list(read_pairs(data.heldout, step.data_of))
     if not data.holdout:
         return train, []
     train, heldout = split_by_prompt(train, data.holdout, step.seed)
-    for row in heldout:  # counted "in" by the reader: they leave the training data here
-        from hfllm.data.document import row_bytes
-
-        ledger.add(row["source"], "dropped:heldout", documents=1, bytes=row_bytes(row))
+    for row in heldout:
+        for bucket in ("in", "dropped:heldout"):
+            ledger.add(row["source"], bucket, documents=1, bytes=row_bytes(row))
     return train, heldout

@@ -123,7 +123,9 @@ def chat_rows(
     """Render conversations through the mask gate and pack them, one folder per source."""
     ledger = Ledger()
     for source in sources:
-        chats = list(read_chats([source], step.data_of, ledger))
+        read = Ledger()
+        chats = list(read_chats([source], step.data_of, read))
+        ledger.absorb_drops(read)
         if not chats:
             raise ValueError(f"{step.name}: source '{label(source)}' gave no conversation")
         report = mask_gate(tokenizer, chats, config.seq_len, ledger)
