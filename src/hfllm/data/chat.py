@@ -54,6 +54,13 @@ class GateReport:
         """Tokens in the kept rows that are learned."""
         return sum(sum(row.trained) for row in self.rows)
 
+    def by_source(self) -> dict[str, list[Rendered]]:
+        """The kept rows by their source, for a weighted mixture."""
+        out: dict[str, list[Rendered]] = {}
+        for source, row in zip(self.sources, self.rows, strict=True):
+            out.setdefault(source, []).append(row)
+        return out
+
     def text(self, rows: int = 2, color: bool = False) -> str:
         """The summary and the first rows; trained tokens in green, or in [brackets]."""
         lost = "".join(f"; dropped {n:,} ({reason})" for reason, n in self.dropped.most_common())
