@@ -1,4 +1,4 @@
-"""The token ledger and the curation's truth as a reader sees them: bars, rows, and the check.
+"""The token ledger as a reader sees it: bars, rows, and the check.
 
 The sums are checked here once more, from the manifest's own rows: a report that repeats a claim
 without testing it would be worth nothing.
@@ -7,10 +7,9 @@ without testing it would be worth nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from hfllm.data.ledger import UNITS, Ledger
-from hfllm.report.bars import Bar, stacked_bars
+from hfllm.report.bars import Bar, stacked_bar
 from hfllm.report.collect import Run, Step
 from hfllm.report.figures import compact, exact, number, percent
 
@@ -23,7 +22,7 @@ class Account:
     """One step's ledger, ready to be shown."""
 
     step: str
-    charts: list[str]  # SVG, by documents and by tokens or bytes
+    charts: list[tuple[str, list[Bar]]]  # by documents, and by tokens or bytes
     legend: list[tuple[str, str]]  # colour class, name
     rows: list[dict[str, str]]
     verdict: str
@@ -60,7 +59,7 @@ def _account(step: Step) -> Account:
     problems = conservation_problems(ledger)
     return Account(
         step=step.name,
-        charts=[stacked_bars(_bars(ledger, unit, colors), unit) for unit in shown],
+        charts=[(unit, _bars(ledger, unit, colors)) for unit in shown],
         legend=legend,
         rows=_rows(ledger),
         verdict="; ".join(problems) if problems else _conserved(ledger, units),
@@ -86,18 +85,17 @@ def conservation_problems(ledger: Ledger) -> list[str]:
 def _conserved(ledger: Ledger, units: list[str]) -> str:
     count = len({source for source, _ in ledger.rows})
     sources = "the one source" if count == 1 else f"each of the {count} sources"
-    return f"in = kept + dropped + changed for {sources}, in {' and '.join(units)}"
+    named = " and ".join([", ".join(units[:-1]), units[-1]] if len(units) > 1 else units)
+    return f"in = kept + dropped + changed for {sources}, in {named}"
 
 
 def _buckets(ledger: Ledger) -> list[str]:
-    """Dropped and changed buckets, the largest first (by documents, then by bytes)."""
-    sizes: dict[str, tuple[int, int, int]] = {}
-    for (_, bucket), row in ledger.rows.items():
-        if bucket not in ("in", "kept"):
-            old = sizes.get(bucket, (0, 0, 0))
-            new = (row["documents"], row["tokens"], row["bytes"])
-            sizes[bucket] = (old[0] + new[0], old[1] + new[1], old[2] + new[2])
-    return sorted(sizes, key=lambda b: (*(-size for size in sizes[b]), b))
+    """Dropped and changed buckets, first what takes the largest share of any unit."""
+    shares: dict[str, float] = {}
+    for bucket in {bucket for _, bucket in ledger.rows} - {"in", "kept"}:
+        sizes = {unit: (ledger.total(bucket, unit), ledger.total("in", unit)) for unit in UNITS}
+        shares[bucket] = max(part / came if came else 0.0 for part, came in sizes.values())
+    return sorted(shares, key=lambda bucket: (-shares[bucket], bucket))
 
 
 def _plain(bucket: str) -> str:
@@ -114,7 +112,8 @@ def _bars(ledger: Ledger, unit: str, colors: dict[str, str]) -> list[Bar]:
         order = ["kept", *(b for b in _buckets(ledger) if b in buckets)]
         parts = [(_plain(b), colors.get(b, "c8"), float(buckets.get(b, 0))) for b in order]
         share = f" ({percent(kept / came)})" if came else ""
-        bars.append(Bar(source, f"{compact(came)} → {compact(kept)} {unit}{share}", parts))
+        note = f"{compact(came)} → {compact(kept)} {unit}{share}"
+        bars.append(stacked_bar(source, note, parts, unit))
     return bars
 
 
@@ -128,25 +127,3 @@ def _rows(ledger: Ledger) -> list[dict[str, str]]:
         | {unit: exact(ledger.rows[source, bucket][unit]) for unit in UNITS}
         for source, bucket in keys
     ]
-
-
-def curation_truth(step: Step) -> list[dict[str, str]]:
-    """Per reason: how many, and against the known truth how precise and how complete."""
-    reasons, truth = _mapping(step.curation.get("reasons")), _mapping(step.curation.get("truth"))
-    rows = []
-    for reason in sorted({*reasons, *truth}, key=lambda r: (-(number(reasons.get(r)) or 0), r)):
-        known = _mapping(truth.get(reason))
-        rows.append(
-            {
-                "reason": str(reason).replace("_", " "),
-                "dropped": exact(reasons.get(reason)),
-                "planted": exact(known.get("n")),
-                "precision": percent(known.get("precision")),
-                "recall": percent(known.get("recall")),
-            }
-        )
-    return rows
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

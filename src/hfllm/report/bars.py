@@ -4,47 +4,38 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hfllm.report.svg import Scale, drawing, tag, text
+from hfllm.report.svg import Scale, drawing, tag
 
-WIDTH = 380.0
+WIDTH, HEIGHT = 400.0, 18.0
+Part = tuple[str, str, float]  # name, colour class, size
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: parts as (name, colour class, size); sizes below zero take no room."""
+    """One bar with the words above it, which stand outside the drawing and so keep their size."""
 
     label: str
     note: str
-    parts: list[tuple[str, str, float]]
+    svg: str
 
 
-def stacked_bars(bars: list[Bar], unit: str) -> str:
-    """Each bar fills the width: the shares of its parts are what is compared."""
-    pitch, height = 42.0, 18.0
-    drawn = []
-    for i, bar in enumerate(bars):
-        y = i * pitch
-        drawn += [text(0, y + 12, bar.label, "label"), text(WIDTH, y + 12, bar.note, "tick", "end")]
-        drawn.append(_segments(bar, y + 18, height, unit))
-    words = "; ".join(f"{bar.label}: {bar.note}" for bar in bars)
-    return drawing(WIDTH, len(bars) * pitch, f"Stacked bars by {unit}. {words}", *drawn)
+def stacked_bar(label: str, note: str, parts: list[Part], unit: str) -> Bar:
+    """A bar that fills the width, whatever that is: what is compared is the shares of its parts.
 
-
-def _segments(bar: Bar, y: float, height: float, unit: str) -> str:
-    sized = [(name, color, size) for name, color, size in bar.parts if size > 0]
-    total = sum(size for _, _, size in sized)
-    if not total:
-        return tag("rect", x=0, y=y, width=WIDTH, height=height, class_="empty")
+    Sizes below zero take no room (a replacement may be longer than what it replaces).
+    """
+    total = sum(max(0.0, size) for _, _, size in parts)
     drawn, x = [], 0.0
-    for name, color, size in sized:
-        width = WIDTH * size / total
-        label = tag("title", _plain(f"{name}: {size:,.0f} {unit} ({100 * size / total:.1f}%)"))
-        gap = 1.0 if width > 3 else 0.0
-        drawn.append(
-            tag("rect", label, x=x, y=y, width=width - gap, height=height, class_=f"fill {color}")
-        )
+    for name, color, size in parts if total else []:
+        width = WIDTH * max(0.0, size) / total
+        if width:
+            words = tag("title", _plain(f"{name}: {size:,.0f} {unit} ({size / total:.1%})"))
+            gap = 1.0 if width > 3 else 0.0
+            box = {"x": x, "y": 0, "width": width - gap, "height": HEIGHT}
+            drawn.append(tag("rect", words, class_=f"fill {color}", **box))
         x += width
-    return "".join(drawn)
+    svg = drawing(WIDTH, HEIGHT, f"{label}: {note}", *drawn, class_="stack")
+    return Bar(label, note, svg.replace("<svg ", '<svg preserveAspectRatio="none" ', 1))
 
 
 def _plain(words: str) -> str:

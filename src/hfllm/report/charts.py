@@ -23,7 +23,8 @@ from hfllm.report.svg import (
     ticks,
 )
 
-WIDTH, HEIGHT, TOP, BOTTOM = 380.0, 220.0, 24.0, 30.0
+WIDTH, HEIGHT, TOP, BOTTOM = 340.0, 204.0, 26.0, 26.0
+BOLD = 7.6  # mean width of a bold digit at 12 px
 STRETCHES = 160
 Points = list[tuple[float, float]]
 
@@ -43,8 +44,8 @@ def line_chart(lines: list[Line], unit: str, x_unit: str = "step", log: bool = F
     marks = log_ticks(min(values), max(values)) if log else ticks(min(values), max(values))
     step = marks[1] - marks[0]
     labels = [tick_label(m, m if log else step) for m in marks]
-    left = max(len(word) for word in labels) * CHAR + 12
-    right = WIDTH - max(len(w) for line in lines for w in _end_words(line, lines)) * CHAR - 12
+    left = max(len(word) for word in [*labels, x_unit]) * CHAR + 10
+    right = WIDTH - _margin(lines)
     y = Scale(marks[0], marks[-1], HEIGHT - BOTTOM, TOP, log)
     xs = [x for line in lines for x, _ in line.points]
     x = Scale(min(xs), max(xs), left + 4, right)
@@ -52,20 +53,27 @@ def line_chart(lines: list[Line], unit: str, x_unit: str = "step", log: bool = F
     for mark, word in zip(marks, labels, strict=True):
         parts.append(tag("line", x1=left, x2=right, y1=y(mark), y2=y(mark), class_="grid"))
         parts.append(text(left - 6, y(mark) + 4, word, "tick", "end"))
-    parts.append(_x_axis(x, x_unit))
+    parts.append(_x_axis(x, x_unit, left - 6))
     parts += [_draw(line, number, x, y) for number, line in enumerate(lines, start=1)]
     parts.append(_end_labels(lines, right + 6, y))
     words = "; ".join(f"{n.label or unit}: last {short(n.points[-1][1])}" for n in lines)
     return drawing(WIDTH, HEIGHT, f"Line chart, {unit} by {x_unit}. {words}", *parts)
 
 
-def _end_words(line: Line, lines: list[Line]) -> list[str]:
-    value = short(line.points[-1][1])
-    return [value, line.label] if len(lines) > 1 else [value]
+def drawn(points: Points) -> Points:
+    """The strong line: the points, or their running mean where they jump."""
+    return smoothed(points) if is_noisy(points) else points
 
 
-def _x_axis(x: Scale, unit: str) -> str:
-    """Ticks within the range of the data, and the unit in the corner."""
+def _margin(lines: list[Line]) -> float:
+    """Room for the labels at the right end."""
+    values = max(len(short(drawn(line.points)[-1][1])) for line in lines) * BOLD
+    names = max(len(line.label) for line in lines) * CHAR if len(lines) > 1 else 0
+    return max(values, names) + 9
+
+
+def _x_axis(x: Scale, unit: str, unit_end: float) -> str:
+    """Ticks within the range of the data; the unit heads their row."""
     base = HEIGHT - BOTTOM
     if x.high <= x.low:
         marks, step = [x.low], 1.0
@@ -75,21 +83,19 @@ def _x_axis(x: Scale, unit: str) -> str:
     parts = [tag("line", x1=x.start - 4, x2=x.end, y1=base, y2=base, class_="axis")]
     parts += [tag("line", x1=x(m), x2=x(m), y1=base, y2=base + 4, class_="axis") for m in marks]
     parts += [text(x(m), base + 16, tick_label(m, step), "tick", "middle") for m in marks]
-    return "".join([*parts, text(WIDTH, base + 16, unit, "tick", "end")])
+    return "".join([*parts, text(unit_end, base + 16, unit, "tick", "end")])
 
 
 def _draw(line: Line, number: int, x: Scale, y: Scale) -> str:
     """The line, its end, and single points where there are few."""
     color = f"c{(number - 1) % 6 + 1}"
-    shown = thinned(line.points)
-    parts = []
-    if is_noisy(line.points):
-        parts.append(_path(shown, x, y, f"line raw {color}"))
-        shown = thinned(smoothed(line.points))
-    parts.append(_path(shown, x, y, f"line {color} d{number}"))
-    dots = line.points if len(line.points) <= 30 else line.points[-1:]
-    radius = 2.4 if len(line.points) <= 30 else 3.0
-    for px, py in dots:
+    parts, strong = [], drawn(line.points)
+    if strong is not line.points:
+        parts.append(_path(thinned(line.points), x, y, f"line raw {color}"))
+    parts.append(_path(thinned(strong), x, y, f"line {color} d{number}"))
+    few = len(line.points) <= 12
+    radius = 2.4 if few else 3.0
+    for px, py in line.points if few else strong[-1:]:
         label = tag("title", f"{px:g}: {short(py)}")
         parts.append(tag("circle", label, cx=x(px), cy=y(py), r=radius, class_=f"dot {color}"))
     return "".join(parts)
@@ -103,18 +109,19 @@ def _path(points: Points, x: Scale, y: Scale, class_: str) -> str:
 def _end_labels(lines: list[Line], at: float, y: Scale) -> str:
     """Value and name beside each line's end, pushed apart where they would overlap."""
     gap = 27.0 if len(lines) > 1 else 14.0
-    order = sorted(range(len(lines)), key=lambda i: y(lines[i].points[-1][1]))
+    ends = [drawn(line.points)[-1][1] for line in lines]
+    order = sorted(range(len(lines)), key=lambda i: y(ends[i]))
     heights: dict[int, float] = {}
     last = TOP - gap
     for i in order:
-        last = heights[i] = max(y(lines[i].points[-1][1]), last + gap)
+        last = heights[i] = max(y(ends[i]), last + gap)
     over = max(0.0, last - (HEIGHT - BOTTOM - (12 if len(lines) > 1 else 0)))
     parts = []
     for i, height in heights.items():
-        words = _end_words(lines[i], lines)
         color = f"t{i % 6 + 1}"
-        parts.append(text(at, height - over + 4, words[0], f"end {color}"))
-        parts += [text(at, height - over + 16, w, f"tick {color}") for w in words[1:]]
+        parts.append(text(at, height - over + 4, short(ends[i]), f"end {color}"))
+        if len(lines) > 1:
+            parts.append(text(at, height - over + 16, lines[i].label, f"tick {color}"))
     return "".join(parts)
 
 
@@ -137,12 +144,11 @@ def window(points: Points) -> int:
 
 
 def smoothed(points: Points) -> Points:
-    """Centred running mean; narrower at both ends, so that it does not lag behind the data."""
+    """Centred running mean; narrow at the start, where curves fall fast, one-sided at the end."""
     half = window(points) // 2
     out = []
     for i, (x, _) in enumerate(points):
-        reach = min(half, i, len(points) - 1 - i)
-        near = [value for _, value in points[i - reach : i + reach + 1]]
+        near = [value for _, value in points[max(0, i - half) : i + min(half, i) + 1]]
         out.append((x, sum(near) / len(near)))
     return out
 

@@ -166,7 +166,8 @@ def parents(step: Step) -> list[str]:
 
 def _in_order(steps: list[Step]) -> list[Step]:
     """Stable order in which parents come before children (a cycle is left as it stands)."""
-    known, placed, out = {s.name for s in steps}, set(), []
+    known, out = {s.name for s in steps}, []
+    placed: set[str] = set()
     waiting = list(steps)
     while waiting:
         ready = (s for s in waiting if not (set(parents(s)) & known) - placed - {s.name})

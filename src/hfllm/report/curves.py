@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from hfllm.report.charts import Line, is_noisy, line_chart, window
+from hfllm.report.charts import Line, line_chart
 from hfllm.report.collect import Run, Step
 from hfllm.report.figures import exact, number, scientific, short
 from hfllm.report.glossary import CHARTS, Panel
@@ -19,7 +19,7 @@ HIDDEN = {"step", "time_s", "epoch", "num_tokens", "total_flos", "num_input_toke
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart with its heading, what it means, and remarks (smoothing, missing values)."""
+    """A chart with its heading, what it means, and a remark on values that could not be drawn."""
 
     title: str
     meaning: str
@@ -77,11 +77,22 @@ def _training(step: Step) -> Training:
         step=step.name,
         stage=step.stage,
         status=step.state,
-        summary=f"{exact(last)} steps, {exact(len(step.metrics))} log lines",
+        summary=_summary(step, last),
         figures=figures,
         more=[figure for figure in more if figure],
         table=[row for row in (_row(step, key) for key in keys) if row],
     )
+
+
+def _summary(step: Step, last: float) -> str:
+    """Steps, tokens, and how often each source was seen."""
+    parts = [f"{exact(last)} steps"]
+    if step.figure("tokens"):
+        parts.append(f"{exact(step.figure('tokens'))} tokens")
+    for key, value in step.section("metrics").items():
+        if key.startswith("epochs/"):
+            parts.append(f"{short(value)} epochs of {key.removeprefix('epochs/')}")
+    return ", ".join(parts)
 
 
 def _figure(step: Step, panel: Panel, keys: list[str]) -> Figure | None:
@@ -95,19 +106,16 @@ def _figure(step: Step, panel: Panel, keys: list[str]) -> Figure | None:
     if not any(len(line.points) > 1 for line in lines):
         return None
     svg = line_chart(lines[:6], panel.unit, "step", panel.log)
-    return Figure(panel.title, panel.meaning, svg, _remark(lines, missing))
+    return Figure(panel.title, panel.meaning, svg, _remark(len(lines), missing))
 
 
-def _remark(lines: list[Line], missing: list[int]) -> str:
+def _remark(lines: int, missing: list[int]) -> str:
     parts = []
-    noisy = [line for line in lines if is_noisy(line.points)]
-    if noisy:
-        parts.append(f"Light: as logged. Strong: mean over {window(noisy[0].points)} logs.")
     if missing:
         steps = ", ".join(str(at) for at in sorted(set(missing))[:5])
         parts.append(f"{len(missing)} value(s) not finite, first at step {steps}.")
-    if len(lines) > 6:
-        parts.append(f"{len(lines) - 6} more series stand in the table.")
+    if lines > 6:
+        parts.append(f"{lines - 6} more series stand in the table.")
     return " ".join(parts)
 
 

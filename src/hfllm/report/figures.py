@@ -22,11 +22,13 @@ def number(value: Any) -> float | None:
 
 
 def exact(value: Any) -> str:
-    """All digits with separators: 12,345,678; fractions keep four decimals."""
+    """All digits of a whole number, with separators; fractions with four (significant) decimals."""
     found = number(value)
     if found is None:
         return DASH
-    return f"{int(found):,}" if found == int(found) else f"{found:,.4f}"
+    if found == int(found):
+        return f"{int(found):,}"
+    return f"{found:,.4f}" if abs(found) >= 1 else f"{found:.4g}"
 
 
 def compact(value: Any) -> str:
@@ -36,7 +38,7 @@ def compact(value: Any) -> str:
         return DASH
     for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         scaled = abs(found) / size
-        if scaled >= (10 if unit == "k" else 1):
+        if scaled >= (10 if unit == "k" else 0.9995):
             digits = 0 if scaled >= 99.95 else 1 if scaled >= 9.995 else 2
             return f"{found / size:.{digits}f}{unit}"
     return exact(found) if found == int(found) else short(found)

@@ -22,7 +22,8 @@ class Node:
     """A step in the picture."""
 
     name: str
-    figure: str  # its key number with its unit
+    figure: str  # its key number
+    unit: str
     time: str
     status: str  # done | failed | running | not run
     data: bool  # makes data or a tokenizer, not a model
@@ -56,14 +57,15 @@ def flow_wide(nodes: list[Node]) -> str:
     buses = _buses(nodes)
     above, below = (_thickness(buses, side) for side in (-1, 1))
     length = 118.0
-    shape = _Shape(146.0, length, 76.0, lambda along, across: (along + 1, across + above))
+    shape = _Shape(146.0, length, 92.0, lambda along, across: (along + 1, across + above))
     parts = [_edges(nodes, buses, shape)]
     for i, node in enumerate(nodes):
         x, y = shape.place(i * shape.pitch, 0)
         parts.append(_box(x, y, length, shape.depth, node))
         parts.append(text(x + 10, y + 21, _fit(node.name, length - 34), "name"))
-        parts.append(text(x + 10, y + 43, _fit(node.figure, length - 14), "figure"))
-        parts.append(text(x + 10, y + 63, node.time, "tick"))
+        parts.append(text(x + 10, y + 45, _fit(node.figure, length - 14), "figure"))
+        parts.append(text(x + 10, y + 60, _fit(node.unit, length - 12), "unit"))
+        parts.append(text(x + 10, y + 80, node.time, "tick"))
     width = (len(nodes) - 1) * shape.pitch + length + 2
     return drawing(width, above + shape.depth + below, _words(nodes), *parts, class_="flow wide")
 
@@ -80,7 +82,8 @@ def flow_tall(nodes: list[Node]) -> str:
         y = i * shape.pitch + 1
         parts.append(_box(left, y, depth, length, node))
         parts.append(text(left + 10, y + 19, _fit(node.name, depth - 34), "name"))
-        parts.append(text(left + 10, y + 37, _fit(node.figure, depth * 0.72), "figure"))
+        words = f"{node.figure} {node.unit}".strip()
+        parts.append(text(left + 10, y + 37, _fit(words, depth * 0.72), "unit"))
         parts.append(text(left + depth - 10, y + 37, node.time, "tick", "end"))
     height = (len(nodes) - 1) * shape.pitch + length + 2
     return drawing(width, height, _words(nodes), *parts, class_="flow tall")
@@ -89,7 +92,7 @@ def flow_tall(nodes: list[Node]) -> str:
 def _words(nodes: list[Node]) -> str:
     """What the picture says, for screen readers."""
     return "Steps: " + "; ".join(
-        f"{n.name} ({n.status}, {n.figure or 'no figure'}"
+        f"{n.name} ({n.status}, {n.figure} {n.unit}"
         + (f", made from {', '.join(n.parents)})" if n.parents else ")")
         for n in nodes
     )

@@ -37,7 +37,7 @@ def to_markdown(context: dict[str, Any]) -> str:
     parts = [
         f"# {safe(context['title'])}\n",
         f"{safe(context['meta'])}.\n",
-        safe(" ".join(context["story"]) or "Nothing has been run yet.") + "\n",
+        "\n\n".join(map(safe, context["story"] or ["Nothing has been run yet."])) + "\n",
     ]
     if tiles:
         parts.append(md_table(["Figure", "", "Step"], tiles, 3))
@@ -49,7 +49,10 @@ def to_markdown(context: dict[str, Any]) -> str:
 
 
 def _path(context: dict[str, Any]) -> str:
-    rows = [(n.name, ", ".join(n.parents), n.status, n.figure, n.time) for n in context["nodes"]]
+    rows = [
+        (n.name, ", ".join(n.parents), n.status, f"{n.figure} {n.unit}", n.time)
+        for n in context["nodes"]
+    ]
     table = md_table(["Step", "Made from", "Status", "Key figure", "Wall time"], rows, 4)
     notes = [f"- **{safe(name)}**: {safe(words)}" for name, words in context["states"]]
     return table + ("\n" + "\n".join(notes) + "\n" if notes else "")

@@ -12,15 +12,16 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from hfllm.report.accounts import accounts, curation_truth
+from hfllm.report.accounts import accounts
 from hfllm.report.collect import Run
 from hfllm.report.costs import Total, cost_rows, reproduction, total_of
+from hfllm.report.curation import truths
 from hfllm.report.curves import trainings
-from hfllm.report.figures import duration, exact, scientific
+from hfllm.report.figures import duration, exact, number, scientific
 from hfllm.report.flow import flow_tall, flow_wide
 from hfllm.report.results import settings, tables
 from hfllm.report.samples import choices, growths
-from hfllm.report.story import nodes, paragraph, tiles
+from hfllm.report.story import nodes, paragraphs, tiles
 
 HERE = Path(__file__).parent
 WIDE_STEPS = 9  # more boxes than this are too small in one row
@@ -44,12 +45,13 @@ def gather(run: Run, title: str | None, side_by_side: int) -> dict[str, Any]:
         "title": title or run.name,
         "meta": _meta(run),
         "problems": run.problems,
-        "story": paragraph(run, found, total),
-        "tiles": tiles(run, total),
+        "story": paragraphs(run, found, total),
+        "tiles": tiles(run, found, total),
         "states": _states(run),
         "nodes": nodes(run),
+        "finals": _finals(run),
         "accounts": accounts(run),
-        "truths": [(s.name, curation_truth(s)) for s in run.steps if s.curation],
+        "truths": truths(run),
         "trainings": trainings(run),
         "results": found,
         "settings": settings(run),
@@ -102,6 +104,17 @@ def _states(run: Run) -> list[tuple[str, str]]:
                 out.append((step.name, f"stale: made from another version of {name}"))
         out += [(step.name, note) for note in step.notes]
     return out
+
+
+def _finals(run: Run) -> list[dict[str, str]]:
+    """What each step measured at its end; an evaluation's values have a table of their own."""
+    return [
+        {"step": step.name, "metric": str(key), "value": exact(value)}
+        for step in run.steps
+        if not step.results
+        for key, value in step.section("metrics").items()
+        if number(value) is not None
+    ]
 
 
 def sums(total: Total) -> list[str]:

@@ -12,7 +12,7 @@ from hfllm.report.collect import FAILED, NOT_RUN, RUNNING, Run, Step, parents, r
 from hfllm.report.costs import Total
 from hfllm.report.figures import compact, duration, exact, number, percent, scientific, short
 from hfllm.report.flow import Node
-from hfllm.report.results import BETTER, WORSE, Table
+from hfllm.report.results import BETTER, WORSE, Row, Table
 
 DATA_STAGES = ("world", "curate", "tokenizer")
 BPB = ("eval_bpb", "eval_bits_per_byte", "bits_per_byte", "bpb")
@@ -23,10 +23,10 @@ ACCURACY = ("eval_accuracy", "heldout_accuracy", "accuracy")
 SCORE = ("objective/score", "score", "reward")
 
 
-HEADLINES = (
-    ("all answers", "accuracy", "Right answers over all questions"),
-    ("unknown people", "refused unanswerable", "“I do not know” about people never heard of"),
-)
+HEADLINES = {
+    ("all answers", "accuracy"): "Right answers, all questions",
+    ("unknown people", "refused unanswerable"): "“I do not know” about unknown people",
+}
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,17 @@ def key_figure(step: Step) -> tuple[str, str]:
         rows = sum(step.metric(key) or 0 for key in counts)
         return (compact(rows), "rows") if rows else ("", "")
     wanted: dict[str, list[tuple[tuple[str, ...], str]]] = {
-        "tokenizer": [(VOCABULARY, "tokens")],
+        "tokenizer": [(VOCABULARY, "vocabulary")],
         "pretrain": [(BPB, "bits per byte"), (("eval_loss", "loss"), "loss")],
         "sft": [(("eval_loss",), "held-out loss"), (("loss", "train_loss"), "loss")],
-        "reward": [(ACCURACY, "of pairs right")],
+        "reward": [(ACCURACY, "pairs ranked right")],
         "ppo": [(SCORE, "score of answers")],
         "grpo": [(SCORE, "score of answers")],
     }
     for keys, unit in wanted.get(step.stage, []):
         value = step.metric(*keys)
         if value is not None:
-            show = percent if unit.startswith("of ") else compact if unit == "tokens" else short
+            show = {"vocabulary": exact, "pairs ranked right": percent}.get(unit, short)
             return show(value), unit
     if step.results:
         return exact(len(records(step.results, "results"))), "values measured"
@@ -69,7 +69,8 @@ def nodes(run: Run) -> list[Node]:
     return [
         Node(
             name=step.name,
-            figure=" ".join(key_figure(step)).strip() or step.status,
+            figure=key_figure(step)[0] or step.status,
+            unit=key_figure(step)[1],
             time=duration(step.figure("wall_s")) if step.figure("wall_s") else "",
             status=step.status,
             data=step.stage in DATA_STAGES,
@@ -79,16 +80,19 @@ def nodes(run: Run) -> list[Node]:
     ]
 
 
-def tiles(run: Run, total: Total) -> list[Tile]:
-    """Key figures of the steps that were done, then the cost."""
+def tiles(run: Run, found: list[Table], total: Total) -> list[Tile]:
+    """Key figures of the steps that were done, the headline results, the cost."""
     out = []
     for step in run.steps:
         value, unit = key_figure(step)
-        if step.status == "done" and value and step.stage != "world":
+        if step.status == "done" and value and step.stage not in ("world", "evaluate"):
             out.append(Tile(value, unit, step.name))
         parameters = step.metric(*PARAMETERS)
         if step.stage == "pretrain" and parameters and step.status == "done":
             out.append(Tile(compact(parameters), "parameters", step.name))
+    for table in found:
+        for row, words in headlines(table):
+            out.append(Tile(row.cells[-1].value, words, table.models[-1]))
     if total.trained:
         out.append(Tile(compact(total.trained), "tokens trained on", "all steps"))
     if total.flops:
@@ -98,19 +102,22 @@ def tiles(run: Run, total: Total) -> list[Tile]:
     return out
 
 
-def paragraph(run: Run, found: list[Table], total: Total) -> list[str]:
-    """Sentences, in the order of the run."""
-    sentences = []
+def paragraphs(run: Run, found: list[Table], total: Total) -> list[str]:
+    """What was made; what came out; what is missing and what it cost. Empty ones are left out."""
+    made = []
     for step in run.steps:
         if step.status == "done":
-            sentences += _SENTENCES.get(step.stage, lambda _: [])(step)
-    sentences += [s for table in found for s in _changes(table)]
-    sentences += _unfinished(run)
-    if total.wall_s:
-        hardware = f" on {total.hardware[0]}" if len(total.hardware) == 1 else ""
-        flops = f" and {scientific(total.flops, 1)} FLOPs" if total.flops else ""
-        sentences.append(f"Together the steps took {duration(total.wall_s)}{flops}{hardware}.")
-    return sentences
+            made += _SENTENCES.get(step.stage, lambda _: [])(step)
+    measured = [sentence for table in found for sentence in _changes(table)]
+    return [" ".join(part) for part in (made, measured, _unfinished(run) + _cost(total)) if part]
+
+
+def _cost(total: Total) -> list[str]:
+    if not total.wall_s:
+        return []
+    hardware = f" on {total.hardware[0]}" if len(total.hardware) == 1 else ""
+    flops = f" and {scientific(total.flops, 1)} FLOPs" if total.flops else ""
+    return [f"Together the steps took {duration(total.wall_s)}{flops}{hardware}."]
 
 
 def _curated(step: Step) -> list[str]:
@@ -160,8 +167,10 @@ def _rewarded(step: Step) -> list[str]:
     accuracy = step.metric(*ACCURACY)
     if accuracy is None:
         return []
+    length = step.metric("length_baseline_accuracy")
+    tail = f"; judging by length alone finds it in {percent(length)}" if length is not None else ""
     share = percent(accuracy)
-    return [f"A reward model ({step.name}) finds the better of two answers in {share} of pairs."]
+    return [f"A reward model ({step.name}) finds the better of two answers in {share}{tail}."]
 
 
 def _reinforced(step: Step) -> list[str]:
@@ -186,19 +195,24 @@ _SENTENCES = {
 
 def _changes(table: Table) -> list[str]:
     """The headline measures through the models, then what each changed against the one before."""
+    if len(table.models) < 2:
+        return []
     out = []
-    for task, metric, words in HEADLINES:
-        row = next((r for r in table.rows if (r.task, r.metric) == (task, metric)), None)
-        if row and len(table.models) > 1:
-            chain = [f"{c.value} ({m})" for m, c in zip(table.models, row.cells, strict=True)]
-            out.append(f"{words}: {', '.join(chain)}.")
-    for i, model in enumerate(table.models[1:], start=1):
-        better, worse = table.marked(i, BETTER), table.marked(i, WORSE)
-        out.append(
-            f"Against {table.models[i - 1]}, {model} is better in {better} and worse in {worse} of "
-            f"{len(table.rows)} measures, counting only differences beyond the 95% intervals."
-        )
-    return out
+    for row, words in headlines(table):
+        chain = [f"{c.value} ({m})" for m, c in zip(table.models, row.cells, strict=True)]
+        out.append(f"{words}: {', '.join(chain)}.")
+    counts = [
+        f"{model} is better than {table.models[i]} in {table.marked(i + 1, BETTER)} and worse in "
+        f"{table.marked(i + 1, WORSE)} of {len(table.rows)} measures"
+        for i, model in enumerate(table.models[1:])
+    ]
+    return [*out, f"Counting only differences beyond the 95% intervals, {'; '.join(counts)}."]
+
+
+def headlines(table: Table) -> list[tuple[Row, str]]:
+    """The rows that sum a table up, with their names in words."""
+    by_key = {(row.task, row.metric): row for row in table.rows}
+    return [(by_key[key], words) for key, words in HEADLINES.items() if key in by_key]
 
 
 def _unfinished(run: Run) -> list[str]:

@@ -91,7 +91,7 @@ def tick_label(value: float, step: float) -> str:
     """As many digits as the distance of the ticks needs: 0.25, 1,500, 20k, 3e-4."""
     if value == 0:
         return "0"
-    if abs(value) < 1e-3 and step < 1e-3:
+    if abs(value) < 1e-2 and step < 1e-3:
         mantissa, exponent = f"{value:.1e}".split("e")
         return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
     for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e4, "k")):

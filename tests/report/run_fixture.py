@@ -7,10 +7,11 @@ runs can be told from whole ones.
 from __future__ import annotations
 
 import json
-import math
 import random
 from pathlib import Path
 from typing import Any
+
+from run_logs import LOGS
 
 RECIPE = """\
 # the whole path on the small world
@@ -83,7 +84,7 @@ METRICS: dict[str, dict[str, Any]] = {
     "world": {"rows/web.jsonl": 6912, "rows/chats_train.jsonl": 6000, "world_seed": 7},
     "curate": {"documents_in": 7032, "documents_kept": 5030},
     "tokenizer": {"vocab_size": 2048, "bytes_per_token": 3.412},
-    "pretrain": {"parameters": 3_742_208, "eval_bpb": 0.8123, "eval_loss": 1.921, "steps": 700},
+    "pretrain": {"epochs/curate": 2.387, "parameters": 3_742_208, "eval_bpb": 0.8123},
     "sft": {"parameters": 3_742_208, "eval_loss": 0.4121, "steps": 500},
     "reward": {"parameters": 3_742_464, "eval_accuracy": 0.8725, "eval_loss": 0.31},
     "ppo": {"parameters": 7_484_672, "train_loss": 0.012},
@@ -165,74 +166,27 @@ def manifest(step: str) -> dict[str, Any]:
 CURATION = {
     "reasons": {"near_duplicate": 702, "language": 333, "gibberish": 290, "contamination": 60},
     "truth": {
-        "near_duplicate": {"precision": 0.981, "recall": 0.942, "n": 731},
-        "language": {"precision": 1.0, "recall": 0.997, "n": 334},
-        "contamination": {"precision": 0.95, "recall": 0.9344, "n": 61},
+        "overall": {"documents": 7032, "precision": 0.9713, "recall": 0.9534},
+        "by_filter": {
+            "near_duplicate": {"dropped": 702, "precision": 0.981, "truth": {"near_copy": 689}},
+            "language": {"dropped": 333, "precision": 1.0, "truth": {"other_language": 333}},
+        },
+        "by_truth": {
+            "near_copy": {"documents": 731, "recall": 0.9425, "curator": {"near_duplicate": 689}},
+        },
+        "pii": {"planted": 812, "recall": 0.9951, "precision": 0.99},
+        "extraction": {"words": 91_000, "precision": 0.987, "recall": 0.9934},
+        "mistakes": {
+            "wrongly_dropped": [
+                {"id": "a", "curator": "gibberish", "truth": "keep", "text": "Anna & <Ben>"}
+            ]
+        },
     },
 }
 
 
-def pretrain_logs() -> list[dict[str, Any]]:
-    draw, out = random.Random(1), []
-    for step in range(10, 701, 10):
-        loss = 1.75 + 5.2 * math.exp(-step / 90) + draw.gauss(0, 0.05)
-        row = {"step": step, "time_s": step * 0.57, "loss": loss, "epoch": step / 350}
-        row["learning_rate"] = 3e-3 * min(1, step / 20) * min(1, (710 - step) / 140)
-        row["grad_norm"] = 0.4 + abs(draw.gauss(0, 0.2)) + 3 * math.exp(-step / 40)
-        row["tokens_per_s"] = 7100 + draw.gauss(0, 160)
-        out.append(row)
-        if step % 100 == 0:
-            bpb = 0.79 + 1.2 * math.exp(-step / 120)
-            out.append({"step": step, "time_s": step * 0.57, "eval_loss": loss, "eval_bpb": bpb})
-    return out
-
-
-def sft_logs() -> list[dict[str, Any]]:
-    draw, out = random.Random(2), []
-    for step in range(10, 501, 10):
-        loss = 0.38 + 1.4 * math.exp(-step / 80) + draw.gauss(0, 0.03)
-        out.append({"step": step, "time_s": step * 0.4, "loss": loss, "grad_norm": 0.8,
-                    "learning_rate": 1e-3 * (1 - step / 510), "entropy": loss * 0.9,
-                    "mean_token_accuracy": 0.9 - loss / 5})  # fmt: skip
-    return [*out, {"step": 500, "time_s": 200.0, "eval_loss": 0.4121}]
-
-
-def reward_logs() -> list[dict[str, Any]]:
-    draw, out = random.Random(3), []
-    for step in range(10, 301, 10):
-        share = 0.88 - 0.38 * math.exp(-step / 60) + draw.gauss(0, 0.03)
-        out.append({"step": step, "time_s": step * 0.4, "loss": 0.25 + 0.44 * math.exp(-step / 60),
-                    "accuracy": share, "margin": 3 * share, "mean_reward": 0.1,
-                    "min_reward": -4 * share, "max_reward": 4.4 * share})  # fmt: skip
-    return [*out, {"step": 300, "time_s": 121.0, "eval_accuracy": 0.8725, "eval_loss": 0.31}]
-
-
-def ppo_logs() -> list[dict[str, Any]]:
-    draw, out = random.Random(4), []
-    for step in range(2, 201, 2):
-        rise = 1 - math.exp(-step / 60)
-        out.append({
-            "step": step, "time_s": step * 3.0, "loss": draw.gauss(0.01, 0.004),
-            "objective/score": 0.4 + 2.6 * rise + draw.gauss(0, 0.2),
-            "objective/reward": 0.4 + 2.3 * rise + draw.gauss(0, 0.2),
-            "objective/kl": 6 * rise + abs(draw.gauss(0, 0.3)),
-            "completions/mean_length": 21 - 6 * rise + draw.gauss(0, 0.8),
-            "completions/mean_terminated_length": 20 - 6 * rise + draw.gauss(0, 0.8),
-            "completions/ended": min(1.0, 0.93 + 0.06 * rise + draw.gauss(0, 0.01)),
-            "value/loss": 0.5 * math.exp(-step / 50) + 0.05, "value/clip_ratio": 0.02,
-            "value/explained_variance": 0.8 * rise, "clip_ratio/region_mean": 0.05,
-            "entropy": 0.6 - 0.3 * rise, "time/generate_s": 1.1, "time/update_s": 1.4,
-            "odd<metric>": float(step), "learning_rate": 1e-4 * (1 - step / 210),
-        })  # fmt: skip
-    out[40]["objective/kl"] = "nan"
-    return out
-
-
-LOGS = {"pretrain": pretrain_logs, "sft": sft_logs, "reward": reward_logs, "ppo": ppo_logs}
-
-
 def growth() -> list[dict[str, Any]]:
-    texts = ["the the the", "is a baker in the", "Anna Berg is a baker.", "Anna Berg is a baker. She"]
+    texts = ["the the the", "is a baker in the", "Anna Berg is a baker.", "Anna is a baker. She"]
     return [
         {"step": 100 * (i + 1), "prompt": prompt, "text": f" {texts[min(3, i // 2)]}"}
         for i in range(7)
@@ -291,7 +245,7 @@ def answers() -> list[dict[str, Any]]:
 
 def answer(task: str, i: int, model: str, right: bool, draw: random.Random) -> dict[str, Any]:
     refused = task == "unknown_people" and right
-    truth = {"known_facts": "baker", "unknown_people": "I do not know", "arithmetic": "82"}[task]
+    truth = {"known_facts": "baker", "unknown_people": "unknown", "arithmetic": str(i + 45)}[task]
     said = f"I do not know a person called Person {i}." if refused else f"The answer is {truth}."
     return {
         "task": task, "id": f"{task}-{i}", "model": model, "answer": truth,

@@ -1,0 +1,145 @@
+"""A model card (README.md) for a model step's model/ folder, in the Hugging Face layout.
+
+Everything in it stands in the step's manifest, in those of the steps it was made from, and in the
+results of an evaluation of the same run, if there is one yet. What is unknown is said to be so.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hfllm.report.accounts import conservation_problems, ledger_of
+from hfllm.report.collect import Run, Step, parents, read_run, records
+from hfllm.report.costs import hardware_of
+from hfllm.report.figures import compact, duration, exact, scientific
+from hfllm.report.markdown import md_table, result_table, safe
+from hfllm.report.results import tables
+
+LIMITS = (
+    "It may state false things with confidence; the figures above say how often on the tests of "
+    "its run, and nothing about other questions.",
+    "It has not been tested for safety, bias or privacy beyond the filters of its data.",
+)
+
+
+def model_card(step_dir: Path, licence: str | None = None) -> str:
+    """The card of the model that the step in `step_dir` (runs/NAME/STEP) made.
+
+    `licence` is a Hugging Face licence id ("apache-2.0"); None: "license" of the step's config, or
+    no licence line, which the hub shows as unknown. Errors: ValueError where there is no manifest.
+    """
+    run = read_run(step_dir.parent)
+    step = next((s for s in run.steps if s.name == step_dir.name and s.manifest), None)
+    if step is None:
+        raise ValueError(f"{step_dir}: no manifest, so no model card; run the step first")
+    licence = licence or step.section("config").get("license")
+    parts = [_head(step, licence), _intro(run, step), _data(run, step), _settings(step)]
+    parts += [_results(run, step), _limits(step), _provenance(step)]
+    return "\n".join(part for part in parts if part)
+
+
+def lineage(run: Run, step: Step) -> list[Step]:
+    """The step and all that it was made from, in running order."""
+    known = {s.name: s for s in run.steps}
+    wanted, waiting = {step.name}, [step]
+    while waiting:
+        for name in parents(waiting.pop()):
+            if name in known and name not in wanted:
+                wanted.add(name)
+                waiting.append(known[name])
+    return [s for s in run.steps if s.name in wanted]
+
+
+def _head(step: Step, licence: Any) -> str:
+    task = "text-classification" if step.stage == "reward" else "text-generation"
+    lines = ["---", "library_name: transformers", f"pipeline_tag: {task}"]
+    lines += ["tags:", "- hfllm", f"- {json.dumps(step.stage)}"]
+    base = step.section("config").get("init")
+    if isinstance(base, str) and base not in parents(step) and not Path(base).exists():  # a hub id
+        lines.append(f"base_model: {json.dumps(base)}")
+    if licence:
+        lines.append(f"license: {json.dumps(str(licence))}")
+    return "\n".join([*lines, "---", ""])
+
+
+def _intro(run: Run, step: Step) -> str:
+    size = step.metric("parameters")
+    words = f"A model of {compact(size)} parameters, made" if size else "Made"
+    path = " → ".join(safe(s.name) for s in lineage(run, step))
+    code = "" if step.stage == "reward" else _usage(step)
+    return f"# {safe(run.name)} / {safe(step.name)}\n\n{words} by hfllm: {path}.\n{code}"
+
+
+def _usage(step: Step) -> str:
+    chat = step.stage != "pretrain"
+    prompt = '[{"role": "user", "content": "Hello"}]' if chat else '"Once upon a time"'
+    return (
+        "\n```python\nfrom transformers import pipeline\n\n"
+        'generate = pipeline("text-generation", "PATH/TO/THIS/FOLDER")\n'
+        f"print(generate({prompt}))\n```\n"
+    )
+
+
+def _data(run: Run, step: Step) -> str:
+    rows = []
+    for made in lineage(run, step):
+        ledger = ledger_of(made)
+        for source in dict.fromkeys(source for source, _ in ledger.rows):
+            came, kept = (ledger.rows.get((source, bucket), {}) for bucket in ("in", "kept"))
+            sizes = [
+                exact(row.get(unit, 0)) for unit in ("documents", "tokens") for row in (came, kept)
+            ]
+            rows.append([made.name, source, *sizes])
+    if not rows:
+        return "## Data\n\nNot recorded.\n"
+    problems = [p for made in lineage(run, step) for p in conservation_problems(ledger_of(made))]
+    verdict = (
+        "Not conserved: " + safe("; ".join(problems)) if problems else "The sums are conserved."
+    )
+    heads = ["Step", "Source", "Documents in", "kept", "Tokens in", "kept"]
+    return f"## Data\n\n{md_table(heads, rows, 2)}\n{verdict}\n"
+
+
+def _settings(step: Step) -> str:
+    config = step.section("config")
+    trainer = config.get("trainer")
+    rows = sorted(trainer.items()) if isinstance(trainer, dict) else []
+    rows = [("init", config["init"]), *rows] if config.get("init") else rows
+    trained = [
+        ("tokens trained on", exact(step.figure("tokens"))),
+        ("seed", step.manifest.get("seed")),
+    ]
+    trained += [("FLOPs", scientific(step.figure("flops"))), ("hardware", hardware_of(step))]
+    trained += [("wall time", duration(step.figure("wall_s")))]
+    known = [(key, value) for key, value in [*rows, *trained] if value not in (None, "")]
+    return "## Training\n\n" + md_table(["Setting", "Value"], known, 2)
+
+
+def _results(run: Run, step: Step) -> str:
+    found = [table for table in tables(run) if step.name in table.models]
+    if not found:
+        return "## Results\n\nNot evaluated yet.\n"
+    return "\n".join(result_table(table) for table in found)
+
+
+def _limits(step: Step) -> str:
+    tokens = step.figure("tokens")
+    first = [f"It was trained on {compact(tokens)} tokens in this step."] if tokens else []
+    notes = [safe(note) for note in step.notes]
+    sources = records(step.section("config").get("data") or {}, "mixture")
+    hubs = [safe(s["hub"]) for s in sources if s.get("hub")]
+    licences = [f"Its data come from {', '.join(hubs)}; their licences apply."] if hubs else []
+    lines = [f"- {line}" for line in [*first, *LIMITS, *licences, *notes]]
+    return "## Limitations\n\n" + "\n".join(lines) + "\n"
+
+
+def _provenance(step: Step) -> str:
+    prints = {"step": step.manifest.get("fingerprint"), **step.section("artifact")}
+    commit = step.section("git").get("commit")
+    lines = [f"- fingerprint of the {safe(k)}: `{safe(v)}`" for k, v in prints.items() if v]
+    lines += [f"- hfllm commit: `{safe(commit)}`"] if commit else []
+    versions = ", ".join(f"{name} {value}" for name, value in step.section("versions").items())
+    lines += [f"- versions: {safe(versions)}"] if versions else []
+    return "## Provenance\n\n" + "\n".join(lines) + "\n"

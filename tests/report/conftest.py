@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from run_fixture import write_run
+
+from hfllm.report.collect import Run, read_run
+
+
+@pytest.fixture(scope="session")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run; tests must not write into it."""
+    return write_run(tmp_path_factory.mktemp("runs") / "small")
+
+
+@pytest.fixture(scope="session")
+def run(run_dir: Path) -> Run:
+    return read_run(run_dir)

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from run_fixture import write_run, write_step
+
+from hfllm.report.card import lineage, model_card
+from hfllm.report.collect import Run
+
+
+def front_matter(card: str) -> str:
+    return re.match(r"---\n(.*?)\n---\n", card, re.DOTALL).group(1)  # type: ignore[union-attr]
+
+
+def test_card_tells_lineage_data_settings_and_results(run_dir: Path) -> None:
+    card = model_card(run_dir / "sft", licence="apache-2.0")
+    assert 'license: "apache-2.0"' in front_matter(card)
+    assert "pipeline_tag: text-generation" in front_matter(card)
+    assert "world → curate → tokenizer → pretrain → sft" in card
+    assert "| sft | chats | 6,000 | 5,988 | 402,113 | 393,980 |" in card
+    assert "| tokens trained on | 786,202 |" in card
+    assert "| known facts | accuracy | 21.0% \\[16.0, 26.0\\] | 74.0% \\[69.0, 79.0\\] ▲ |" in card
+
+
+def test_lineage_leaves_out_what_the_model_was_not_made_from(run: Run) -> None:
+    reward = next(step for step in run.steps if step.name == "reward")
+    names = [step.name for step in lineage(run, reward)]
+    assert names == ["world", "curate", "tokenizer", "pretrain", "sft", "reward"]
+
+
+def test_unknowns_are_said_to_be_unknown(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "small", without=("evaluate",))
+    write_step(run, "sft", config={"init": "owner/base", "trainer": {"learning_rate": 1e-3}})
+    card = model_card(run / "sft")
+    assert "Not evaluated yet." in card and "license" not in front_matter(card)
+    assert 'base_model: "owner/base"' in front_matter(card)
+    assert "| learning\\_rate | 0.001 |" in card
+    with pytest.raises(ValueError, match="no manifest"):
+        model_card(run / "dpo")
+
+
+def test_a_reward_model_is_a_classifier(run_dir: Path) -> None:
+    assert "pipeline_tag: text-classification" in front_matter(model_card(run_dir / "reward"))

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hfllm.report.collect import Run, Step
+from hfllm.report.results import tables
+
+
+def evaluation(results: list[dict[str, Any]], differences: tuple[dict[str, Any], ...] = ()) -> Run:
+    found = {"results": results, "differences": list(differences)}
+    return Run("r", Path("r"), [Step("evaluate", "evaluate", "done", results=found)], "", [])
+
+
+def value(model: str, metric: str, value: float, half: float, task: str = "t") -> dict[str, Any]:
+    return {"model": model, "task": task, "metric": metric, "value": value, "n": 100,
+            "low": value - half, "high": value + half}  # fmt: skip
+
+
+def marks(run: Run) -> list[str]:
+    return [cell.mark for cell in tables(run)[0].rows[0].cells]
+
+
+def test_only_intervals_that_do_not_touch_are_marked_and_by_direction() -> None:
+    up = [value("a", "accuracy", 0.2, 0.05), value("b", "accuracy", 0.4, 0.05)]
+    assert marks(evaluation(up)) == ["", "better"]
+    assert marks(evaluation([value("a", "ece", 0.2, 0.05), value("b", "ece", 0.4, 0.05)])) == [
+        "", "worse"
+    ]  # fmt: skip
+    assert marks(evaluation([value("a", "kl", 0.2, 0.05), value("b", "kl", 0.4, 0.05)])) == [
+        "", "different"
+    ]  # fmt: skip
+    touching = [value("a", "accuracy", 0.2, 0.1), value("b", "accuracy", 0.4, 0.1)]
+    assert marks(evaluation(touching)) == ["", ""]
+
+
+def test_a_recorded_paired_difference_decides_over_the_intervals() -> None:
+    rows = [value("a", "accuracy", 0.3, 0.1), value("b", "accuracy", 0.4, 0.1)]
+    gap = {"model": "b", "baseline": "a", "task": "t", "metric": "accuracy"}
+    surely = gap | {"value": 0.1, "low": 0.02, "high": 0.18}
+    perhaps = gap | {"value": 0.1, "low": -0.02, "high": 0.22}
+    assert marks(evaluation(rows, (surely,))) == ["", "better"]
+    assert marks(evaluation(rows, (perhaps,))) == ["", ""]
+
+
+def test_a_model_without_a_value_has_a_dash() -> None:
+    rows = [value("a", "accuracy", 0.1, 0.02), value("c", "accuracy", 0.5, 0.02)]
+    rows += [value(m, "accuracy", 0.4, 0.02, task="other") for m in ("a", "b")]
+    table = tables(evaluation(rows))[0]
+    assert table.models == ["a", "c", "b"]
+    assert [cell.value for cell in table.rows[1].cells] == ["40.0%", "–", "40.0%"]
+    assert [cell.mark for cell in table.rows[0].cells] == ["", "better", ""]
+
+
+def test_a_model_with_tests_of_its_own_has_a_table_of_its_own(run: Run) -> None:
+    first, second = tables(run)
+    assert first.models == ["pretrain", "sft", "ppo"] and second.models == ["reward"]
+    facts = next(r for r in first.rows if (r.task, r.metric) == ("known facts", "accuracy"))
+    assert [cell.value for cell in facts.cells] == ["21.0%", "74.0%", "82.0%"]
+    assert facts.cells[1].interval == "[69.0, 79.0]" and facts.n == "200"
+
+
+def test_values_outside_a_share_are_not_shown_in_percent() -> None:
+    row = tables(evaluation([value("a", "reward", -1.5, 0.1)]))[0].rows[0]
+    assert row.cells[0].value == "-1.50" and row.cells[0].interval == "[-1.60, -1.40]"

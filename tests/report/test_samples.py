@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from hfllm.report.collect import Run
+from hfllm.report.samples import choices, chosen, growths, messages
+
+
+def group(tasks: dict[str, int]) -> dict[tuple[str, str], dict[str, dict[str, bool]]]:
+    keys = [(task, str(i)) for task, count in tasks.items() for i in range(count)]
+    return {key: {"m": {"correct": int(key[1]) % 4 == 0}} for key in keys}
+
+
+def test_the_choice_is_balanced_over_tasks_and_outcomes() -> None:
+    groups = group({"a": 40, "b": 40, "c": 40})
+    keys = chosen(groups, "m", 12)
+    assert [task for task, _ in keys] == ["a"] * 4 + ["b"] * 4 + ["c"] * 4
+    assert sum(groups[key]["m"]["correct"] for key in keys) == 6
+
+
+def test_the_choice_depends_on_neither_order_nor_text() -> None:
+    groups = group({"a": 40, "b": 7})
+    backwards = dict(reversed(groups.items()))
+    assert chosen(groups, "m", 10) == chosen(backwards, "m", 10)
+
+
+def test_no_more_than_there_are() -> None:
+    groups = group({"a": 3, "b": 1})
+    assert sorted(chosen(groups, "m", 99)) == sorted(groups)
+    assert chosen({}, "m", 5) == []
+
+
+def test_marks_scores_and_the_rule_of_a_whole_run(run: Run) -> None:
+    choice = choices(run, 12)[0]
+    assert len(choice.exchanges) == 12 and choice.total == "120"
+    assert "ppo got right" in choice.rule and "unknown people" in choice.rule
+    answers = [answer for exchange in choice.exchanges for answer in exchange.answers]
+    assert [answer.model for answer in answers[:3]] == ["pretrain", "sft", "ppo"]
+    assert {kind for a in answers for kind, _ in a.marks} == {"right", "wrong", "refused", "cut"}
+    assert all(name in ("true score", "reward model") for a in answers for name, _ in a.scores)
+
+
+def test_prompts_may_be_text_or_messages() -> None:
+    assert messages("Who?") == [("", "Who?")]
+    assert messages([{"role": "user", "content": "Who?"}]) == [("user", "Who?")]
+    assert messages(None) == [("", "")]
+
+
+def test_growth_shows_first_and_last_moment(run: Run) -> None:
+    growth = growths(run)[0]
+    assert growth.prompt == "Question: What is the job of"
+    assert len(growth.moments) == 6
+    assert [growth.moments[0][0], growth.moments[-1][0]] == ["100", "700"]

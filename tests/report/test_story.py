@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+from run_fixture import LEDGERS, write_run, write_step
+
+from hfllm.report.accounts import accounts
+from hfllm.report.collect import Run, read_run
+from hfllm.report.costs import total_of
+from hfllm.report.curation import truths
+from hfllm.report.curves import series, trainings
+from hfllm.report.figures import compact, duration, exact, percent, scientific, short
+from hfllm.report.results import tables
+from hfllm.report.story import key_figure, paragraphs
+
+
+def test_sentences_say_what_the_manifests_say(run: Run) -> None:
+    made, measured, cost = paragraphs(run, tables(run), total_of(run))
+    assert "Of 7,032 raw documents, curation kept 5,030 (71.5%)" in made
+    assert "a model of 3.74M parameters read 2.87M tokens and reached 0.812 bits per byte" in made
+    assert "Right answers, all questions: 10.0% (pretrain), 64.0% (sft), 78.0% (ppo)." in measured
+    assert cost.startswith("Together the steps took 24 min 20 s")
+
+
+def test_key_figures_by_stage(run: Run) -> None:
+    figures = {step.name: key_figure(step) for step in run.steps}
+    assert figures["world"] == ("12.9k", "rows")
+    assert figures["curate"] == ("5,030", "documents kept")
+    assert figures["tokenizer"] == ("2,048", "vocabulary")
+    assert figures["reward"] == ("87.2%", "pairs ranked right")
+
+
+def test_ledgers_are_checked_again(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "small")
+    assert [account.conserved for account in accounts(read_run(run))] == [True, True, True]
+    lost = copy.deepcopy(LEDGERS["sft"])
+    lost[-1]["tokens"] -= 5
+    write_step(run, "sft", ledger=lost)
+    account = accounts(read_run(run))[-1]
+    assert not account.conserved
+    assert "402,113 tokens in, but kept + dropped + changed = 402,108" in account.verdict
+
+
+def test_curation_shows_the_truth(run: Run) -> None:
+    truth = truths(run)[0]
+    assert truth.by_filter[0] == {
+        "reason": "near duplicate", "documents": "702", "share": "98.1%", "others": "near copy 689"
+    }  # fmt: skip
+    assert "95.3% of what deserved it was dropped" in truth.sentences[0]
+
+
+def test_a_resumed_run_counts_the_later_line_and_nan_is_named(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "small")
+    (run / "sft" / "metrics.jsonl").write_text(
+        '{"step": 1, "loss": 3.0}\n{"step": 2, "loss": 9.0}\n{"step": 2, "loss": 2.0}\n'
+        '{"step": 3, "loss": "nan"}\n{"step": 4, "loss": NaN}\n'
+    )
+    step = next(s for s in read_run(run).steps if s.name == "sft")
+    assert series(step, "loss") == ([(1.0, 3.0), (2.0, 2.0)], [3, 4])
+    figure = next(t for t in trainings(read_run(run)) if t.step == "sft").figures[0]
+    assert figure.remark == "2 value(s) not finite, first at step 3, 4."
+
+
+def test_every_logged_number_is_charted_or_in_the_table(run: Run) -> None:
+    ppo = next(t for t in trainings(run) if t.step == "ppo")
+    titles = [figure.title for figure in ppo.figures]
+    assert titles[:4] == [
+        "Score of the answers", "Distance from the starting model", "Length of the answers",
+        "Ended by themselves",
+    ]  # fmt: skip
+    assert {"odd<metric>", "loss"} <= {figure.title for figure in ppo.more}
+    logged = {k for s in run.steps if s.name == "ppo" for row in s.metrics for k in row}
+    assert {row["key"] for row in ppo.table} == logged - {"step", "time_s"}
+
+
+@pytest.mark.parametrize(
+    ("shown", "wanted"),
+    [
+        (compact(999_950), "1.00M"), (compact(99_950), "100k"), (compact(9_999), "9,999"),
+        (compact(12_345_678), "12.3M"), (compact(None), "–"), (compact(0.5), "0.500"),
+        (short(0.000012), "1.2\u202f×\u202f10⁻⁵"), (short(-3.27), "-3.27"), (short(0), "0"),
+        (exact(1_234_567.0), "1,234,567"), (exact(float("nan")), "–"), (exact(True), "–"),
+        (percent(0.83125), "83.1%"), (scientific(6.4379e13), "6.44\u202f×\u202f10¹³"),
+        (duration(59.97), "1 min 0 s"), (duration(3599.9), "1 h 0 min"), (duration(41.2), "41 s"),
+        (duration(93_784), "1 d 2 h"), (duration("x"), "–"),
+    ],
+)  # fmt: skip
+def test_figures(shown: str, wanted: str) -> None:
+    assert shown == wanted
