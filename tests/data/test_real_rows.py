@@ -1,4 +1,4 @@
-"""The adapters on public data sets, where they are at hand: what is kept and why the rest is not."""
+"""The adapters on public data sets, where they are at hand: what is kept, and why not the rest."""
 
 from pathlib import Path
 

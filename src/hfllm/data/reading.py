@@ -17,14 +17,21 @@ from hfllm.data.ledger import Ledger
 from hfllm.data.sources import count_out, read_located
 from hfllm.recipe.schema import SourceConfig
 
+OnDrop = Callable[[Row, str], None]
 Adapter = Callable[[Row, str | None], Row | Drop]
 
 
 def read_documents(
-    sources: list[SourceConfig], resolve: Resolve, ledger: Ledger | None = None
+    sources: list[SourceConfig],
+    resolve: Resolve,
+    ledger: Ledger | None = None,
+    on_drop: OnDrop | None = None,
 ) -> Iterator[Row]:
-    """Yield documents ({"id", "source", "text" or "html", ...}); DataError on a malformed row."""
-    return _read(sources, resolve, ledger, as_document)
+    """Yield documents ({"id", "source", "text" or "html", ...}); DataError on a malformed row.
+
+    on_drop(row, reason) is told of every row that is left out for what it says.
+    """
+    return _read(sources, resolve, ledger, as_document, on_drop)
 
 
 def read_chats(
@@ -55,7 +62,11 @@ def count_kept(ledger: Ledger, row: Row, tokens: int = 0) -> None:
 
 
 def _read(
-    sources: list[SourceConfig], resolve: Resolve, ledger: Ledger | None, adapt: Adapter
+    sources: list[SourceConfig],
+    resolve: Resolve,
+    ledger: Ledger | None,
+    adapt: Adapter,
+    on_drop: OnDrop | None = None,
 ) -> Iterator[Row]:
     for source in sources:
         for place, row in read_located(source, resolve, ledger):
@@ -67,6 +78,8 @@ def _read(
                 out = Drop(error.reason)
             if isinstance(out, Drop):
                 count_out(ledger, row["source"], out.reason, row_bytes(row))
+                if on_drop:
+                    on_drop(row, out.reason)
                 continue
             if ledger is not None:
                 ledger.add(out["source"], "in", documents=1, bytes=row_bytes(out))

@@ -57,17 +57,22 @@ class WorldConfig:
 
 @dataclass
 class FilterConfig:
-    """Thresholds of the document filters; `null` switches one off."""
+    """Thresholds of the document filters; `null` switches one off.
+
+    Reasons: short, long, symbols, few_alpha_words, few_stop_words, repeated_lines,
+    repeated_ngrams, language, gibberish.
+    """
 
     languages: list[str] | None = field(default_factory=lambda: ["en"])
-    min_language_score: float = 0.5
+    min_language_score: float = 0.5  # drop where another language scores at least this
     min_words: int | None = 5
     max_words: int | None = 100_000
     max_symbol_ratio: float | None = 0.1
     min_alpha_word_ratio: float | None = 0.6
     max_repeated_line_ratio: float | None = 0.3
-    max_repeated_ngram_ratio: float | None = 0.2
+    max_repeated_ngram_ratio: float | None = 0.4
     min_stop_words: int | None = 2
+    exempt: dict[str, list[str]] = field(default_factory=dict)  # {source: reasons not applied}
 
 
 @dataclass
