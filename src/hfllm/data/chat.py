@@ -98,10 +98,10 @@ def mask_gate(
     """Render every conversation, check its mask, and return the rows that can be trained.
 
     `chats` are rows with `messages` (and `id`, `source`). Into `ledger` go documents, tokens and
-    bytes (a truncated row keeps its bytes: the cut is told in tokens): in, kept, changed:truncated, dropped:template (the template refuses or rewrites the messages)
-    and dropped:no_trained_tokens (nothing trained is left after truncation). Raises ValueError with
-    the row and the reason where the mask is wrong, and where no row or less than 1 - max_dropped of
-    the rows are left.
+    bytes: in, kept, changed:truncated (in tokens alone), dropped:template (the template refuses or
+    rewrites the messages) and dropped:no_trained_tokens (nothing trained is left after truncation).
+    Raises ValueError with the row and the reason where the mask is wrong, and where no row or less
+    than 1 - max_dropped of the rows are left.
     """
     end = _check_tokens(tokenizer)
     report = GateReport(tokenizer, seq_len, str(tokenizer.convert_ids_to_tokens(end)))
@@ -114,7 +114,7 @@ def mask_gate(
         try:
             row = render(tokenizer, messages)
         except ValueError as error:
-            _drop(report, ledger, source, "template", f"{name}: {error}", bytes=size)
+            _drop(report, ledger, source, "template", f"{name}: {error}", {"bytes": size})
             continue
         if problem := _mask_problem(tokenizer, row, end):
             raise ValueError(f"mask gate: {name}: {problem}")
@@ -123,7 +123,8 @@ def mask_gate(
         kept = row.truncate(seq_len)
         if not any(kept.trained):
             example = f"{name}: {row.trained.index(True):,} tokens come before the first answer"
-            _drop(report, ledger, source, "no_trained_tokens", example, len(row), size)
+            units = {"tokens": len(row), "bytes": size}
+            _drop(report, ledger, source, "no_trained_tokens", example, units)
             continue
         ledger.add(source, "in", documents=1, tokens=len(row), bytes=size)
         report.rows.append(kept)
@@ -142,13 +143,12 @@ def _drop(
     source: str,
     reason: str,
     example: str,
-    tokens: int = 0,
-    bytes: int = 0,
+    units: dict[str, int],
 ) -> None:
     report.dropped[reason] += 1
     report.examples.setdefault(reason, example)
     for bucket in ("in", f"dropped:{reason}"):
-        ledger.add(source, bucket, documents=1, tokens=tokens, bytes=bytes)
+        ledger.add(source, bucket, documents=1, **units)
 
 
 def _check_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
