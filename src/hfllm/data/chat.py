@@ -110,7 +110,7 @@ def mask_gate(
     for seen, chat in enumerate(chats, start=1):
         name = f"row {seen - 1} (id {chat.get('id', seen - 1)!r})"
         source, messages = str(chat.get("source", "chats")), chat["messages"]
-        size = row_bytes(chat)
+        size = row_bytes(dict(chat))
         try:
             row = render(tokenizer, messages)
         except ValueError as error:

@@ -44,7 +44,7 @@ def pair_rows(
     for i, pair in enumerate(pairs):
         source = str(pair.get("source", "pairs"))
         row, reason, detail = _pair_row(tokenizer, pair, max_length)
-        tokens, size = sum(map(len, row.values())), row_bytes(pair)
+        tokens, size = sum(map(len, row.values())), row_bytes(dict(pair))
         for bucket in ("in", f"dropped:{reason}" if reason else "kept"):
             ledger.add(source, bucket, documents=1, tokens=tokens, bytes=size)
         if reason:
