@@ -29,7 +29,7 @@ def test_key_figures_by_stage(run: Run) -> None:
     assert figures["world"] == ("12.9k", "rows")
     assert figures["curate"] == ("5,030", "documents kept")
     assert figures["tokenizer"] == ("2,048", "vocabulary")
-    assert figures["reward"] == ("87.2%", "pairs ranked right")
+    assert figures["reward"] == ("87.2%", "of pairs right")
 
 
 def test_ledgers_are_checked_again(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hfllm.data.ledger import UNITS, Ledger
 from hfllm.report.bars import Bar, stacked_bar
 from hfllm.report.collect import Run, Step
-from hfllm.report.figures import compact, exact, number, percent
+from hfllm.report.figures import DASH, compact, exact, number, percent
 
 # Reasons in order of size take these; what comes after the sixth shares "other reasons".
 COLORS = ("c2", "c5", "c4", "c6", "c3", "c7")
@@ -61,7 +61,7 @@ def _account(step: Step) -> Account:
         step=step.name,
         charts=[(unit, _bars(ledger, unit, colors)) for unit in shown],
         legend=legend,
-        rows=_rows(ledger),
+        rows=_rows(ledger, units),
         verdict="; ".join(problems) if problems else _conserved(ledger, units),
         conserved=not problems,
         came={u: ledger.total("in", u) for u in units},
@@ -117,13 +117,13 @@ def _bars(ledger: Ledger, unit: str, colors: dict[str, str]) -> list[Bar]:
     return bars
 
 
-def _rows(ledger: Ledger) -> list[dict[str, str]]:
-    """Table rows: per source in, then what went, then kept."""
+def _rows(ledger: Ledger, units: list[str]) -> list[dict[str, str]]:
+    """Table rows: per source in, then what went, then kept; a dash for units never counted."""
     order = {b: i for i, b in enumerate(["in", *_buckets(ledger), "kept"])}
     sources = list(dict.fromkeys(source for source, _ in ledger.rows))
     keys = sorted(ledger.rows, key=lambda key: (sources.index(key[0]), order.get(key[1], 0)))
     return [
         {"source": source, "bucket": bucket.replace(":", ": ").replace("_", " ")}
-        | {unit: exact(ledger.rows[source, bucket][unit]) for unit in UNITS}
+        | {u: exact(ledger.rows[source, bucket][u]) if u in units else DASH for u in UNITS}
         for source, bucket in keys
     ]

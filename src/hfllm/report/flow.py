@@ -53,11 +53,11 @@ class _Bus:
 
 
 def flow_wide(nodes: list[Node]) -> str:
-    """Steps from left to right, for screens of about 900 pixels and more."""
+    """Steps from left to right, for wide screens."""
     buses = _buses(nodes)
     above, below = (_thickness(buses, side) for side in (-1, 1))
-    length = 118.0
-    shape = _Shape(146.0, length, 92.0, lambda along, across: (along + 1, across + above))
+    length = 112.0
+    shape = _Shape(132.0, length, 92.0, lambda along, across: (along + 1, across + above))
     parts = [_edges(nodes, buses, shape)]
     for i, node in enumerate(nodes):
         x, y = shape.place(i * shape.pitch, 0)

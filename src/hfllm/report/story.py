@@ -6,9 +6,10 @@ A clause whose number is missing is left out, never filled in; failed and missin
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import fmean
 
 from hfllm.report.accounts import ledger_of
-from hfllm.report.collect import FAILED, NOT_RUN, RUNNING, Run, Step, parents, records
+from hfllm.report.collect import DONE, FAILED, NOT_RUN, RUNNING, Run, Step, parents, records
 from hfllm.report.costs import Total
 from hfllm.report.figures import compact, duration, exact, number, percent, scientific, short
 from hfllm.report.flow import Node
@@ -19,7 +20,6 @@ BPB = ("eval_bpb", "eval_bits_per_byte", "bits_per_byte", "bpb")
 VOCABULARY = ("vocab_size", "vocabulary")
 BYTES_PER_TOKEN = ("bytes_per_token", "heldout_bytes_per_token")
 PARAMETERS = ("parameters", "n_parameters", "num_parameters", "model_parameters")
-ACCURACY = ("eval_accuracy", "heldout_accuracy", "accuracy")
 SCORE = ("objective/score", "score", "reward")
 
 
@@ -50,14 +50,14 @@ def key_figure(step: Step) -> tuple[str, str]:
         "tokenizer": [(VOCABULARY, "vocabulary")],
         "pretrain": [(BPB, "bits per byte"), (("eval_loss", "loss"), "loss")],
         "sft": [(("eval_loss",), "held-out loss"), (("loss", "train_loss"), "loss")],
-        "reward": [(ACCURACY, "pairs ranked right")],
+        "reward": [(("eval_accuracy",), "of pairs right"), (("accuracy",), "right in training")],
         "ppo": [(SCORE, "score of answers")],
         "grpo": [(SCORE, "score of answers")],
     }
     for keys, unit in wanted.get(step.stage, []):
         value = step.metric(*keys)
         if value is not None:
-            show = {"vocabulary": exact, "pairs ranked right": percent}.get(unit, short)
+            show = exact if unit == "vocabulary" else percent if "right" in unit else short
             return show(value), unit
     if step.results:
         return exact(len(records(step.results, "results"))), "values measured"
@@ -69,14 +69,15 @@ def nodes(run: Run) -> list[Node]:
     return [
         Node(
             name=step.name,
-            figure=key_figure(step)[0] or step.status,
-            unit=key_figure(step)[1],
+            figure=figure or step.status,
+            unit=unit,
             time=duration(step.figure("wall_s")) if step.figure("wall_s") else "",
             status=step.status,
             data=step.stage in DATA_STAGES,
             parents=parents(step),
         )
         for step in run.steps
+        for figure, unit in [key_figure(step) if step.status == DONE else ("", "")]
     ]
 
 
@@ -85,10 +86,10 @@ def tiles(run: Run, found: list[Table], total: Total) -> list[Tile]:
     out = []
     for step in run.steps:
         value, unit = key_figure(step)
-        if step.status == "done" and value and step.stage not in ("world", "evaluate"):
+        if step.status == DONE and value and step.stage not in ("world", "evaluate"):
             out.append(Tile(value, unit, step.name))
         parameters = step.metric(*PARAMETERS)
-        if step.stage == "pretrain" and parameters and step.status == "done":
+        if step.stage == "pretrain" and parameters and step.status == DONE:
             out.append(Tile(compact(parameters), "parameters", step.name))
     for table in found:
         for row, words in headlines(table):
@@ -106,7 +107,7 @@ def paragraphs(run: Run, found: list[Table], total: Total) -> list[str]:
     """What was made; what came out; what is missing and what it cost. Empty ones are left out."""
     made = []
     for step in run.steps:
-        if step.status == "done":
+        if step.status == DONE:
             made += _SENTENCES.get(step.stage, lambda _: [])(step)
     measured = [sentence for table in found for sentence in _changes(table)]
     return [" ".join(part) for part in (made, measured, _unfinished(run) + _cost(total)) if part]
@@ -164,12 +165,12 @@ def _tuned(step: Step) -> list[str]:
 
 
 def _rewarded(step: Step) -> list[str]:
-    accuracy = step.metric(*ACCURACY)
+    accuracy = step.metric("eval_accuracy")
     if accuracy is None:
         return []
     length = step.metric("length_baseline_accuracy")
-    tail = f"; judging by length alone finds it in {percent(length)}" if length is not None else ""
-    share = percent(accuracy)
+    tail = f"; going by length alone finds it in {percent(length)}" if length is not None else ""
+    share = f"{percent(accuracy)} of held-out pairs"
     return [f"A reward model ({step.name}) finds the better of two answers in {share}{tail}."]
 
 
@@ -177,8 +178,10 @@ def _reinforced(step: Step) -> list[str]:
     for key in SCORE:
         scores = [row[key] for row in step.metrics if number(row.get(key)) is not None]
         if len(scores) > 1:
-            ends = f"from {short(scores[0])} to {short(scores[-1])}"
-            return [f"In {step.name}, the score of its answers went {ends}."]
+            tenth = max(1, len(scores) // 10)
+            first, last = (short(fmean(part)) for part in (scores[:tenth], scores[-tenth:]))
+            where = f"from {first} in the first tenth of the logs to {last} in the last"
+            return [f"In {step.name}, the score of its answers went {where}."]
     return []
 
 
