@@ -57,7 +57,7 @@ def _cost(step: Step) -> dict[str, str]:
         "step": step.name,
         "status": step.state,
         "wall": duration(wall) if wall else DASH,
-        "seconds": exact(wall) if wall else DASH,
+        "seconds": f"{wall:,.2f}" if wall else DASH,
         "tokens": exact(tokens) if tokens else DASH,
         "flops": scientific(flops) if flops else DASH,
         "speed": exact(round(tokens / wall)) if tokens and wall and trains else DASH,

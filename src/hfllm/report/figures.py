@@ -22,13 +22,13 @@ def number(value: Any) -> float | None:
 
 
 def exact(value: Any) -> str:
-    """All digits of a whole number, with separators; fractions with four (significant) decimals."""
+    """All digits of a whole number, with separators; fractions with up to four decimals."""
     found = number(value)
     if found is None:
         return DASH
     if found == int(found):
         return f"{int(found):,}"
-    return f"{found:,.4f}" if abs(found) >= 1 else f"{found:.4g}"
+    return f"{found:,.4f}".rstrip("0") if abs(found) >= 1 else f"{found:.4g}"
 
 
 def compact(value: Any) -> str:

@@ -51,14 +51,15 @@ def key_figure(step: Step) -> tuple[str, str]:
         "pretrain": [(BPB, "bits per byte"), (("eval_loss", "loss"), "loss")],
         "sft": [(("eval_loss",), "held-out loss"), (("loss", "train_loss"), "loss")],
         "reward": [(("eval_accuracy",), "of pairs right"), (("accuracy",), "right in training")],
-        "ppo": [(SCORE, "score of answers")],
-        "grpo": [(SCORE, "score of answers")],
     }
     for keys, unit in wanted.get(step.stage, []):
         value = step.metric(*keys)
         if value is not None:
             show = exact if unit == "vocabulary" else percent if "right" in unit else short
             return show(value), unit
+    if step.stage in ("ppo", "grpo"):
+        scores = _scores(step)
+        return (short(scores[1]), "score of answers") if scores else ("", "")
     if step.results:
         return exact(len(records(step.results, "results"))), "values measured"
     return "", ""
@@ -175,14 +176,23 @@ def _rewarded(step: Step) -> list[str]:
 
 
 def _reinforced(step: Step) -> list[str]:
+    scores = _scores(step)
+    if scores is None:
+        return []
+    where = (
+        f"from {short(scores[0])} in the first tenth of the logs to {short(scores[1])} in the last"
+    )
+    return [f"In {step.name}, the score of its answers went {where}."]
+
+
+def _scores(step: Step) -> tuple[float, float] | None:
+    """Mean score of the answers in the first and in the last tenth of the logs."""
     for key in SCORE:
         scores = [row[key] for row in step.metrics if number(row.get(key)) is not None]
-        if len(scores) > 1:
+        if scores:
             tenth = max(1, len(scores) // 10)
-            first, last = (short(fmean(part)) for part in (scores[:tenth], scores[-tenth:]))
-            where = f"from {first} in the first tenth of the logs to {last} in the last"
-            return [f"In {step.name}, the score of its answers went {where}."]
-    return []
+            return fmean(scores[:tenth]), fmean(scores[-tenth:])
+    return None
 
 
 _SENTENCES = {
