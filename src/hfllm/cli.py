@@ -1,11 +1,11 @@
 """The command `hfllm`. Nothing heavy is imported before a verb needs it.
 
-    run RECIPE      the missing and stale steps, in order
-    show RECIPE     the resolved recipe and where each value comes from
-    eval MODEL      held-out tests of one model folder
-    chat MODEL      talk to it
-    report RECIPE   build the run's page
-    tokens TEXT     how a tokenizer cuts a text
+run RECIPE      the missing and stale steps, in order
+show RECIPE     the resolved recipe and where each value comes from
+eval MODEL      held-out tests of one model folder
+chat MODEL      talk to it
+report RECIPE   build the run's page
+tokens TEXT     how a tokenizer cuts a text
 """
 
 from __future__ import annotations
@@ -134,9 +134,9 @@ def report(recipe: RecipeArgument, overrides: Overrides = None) -> None:
 @app.command()
 def tokens(
     text: Annotated[str | None, typer.Argument(help="the text; default: standard input")] = None,
-    tokenizer: Annotated[
-        Path, typer.Option(help="a folder with tokenizer.json")
-    ] = Path("runs/demo/tokenizer/tokenizer"),
+    tokenizer: Annotated[Path, typer.Option(help="a folder with tokenizer.json")] = Path(
+        "runs/demo/tokenizer/tokenizer"
+    ),
 ) -> None:
     """Show how a tokenizer cuts a text: coloured tokens, ids, bytes per token."""
     with clear_errors():

@@ -1,11 +1,11 @@
 """Where a run keeps what: runs/NAME/STEP/ and the names inside it.
 
-    manifest.json   written last and atomically; without "done" in it the step is not done
-    metrics.jsonl   one object per log line of the trainer
-    config.yaml     the step's resolved configuration
-    data/           rows of a data step, or the packed rows of a training step
-    tokenizer/  model/  critic/  checkpoints/
-    results.json  samples.jsonl
+manifest.json   written last and atomically; without "done" in it the step is not done
+metrics.jsonl   one object per log line of the trainer
+config.yaml     the step's resolved configuration
+data/           rows of a data step, or the packed rows of a training step
+tokenizer/  model/  critic/  checkpoints/
+results.json  samples.jsonl
 """
 
 from __future__ import annotations

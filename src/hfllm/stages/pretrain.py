@@ -44,7 +44,8 @@ def build(config: PretrainConfig, step: Step, manifest: Manifest) -> tuple[Train
         step.spec, step.seed, str(step.checkpoints), **decay_arguments(step.spec)
     )
     if args.max_steps <= 0:
-        raise ValueError(f"{step.name}.trainer.max_steps must be set: the mixture is laid out for it")
+        key = f"{step.name}.trainer.max_steps"
+        raise ValueError(f"{key} must be set: the mixture is laid out for it")
     tokenizer = load_tokenizer(step)
     model = _model(config, step, tokenizer)
     train, heldout = _rows(config, step, args, tokenizer)
@@ -65,7 +66,8 @@ def build(config: PretrainConfig, step: Step, manifest: Manifest) -> tuple[Train
         callbacks=[SampleText(config.sample_prompts, tokenizer, step.folder / "samples.jsonl")],
     )
     stats = train.stats
-    extra = {"padding_share": round(stats["padding"] / max(1, stats["tokens"] + stats["padding"]), 4)}
+    places = max(1, stats["tokens"] + stats["padding"])
+    extra = {"padding_share": round(stats["padding"] / places, 4)}
     work = Work(
         tokenizer=tokenizer,
         end_ids=end_ids(tokenizer, chat=False),

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from datasets import Dataset, Features, Sequence, Value
 from transformers import AutoModelForCausalLM
 from trl import SFTTrainer
 
+from hfllm.data.packed import as_hf_dataset
 from hfllm.data.packing import PackedCollator
 from hfllm.recipe.schema import SFTStageConfig
 from hfllm.recipe.trainers import build_trainer_config
@@ -23,9 +23,6 @@ from hfllm.training.fit import Work, fit, rows_per_step
 from hfllm.training.heldout import nll_metrics, row_sums
 from hfllm.training.rows import Rows, chat_rows, mixture, packed_once
 from hfllm.training.start import end_ids, load_init, load_tokenizer, peft_config
-
-COLUMNS = ("input_ids", "labels", "position_ids")
-FEATURES = Features({name: Sequence(Value("int32")) for name in COLUMNS})
 
 
 def run(config: SFTStageConfig, step: Step) -> None:
@@ -56,8 +53,8 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTr
     trainer = SFTTrainer(
         model=model,
         args=args,
-        train_dataset=_arrow(rows),
-        eval_dataset=_arrow(heldout) if heldout is not None else None,
+        train_dataset=as_hf_dataset(rows),
+        eval_dataset=as_hf_dataset(heldout) if heldout is not None else None,
         processing_class=tokenizer,
         data_collator=PackedCollator(tokenizer.pad_token_id),
         peft_config=peft_config(step, "CAUSAL_LM"),
@@ -95,11 +92,3 @@ def _heldout(config: SFTStageConfig, step: Step, args: Any, tokenizer: Any) -> A
     from torch.utils.data import ConcatDataset
 
     return ConcatDataset(list(rows.sources.values()))
-
-
-def _arrow(rows: Any) -> Dataset:
-    """A map-style data set as the datasets.Dataset that trl insists on."""
-    dataset = Dataset.from_dict(
-        {name: [rows[i][name] for i in range(len(rows))] for name in COLUMNS}, features=FEATURES
-    )
-    return dataset.with_format("numpy")

@@ -1,4 +1,4 @@
-"""Tokenizer: byte-level BPE on the curated text, with the chat template, as a transformers folder."""
+"""Tokenizer: byte-level BPE on the curated text, with the chat template."""
 
 from __future__ import annotations
 

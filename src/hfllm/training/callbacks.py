@@ -134,11 +134,15 @@ class StopOnSignal(TrainerCallback):
 class SampleText(TrainerCallback):
     """Continue a few prompts at every evaluation: what the model can say so far."""
 
-    def __init__(self, prompts: list[str], tokenizer: Any, path: Path, max_tokens: int = 32) -> None:
+    def __init__(
+        self, prompts: list[str], tokenizer: Any, path: Path, max_tokens: int = 32
+    ) -> None:
         self.prompts, self.tokenizer, self.path = prompts, tokenizer, path
         self.max_tokens = max_tokens
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, **kw: Any) -> None:
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
+    ) -> None:
         """Greedy continuations, printed and appended to samples.jsonl."""
         if not state.is_world_process_zero or not self.prompts or args.deepspeed_plugin is not None:
             return
@@ -159,4 +163,4 @@ class SampleText(TrainerCallback):
         batch = torch.tensor([ids], device=model.device)  # (1, T)
         out = model.generate(batch, max_new_tokens=self.max_tokens, do_sample=False,
                              attention_mask=torch.ones_like(batch))  # fmt: skip
-        return self.tokenizer.decode(out[0, len(ids):], skip_special_tokens=True)
+        return self.tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True)

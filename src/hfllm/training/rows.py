@@ -56,7 +56,7 @@ class Rows:
 def packed_once(
     folder: Path, main_first: Callable[[], AbstractContextManager], make: Callable[[], Ledger]
 ) -> Rows:
-    """Run `make` (which writes a folder per source) on the main process, then read it everywhere."""
+    """Run `make` (it writes a folder per source) on the main process, then read it everywhere."""
     with main_first():
         if not (folder / LEDGER).is_file():
             ledger = make()
@@ -73,7 +73,7 @@ def text_rows(
 ) -> Ledger:  # fmt: skip
     """Tokenise and pack documents, one folder per source. Needs a tokenizer with bos and eos."""
     if tokenizer.bos_token_id is None or tokenizer.eos_token_id is None:
-        raise ValueError(f"{step.name}: the tokenizer has no bos or eos token to separate documents")
+        raise ValueError(f"{step.name}: the tokenizer has no bos or eos to separate documents")
     ledger = Ledger()
     for source in sources:
         stats = PackStats()
@@ -94,7 +94,8 @@ def _token_lists(
 ) -> Iterator[list[int]]:
     seen = 0
     for batch in _batches(read_documents([source], step.data_of, ledger)):
-        for row, ids in zip(batch, encode_texts(tokenizer, [r["text"] for r in batch]), strict=True):
+        encoded = encode_texts(tokenizer, [row["text"] for row in batch])
+        for row, ids in zip(batch, encoded, strict=True):
             if max_tokens is not None and seen >= max_tokens:
                 size = len(row["text"].encode())
                 ledger.add(row["source"], "in", tokens=len(ids))
@@ -158,4 +159,3 @@ def mixture(rows: Rows, sources: list[SourceConfig], total_rows: int, seed: int)
         missing = sorted(set(rows.sources) - set(weights))
         raise ValueError(f"mixture: give every source a weight or none; without one: {missing}")
     return MixtureDataset(rows.sources, weights or None, total_rows, seed)
-

@@ -18,10 +18,10 @@ DECAY_SHARE = 0.2
 def decay_arguments(spec: StepSpec) -> dict[str, Any]:
     """lr_scheduler_kwargs for a warmup-stable-decay run that does not set them, else nothing."""
     values = default_values(spec.stage) | spec.config.trainer
-    if values.get("lr_scheduler_type") != "warmup_stable_decay" or values.get("lr_scheduler_kwargs"):
+    if values.get("lr_scheduler_type") != "warmup_stable_decay" or values.get(
+        "lr_scheduler_kwargs"
+    ):
         return {}
-    steps = int(DECAY_SHARE * int(values["max_steps"]))
-    if steps < 1:
-        return {}
+    steps = max(1, int(DECAY_SHARE * int(values["max_steps"])))
     kwargs = {"num_decay_steps": steps, "decay_type": "1-sqrt", "min_lr_ratio": 0.1}
     return {"lr_scheduler_kwargs": kwargs}

@@ -17,6 +17,8 @@ from hfllm.runs.fingerprint import file_digest
 from hfllm.runs.layout import Step
 from hfllm.runs.status import mismatch
 
+ARTIFACTS = {"tokenizer": "tokenizer.json", "chat_template": "chat_template.jinja"}
+
 
 def load_tokenizer(step: Step) -> PreTrainedTokenizerFast:
     """The tokenizer of `tokenizer:`, else of `init:`, else of the step `tokenizer`."""
@@ -26,7 +28,7 @@ def load_tokenizer(step: Step) -> PreTrainedTokenizerFast:
     if config.tokenizer and config.init:
         _refuse_other(folder, _tokenizer_folder(step, config.init), step)
     if reference in step.recipe.steps and (Path(folder) / "tokenizer.json").is_file():
-        for kind, name in (("tokenizer", "tokenizer.json"), ("chat_template", "chat_template.jinja")):
+        for kind, name in ARTIFACTS.items():
             path = Path(folder) / name
             problem = path.is_file() and mismatch(step, reference, kind, file_digest(path))
             if problem:
@@ -35,7 +37,7 @@ def load_tokenizer(step: Step) -> PreTrainedTokenizerFast:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"{step.name}: no tokenizer can be read from {folder}: {reason}") from error
+        raise ValueError(f"{step.name}: no tokenizer to read in {folder}: {reason}") from error
     return tokenizer
 
 
@@ -66,7 +68,7 @@ def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> Pre
         model = auto_class.from_pretrained(reference, dtype=torch.float32, **kwargs)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"{step.name}.init: no model can be read from {reference}: {reason}") from error
+        raise ValueError(f"{step.name}.init: no model to read in {reference}: {reason}") from error
     rows = model.get_input_embeddings().weight.shape[0]
     if rows and rows < len(tokenizer):  # 0 under ZeRO-3, where the rows are spread over ranks
         raise ValueError(
