@@ -29,6 +29,7 @@ class Account:
     conserved: bool
     came: dict[str, int]
     kept: dict[str, int]
+    whole: bool  # nothing was dropped or changed
 
 
 def ledger_of(step: Step) -> Ledger:
@@ -66,6 +67,7 @@ def _account(step: Step) -> Account:
         conserved=not problems,
         came={u: ledger.total("in", u) for u in units},
         kept={u: ledger.total("kept", u) for u in units},
+        whole=not any(any(row.values()) for (_, b), row in ledger.rows.items() if ":" in b),
     )
 
 

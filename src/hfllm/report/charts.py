@@ -7,6 +7,7 @@ stretches, which keeps every spike that a mean would hide.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from statistics import median
 
@@ -73,16 +74,19 @@ def _margin(lines: list[Line]) -> float:
 
 
 def _x_axis(x: Scale, unit: str, unit_end: float) -> str:
-    """Ticks within the range of the data; the unit heads their row."""
-    base = HEIGHT - BOTTOM
-    if x.high <= x.low:
-        marks, step = [x.low], 1.0
-    else:
-        step = nice_step(x.high - x.low, 4)
-        marks = [m for m in ticks(x.low, x.high) if x.low - 1e-9 <= m <= x.high + 1e-9]
+    """Whole-numbered ticks within the range of the data; the unit heads their row."""
+    base, step = HEIGHT - BOTTOM, 1.0
+    marks = [x.low]
+    if x.high > x.low:
+        step = max(1.0, nice_step(x.high - x.low, 4))
+        first, last = math.ceil(x.low / step - 1e-9), math.floor(x.high / step + 1e-9)
+        marks = [i * step for i in range(first, last + 1)]
     parts = [tag("line", x1=x.start - 4, x2=x.end, y1=base, y2=base, class_="axis")]
     parts += [tag("line", x1=x(m), x2=x(m), y1=base, y2=base + 4, class_="axis") for m in marks]
-    parts += [text(x(m), base + 16, tick_label(m, step), "tick", "middle") for m in marks]
+    for mark in marks:
+        word = tick_label(mark, step)
+        if x(mark) - len(word) * CHAR / 2 > unit_end + 3:  # never over the unit
+            parts.append(text(x(mark), base + 16, word, "tick", "middle"))
     return "".join([*parts, text(unit_end, base + 16, unit, "tick", "end")])
 
 

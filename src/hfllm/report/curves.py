@@ -15,6 +15,7 @@ from hfllm.report.figures import exact, number, scientific, short
 from hfllm.report.glossary import CHARTS, Panel
 
 HIDDEN = {"step", "time_s", "epoch", "num_tokens", "total_flos", "num_input_tokens_seen"}
+CLOCKS = ("_runtime", "_per_second")  # of single evaluations: in the table, not drawn
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,11 @@ def _training(step: Step) -> Training:
         figure = _figure(step, panel, chosen)
         if figure:
             figures.append(figure)
-    rest = [Panel(k.replace("_", " "), "value", {k: ""}) for k in keys if k not in used]
+    rest = [
+        Panel(k.replace("_", " "), "value", {k: ""})
+        for k in keys
+        if k not in used and not k.endswith(CLOCKS)
+    ]
     more = [_figure(step, panel, list(panel.keys)) for panel in rest]
     last = max((number(row.get("step")) or 0 for row in step.metrics), default=0)
     return Training(

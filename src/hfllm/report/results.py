@@ -18,6 +18,7 @@ from hfllm.report.glossary import SECONDARY, measure
 
 BETTER, WORSE, OTHER = "better", "worse", "different"
 Result = dict[str, Any]
+ALL_ANSWERS = "all_answers"  # evaluation's name for the means over every question
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ def _table(step: Step, models: list[str], results: list[Result]) -> Table:
         for d in records(step.results, "differences")
     }
     keys = list(dict.fromkeys((task, metric) for task, metric, _ in cells))
+    keys.sort(key=lambda key: key[0] != ALL_ANSWERS)  # the summary first
     rows = [_row(key, [cells.get((*key, m)) for m in models], paired) for key in keys]
     words = {metric: measure(metric)[0] for _, metric in keys}
     meanings = [(m.replace("_", " "), w) for m, w in words.items() if w]
@@ -132,7 +134,7 @@ def _row(key: tuple[str, str], found: list[Result | None], paired: dict[Any, Res
         cells=cells,
         plot=_plot(found, share, f"{name}: values with their 95% intervals"),
         n=" / ".join(sizes),
-        secondary=metric in SECONDARY,
+        secondary=metric in SECONDARY or ("/" in task and metric != "accuracy"),
     )
 
 

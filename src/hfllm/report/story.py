@@ -189,7 +189,7 @@ def _scores(step: Step) -> tuple[float, float] | None:
     """Mean score of the answers in the first and in the last tenth of the logs."""
     for key in SCORE:
         scores = [row[key] for row in step.metrics if number(row.get(key)) is not None]
-        if scores:
+        if len(scores) > 1:
             tenth = max(1, len(scores) // 10)
             return fmean(scores[:tenth]), fmean(scores[-tenth:])
     return None
