@@ -128,7 +128,7 @@ class ChatDataConfig:
     heldout: list[SourceConfig] = field(default_factory=list)
     seq_len: int = 512
     packing: bool = True
-    decontaminate: list[SourceConfig] = field(default_factory=list)  # drop chats that hold a test prompt
+    decontaminate: list[SourceConfig] = field(default_factory=list)  # drop chats with a test prompt
 
 
 @dataclass
@@ -167,7 +167,7 @@ class PretrainConfig(TrainConfig):
 
     model: dict[str, Any] = field(default_factory=dict)  # any transformers config, its own names
     data: TextDataConfig = field(default_factory=TextDataConfig)
-    optimizer: str | None = None  # null: trainer.optim; "muon": Muon for matrices, AdamW for the rest
+    optimizer: str | None = None  # null: trainer.optim; "muon": for matrices, AdamW for the rest
     sample_prompts: list[str] = field(default_factory=list)  # continued along the way
 
 
@@ -176,6 +176,7 @@ class SFTStageConfig(TrainConfig):
     """Supervised fine-tuning on conversations, loss on the assistant's tokens only."""
 
     init: str | None = "pretrain"
+    optimizer: str | None = None  # as in pretrain
     data: ChatDataConfig = field(default_factory=ChatDataConfig)
 
 
@@ -184,6 +185,7 @@ class RewardStageConfig(TrainConfig):
     """A reward model from preference pairs (Bradley-Terry)."""
 
     init: str | None = "sft"
+    optimizer: str | None = None  # as in pretrain
     data: PairDataConfig = field(default_factory=PairDataConfig)
 
 

@@ -22,7 +22,7 @@ from hfllm.runs.record import recording
 from hfllm.training.callbacks import SampleText
 from hfllm.training.fit import Work, fit, rows_per_step
 from hfllm.training.heldout import nll_metrics, row_sums
-from hfllm.training.optimizers import OPTIMIZERS, muon_factory
+from hfllm.training.optimizers import optimizer_factory
 from hfllm.training.rows import Rows, mixture, packed_once, text_rows
 from hfllm.training.schedule import decay_arguments
 from hfllm.training.start import end_ids, load_init, load_tokenizer
@@ -37,9 +37,6 @@ def run(config: PretrainConfig, step: Step) -> None:
 
 def build(config: PretrainConfig, step: Step, manifest: Manifest) -> tuple[Trainer, Work]:
     """The trainer, and what `fit` needs to know about it."""
-    if config.optimizer not in (None, *OPTIMIZERS):
-        known = ", ".join(OPTIMIZERS)
-        raise ValueError(f"{step.name}.optimizer: '{config.optimizer}' is not one of {known}, null")
     args = build_trainer_config(
         step.spec, step.seed, str(step.checkpoints), **decay_arguments(step.spec)
     )
@@ -52,7 +49,6 @@ def build(config: PretrainConfig, step: Step, manifest: Manifest) -> tuple[Train
     manifest.ledger = train.ledger.to_json()
     rows = mixture(train, config.data.mixture, args.max_steps * rows_per_step(args), step.seed)
     manifest.metrics |= {f"epochs/{name}": round(n, 3) for name, n in rows.epochs.items()}
-    factory = muon_factory(model, args) if config.optimizer == "muon" else None
     trainer = Trainer(
         model=model,
         args=args,
@@ -60,7 +56,7 @@ def build(config: PretrainConfig, step: Step, manifest: Manifest) -> tuple[Train
         eval_dataset=_joined(heldout),
         processing_class=tokenizer,
         data_collator=PackedCollator(tokenizer.pad_token_id),
-        optimizer_cls_and_kwargs=factory,
+        optimizer_cls_and_kwargs=optimizer_factory(config.optimizer, model, args),
         preprocess_logits_for_metrics=row_sums,
         compute_metrics=nll_metrics(heldout.ledger.total("kept", "bytes") if heldout else None),
         callbacks=[SampleText(config.sample_prompts, tokenizer, step.folder / "samples.jsonl")],

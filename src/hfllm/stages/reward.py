@@ -24,6 +24,7 @@ from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_main_process
 from hfllm.runs.record import recording
 from hfllm.training.fit import Work, fit
+from hfllm.training.optimizers import optimizer_factory
 from hfllm.training.start import end_ids, load_init, load_tokenizer, peft_config
 
 
@@ -56,6 +57,7 @@ def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[Re
         train_dataset=Dataset.from_list(rows),
         eval_dataset=Dataset.from_list(heldout_rows) if heldout_rows else None,
         processing_class=tokenizer,
+        optimizer_cls_and_kwargs=optimizer_factory(config.optimizer, model, args),
         peft_config=peft_config(step, "SEQ_CLS"),
     )
     tokens = sum(len(row["chosen_ids"]) + len(row["rejected_ids"]) for row in rows)

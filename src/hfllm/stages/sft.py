@@ -21,6 +21,7 @@ from hfllm.runs.processes import is_main_process
 from hfllm.runs.record import recording
 from hfllm.training.fit import Work, fit, rows_per_step
 from hfllm.training.heldout import nll_metrics, row_sums
+from hfllm.training.optimizers import optimizer_factory
 from hfllm.training.rows import Rows, chat_rows, mixture, packed_once
 from hfllm.training.start import end_ids, load_init, load_tokenizer, peft_config
 
@@ -57,6 +58,7 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTr
         eval_dataset=as_hf_dataset(heldout) if heldout is not None else None,
         processing_class=tokenizer,
         data_collator=PackedCollator(tokenizer.pad_token_id),
+        optimizer_cls_and_kwargs=optimizer_factory(config.optimizer, model, args),
         peft_config=peft_config(step, "CAUSAL_LM"),
         preprocess_logits_for_metrics=row_sums,
         compute_metrics=nll_metrics(None),

@@ -63,13 +63,21 @@ class MuonWithAdamW(torch.optim.Optimizer):
 
 def muon_parameters(model: nn.Module) -> set[int]:
     """ids of the matrices inside the layers; embeddings and the head are not among them."""
-    outside = {id(p) for module in (model.get_input_embeddings(), model.get_output_embeddings())  # type: ignore[operator]
-               if module is not None for p in module.parameters()}  # fmt: skip
+    ends = ("get_input_embeddings", "get_output_embeddings")  # a classifier has no output ones
+    modules = [getattr(model, name)() for name in ends if hasattr(model, name)]
+    outside = {id(p) for module in modules if module is not None for p in module.parameters()}
+    outside |= {id(p) for p in getattr(model, "score", nn.Module()).parameters()}
     return {id(p) for p in model.parameters() if p.ndim == 2 and id(p) not in outside}
 
 
-def muon_factory(model: nn.Module, args: Any) -> tuple[type, dict[str, Any]]:
-    """What `Trainer(optimizer_cls_and_kwargs=...)` takes, from the TrainingArguments."""
+def optimizer_factory(
+    name: str | None, model: nn.Module, args: Any
+) -> tuple[type, dict[str, Any]] | None:
+    """What `Trainer(optimizer_cls_and_kwargs=...)` takes; None leaves it to `trainer.optim`."""
+    if name is None:
+        return None
+    if name not in OPTIMIZERS:
+        raise ValueError(f"optimizer: '{name}' is none of {', '.join(OPTIMIZERS)}, null")
     kwargs = {
         "muon_ids": muon_parameters(model),
         "lr": args.learning_rate,
