@@ -95,6 +95,8 @@ class Generator:
         self.random = torch.Generator(device=model.device).manual_seed(seed)
         accepted = inspect.signature(model.forward).parameters
         self.takes_positions = "position_ids" in accepted
+        # transformers renames past_key_values to cache, model by model, until 5.40
+        self.cache_name = "cache" if "cache" in accepted else "past_key_values"
         self.last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
 
     def answer(
@@ -177,8 +179,8 @@ class Generator:
         out = self.model(
             input_ids=batch.ids,
             attention_mask=batch.mask,
-            past_key_values=batch.cache,
             use_cache=True,
+            **{self.cache_name: batch.cache},
             **place,
             **self.last_only,
         )
