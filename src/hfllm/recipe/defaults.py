@@ -11,12 +11,18 @@ from typing import Any
 Default = tuple[Any, str]
 
 _EVERY: dict[str, Default] = {
-    "report_to": ("none", "no tracker unless the recipe names one; metrics.jsonl is always written"),
+    "report_to": (
+        "none",
+        "no tracker unless the recipe names one; metrics.jsonl is always written",
+    ),
     "logging_steps": (10, "one line every ten steps"),
     "save_strategy": ("steps", "a killed run goes on from its last checkpoint"),
     "save_steps": (200, "at most 200 steps are lost to a kill"),
     "save_total_limit": (2, "two checkpoints: the last, and the one before in case it is broken"),
-    "remove_unused_columns": (False, "rows come ready-made from data/, with exactly what is needed"),
+    "remove_unused_columns": (
+        False,
+        "rows come ready-made from data/, with exactly what is needed",
+    ),
     "dataloader_pin_memory": (False, "no gain for rows this small, a warning on CPU"),
     "disable_tqdm": (True, "hfllm prints its own progress"),
     "ddp_find_unused_parameters": (False, "every parameter is used; the search costs time"),
@@ -31,7 +37,10 @@ _TRL: dict[str, Default] = {
 DEFAULTS: dict[str, dict[str, Default]] = {
     "pretrain": _EVERY
     | {
-        "lr_scheduler_type": ("warmup_stable_decay", "any step of the plateau can be annealed later"),
+        "lr_scheduler_type": (
+            "warmup_stable_decay",
+            "any step of the plateau can be annealed later",
+        ),
         "learning_rate": (3e-3, "for models of a few million parameters"),
         "warmup_steps": (20, "Adam's second moment needs a few steps"),
         "weight_decay": (0.1, "usual for pretraining"),
@@ -70,6 +79,30 @@ DEFAULTS: dict[str, dict[str, Default]] = {
         "max_completion_length": (64, "answers are short"),
         "save_steps": (64, "must be a multiple of a rollout window; see rl/guards.py"),
     },
+}
+
+# Keys of the libraries' classes that hfllm decides elsewhere: set here they would do nothing, or
+# undo it. {stage: {key: where it is set}}
+_ELSEWHERE_EVERY = {
+    "output_dir": "set run_dir; checkpoints stand in the step's own folder",
+    "resume_from_checkpoint": "set the step's `resume` (true: from the last whole checkpoint)",
+}
+ELSEWHERE: dict[str, dict[str, str]] = {
+    "pretrain": _ELSEWHERE_EVERY
+    | {"num_train_epochs": "set max_steps; the mixture is laid out for it"},
+    "sft": _ELSEWHERE_EVERY
+    | {
+        "packing": "set the step's data.packing",
+        "max_length": "set the step's data.seq_len",
+        "assistant_only_loss": "the loss is always on the assistant's tokens alone",
+        "completion_only_loss": "the loss is always on the assistant's tokens alone",
+        "dataset_kwargs": "rows come ready-made from data/",
+        "dataset_text_field": "rename columns with `columns:` of a source",
+        "chat_template_path": "the template comes with the tokenizer of `init`",
+        "eos_token": "the end of turn comes from the chat template",
+    },
+    "reward": _ELSEWHERE_EVERY | {"max_length": "set the step's data.seq_len"},
+    "ppo": _ELSEWHERE_EVERY,
 }
 
 

@@ -18,8 +18,10 @@ from hfllm.recipe.schema import PretrainConfig, SourceConfig, TrainConfig
 if TYPE_CHECKING:
     from hfllm.recipe.load import StepSpec
 
-# Stages that leave a model; a model reference must name one of them.
+# Stages that leave a model. A reward model is no language model: its head would be dropped or, the
+# other way round, made anew from noise, and the library would say so in a warning only.
 MODEL_STAGES = ("pretrain", "sft", "reward", "ppo")
+LANGUAGE_STAGES = ("pretrain", "sft", "ppo")
 _MODEL_KEYS = ("init", "reward", "reference")
 
 
@@ -65,8 +67,8 @@ def parents_of(graph: Graph, spec: StepSpec) -> tuple[list[str], list[str]]:
     problems: list[str] = []
     parents: list[str] = []
 
-    def need(key: str, reference: str, model: bool) -> None:
-        problem = _problem(graph, spec, key, reference, model)
+    def need(key: str, reference: str, stages: tuple[str, ...] = ()) -> None:
+        problem = _problem(graph, spec, key, reference, stages)
         if problem:
             problems.append(problem)
         elif reference in graph.steps:
@@ -75,19 +77,21 @@ def parents_of(graph: Graph, spec: StepSpec) -> tuple[list[str], list[str]]:
     for key in _MODEL_KEYS:
         reference = getattr(spec.config, key, None)
         if reference:
-            need(key, reference, model=True)
+            need(key, reference, _accepted(spec, key))
     for i, reference in enumerate(getattr(spec.config, "models", None) or []):
-        need(f"models[{i}]", reference, model=True)
+        need(f"models[{i}]", reference, LANGUAGE_STAGES)
     tokenizer = tokenizer_reference(graph, spec)
     if tokenizer:
-        need("tokenizer", tokenizer, model=False)
+        need("tokenizer", tokenizer, ("tokenizer", *MODEL_STAGES))
+    elif isinstance(spec.config, PretrainConfig) and not spec.config.init:
+        problems.append(_no_tokenizer(graph, spec))
     for key, source in sources_in(spec.config):
         chosen = [k for k in ("step", "path", "hub") if getattr(source, k)]
         if len(chosen) != 1:
             found = " and ".join(chosen) or "none"
             problems.append(f"{spec.name}.{key}: set one of step, path, hub (found {found})")
         elif source.step:
-            need(f"{key}.step", source.step, model=False)
+            need(f"{key}.step", source.step)
     if spec.stage == "report":  # it tells of everything: it runs after all others
         parents += [n for n, s in graph.steps.items() if s.stage != "report"]
     return list(dict.fromkeys(parents)), problems
@@ -103,7 +107,26 @@ def tokenizer_reference(graph: Graph, spec: StepSpec) -> str | None:
     return graph.default_tokenizer if fresh else None
 
 
-def _problem(graph: Graph, spec: StepSpec, key: str, reference: str, model: bool) -> str | None:
+def _accepted(spec: StepSpec, key: str) -> tuple[str, ...]:
+    """The stages whose model the key can take."""
+    if key == "reward":
+        return ("reward",)
+    return MODEL_STAGES if spec.stage == "reward" else LANGUAGE_STAGES
+
+
+def _no_tokenizer(graph: Graph, spec: StepSpec) -> str:
+    there = [name for name, step in graph.steps.items() if step.stage == "tokenizer"]
+    choice = f"one of {', '.join(there)}" if there else "a tokenizer's folder or hub id"
+    return (
+        f"{spec.name}.tokenizer: must be set where no step is called 'tokenizer': {choice}, or add "
+        "the step `tokenizer: {}`"
+    )
+
+
+def _problem(
+    graph: Graph, spec: StepSpec, key: str, reference: str, stages: tuple[str, ...]
+) -> str | None:
+    """What is wrong with a reference to a step of one of `stages` (none: of any stage)."""
     where = f"{spec.name}.{key}"
     if reference == spec.name:
         return f"{where}: a step cannot read itself"
@@ -111,15 +134,16 @@ def _problem(graph: Graph, spec: StepSpec, key: str, reference: str, model: bool
         return None
     target = graph.steps.get(reference)
     if target is not None:
-        if model and target.stage not in MODEL_STAGES:
-            return f"{where}: step '{reference}' ({target.stage}) makes no model"
-        return None
-    if key in ("init", "reward", "reference", "tokenizer") or key.startswith("models"):
-        if is_outside_model(reference):
+        if not stages or target.stage in stages:
             return None
-        kind = "step, model folder or hub id (owner/name)"
-    else:
-        kind = "step"
+        what = {"tokenizer": "tokenizer", "reward": "reward model"}.get(key, "language model")
+        what = "model" if spec.stage == "reward" and key == "init" else what
+        makes = [name for name, step in graph.steps.items() if step.stage in stages]
+        others = ", ".join(name for name in makes if name != spec.name) or "none in this recipe"
+        return f"{where}: step '{reference}' ({target.stage}) makes no {what}; those do: {others}"
+    if stages and is_outside_model(reference):
+        return None
+    kind = "step, model folder or hub id (owner/name)" if stages else "step"
     near = difflib.get_close_matches(reference, list(graph.steps), n=1)
     hint = f" Did you mean: '{near[0]}'?" if near else ""
     return f"{where}: '{reference}' is no {kind}.{hint} Steps: {', '.join(graph.steps)}"

@@ -18,6 +18,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hfllm.recipe.graph import Graph, order_steps, parents_of
 from hfllm.recipe.schema import RESERVED, STAGES
+from hfllm.recipe.typed import first_line, typed
+
+NO_MAPPING = "a recipe is a mapping of steps; this file is not a mapping"
 
 
 class RecipeError(ValueError):
@@ -78,7 +81,7 @@ def load_recipe(path: Path | str, overrides: list[str] | None = None) -> Recipe:
     graph = Graph(
         steps=steps,
         broken={n for n in top if n not in RESERVED and n not in steps},
-        default_tokenizer="tokenizer" if "tokenizer" in steps else None,
+        default_tokenizer="tokenizer" if "tokenizer" in top else None,
     )
     for spec in steps.values():
         spec.parents, trouble = parents_of(graph, spec)
@@ -121,29 +124,47 @@ def _plain(path: Path, overrides: list[str]) -> dict[str, Any]:
         what = getattr(error, "problem", None) or str(error)
         raise RecipeError(path, [f"{where}not valid YAML: {what}"]) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(path, [f"cannot be read: {error}"]) from None
+        scalar = isinstance(error, OSError) and error.errno is None  # OmegaConf's word for it
+        raise RecipeError(path, [NO_MAPPING if scalar else f"cannot be read: {error}"]) from None
     if not OmegaConf.is_dict(config):
-        raise RecipeError(path, ["a recipe is a mapping of steps; this file is not a mapping"])
-    for item in overrides:
-        if "=" not in item or item.startswith("-"):
-            raise RecipeError(path, [f"override {item!r} is not of the form step.key=value"])
+        raise RecipeError(path, [NO_MAPPING])
+    changes = [parse_override(item, path) for item in overrides]
+    key = ""
     try:
-        config = OmegaConf.merge(config, OmegaConf.from_dotlist(overrides))
+        for key, value in changes:
+            OmegaConf.update(config, key, value, merge=True)
         return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
-    except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None)
-        raise RecipeError(path, [f"{key}: {_first_line(error)}"]) from None
+    except (OmegaConfBaseException, TypeError, AssertionError) as error:
+        where = getattr(error, "full_key", None) or key
+        raise RecipeError(path, [f"{where}: {first_line(error)}"]) from None
+
+
+def parse_override(item: str, path: Path | str = "") -> tuple[str, Any]:
+    """`step.key=value` -> (dotted key, value read as YAML); raises RecipeError."""
+    key, equals, text = item.partition("=")
+    if not equals or item.startswith("-") or not all(key.split(".")):
+        raise RecipeError(path, [f"override {item!r} is not of the form step.key=value"])
+    try:
+        return key, OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[index, call-overload]
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        what = getattr(error, "problem", None) or first_line(error)
+        raise RecipeError(
+            path, [f"override {item!r}: the value is not valid YAML: {what}"]
+        ) from None
 
 
 def _reserved(top: dict[str, Any], path: Path) -> list[str]:
     problems = []
-    if not isinstance(top.get("seed", 0), int):
-        problems.append(f"seed: {top['seed']!r} is not a whole number")
+    seed, run_dir = top.get("seed", 0), top.get("run_dir")
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        problems.append(f"seed: {seed!r} is not a whole number")
+    if run_dir is not None and not isinstance(run_dir, str):
+        problems.append(f"run_dir: {run_dir!r} is not a folder's path")
     for key in ("launch", "track"):
         if not isinstance(top.get(key) or {}, dict):
             problems.append(f"{key}: must be a mapping")
-    name = str(top.get("name") or path.stem)
-    if "/" in name or name.startswith("."):
+    name = top.get("name") or path.stem
+    if not isinstance(name, str | int) or "/" in str(name) or str(name).startswith("."):
         problems.append(f"name: {name!r} must be a plain folder name (set run_dir for the place)")
     return problems
 
@@ -151,52 +172,17 @@ def _reserved(top: dict[str, Any], path: Path) -> list[str]:
 def _step(name: str, section: Any, problems: list[str]) -> StepSpec | None:
     section = {} if section is None else section
     if not isinstance(section, dict):
-        problems.append(f"{name}: a step is a mapping, not {section!r}")
+        hint = closest(str(name), RESERVED)
+        problems.append(f"{name}: a step is a mapping, not {section!r}.{hint}")
         return None
     given = dict(section)
     stage = given.pop("stage", name)
-    if stage not in STAGES:
+    if not isinstance(stage, str) or stage not in STAGES:
         what = f"'{name}' is not a stage" if "stage" not in section else f"unknown stage '{stage}'"
         known = ", ".join(STAGES)
         hint = closest(str(stage), (*STAGES, *RESERVED))
         problems.append(f"{name}: {what}.{hint} Stages: {known}; others need `stage:`")
         return None
-    config = _typed(name, STAGES[stage], given, problems)
-    return StepSpec(name, stage, config, given) if config is not None else None
-
-
-def _typed(name: str, schema: type, given: dict[str, Any], problems: list[str]) -> Any:
-    """Merge into the structured config; wrong keys are reported, removed and the rest checked on."""
-    left = OmegaConf.to_container(OmegaConf.create(given))
-    failed = False
-    for _ in range(50):
-        try:
-            merged = OmegaConf.merge(OmegaConf.structured(schema), left)
-            return None if failed else OmegaConf.to_object(merged)
-        except OmegaConfBaseException as error:
-            failed = True
-            key = str(getattr(error, "full_key", None) or "")
-            where = _remove(left, key.replace("[", ".").replace("]", "").split(".")[-1]) or key
-            problems.append(f"{name}.{where}: {_first_line(error)}")
-            if not where or "Structured config" in str(error) or "MISSING" in str(error):
-                return None
-    return None
-
-
-def _remove(tree: Any, key: str) -> str | None:
-    """Delete the first `key` found in the tree and return its full path."""
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
-    for name, value in list(items):
-        if str(name) == key:
-            del tree[name]
-            return str(name)
-        if isinstance(value, dict | list):
-            below = _remove(value, key)
-            if below:
-                here = name if isinstance(tree, dict) else f"[{name}]"
-            return f"{here}.{below}".replace(".[", "[")
-    return None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].replace("Missing mandatory value", "must be set")
+    config, wrong = typed(name, STAGES[stage], given)
+    problems += wrong
+    return None if wrong else StepSpec(name, stage, config, given)

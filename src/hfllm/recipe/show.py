@@ -7,13 +7,12 @@ override. Library defaults of `trainer:` sections are left out unless asked for:
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from hfllm.recipe.defaults import DEFAULTS
-from hfllm.recipe.load import Recipe, StepSpec
+from hfllm.recipe.load import Recipe, StepSpec, closest, parse_override
 from hfllm.recipe.schema import TRAINERS
 from hfllm.recipe.trainers import build_trainer_config, check_trainers, hardware_defaults
 
@@ -21,7 +20,8 @@ from hfllm.recipe.trainers import build_trainer_config, check_trainers, hardware
 def show_recipe(recipe: Recipe, step: str | None = None, everything: bool = False) -> Iterator[str]:
     """Lines of text. Raises RecipeError where a `trainer:` section is wrong."""
     if step and step not in recipe.steps:
-        raise ValueError(f"{recipe.path}: no step '{step}'. Steps: {', '.join(recipe.steps)}")
+        hint = closest(step, recipe.steps)
+        raise ValueError(f"{recipe.path}: no step '{step}'.{hint} Steps: {', '.join(recipe.steps)}")
     names = [step] if step else list(recipe.steps)
     check_trainers(recipe, names)
     yield f"# {recipe.path} -> {recipe.run_dir}, seed {recipe.seed}"
@@ -36,7 +36,7 @@ def _step(recipe: Recipe, spec: StepSpec, everything: bool) -> Iterator[str]:
     values = dataclasses.asdict(spec.config)
     values.pop("trainer", None)
     given = _flat(spec.given)
-    changed = _flat(OmegaConf.to_container(OmegaConf.from_dotlist(recipe.overrides)))
+    changed = _overridden(recipe)
     for key, value in _flat(values).items():
         origin = _origin(f"{spec.name}.{key}", key, changed, given, "hfllm default")
         if origin != "hfllm default" or everything or value is not None:
@@ -48,7 +48,9 @@ def _step(recipe: Recipe, spec: StepSpec, everything: bool) -> Iterator[str]:
 def _trainer(
     recipe: Recipe, spec: StepSpec, changed: dict[str, Any], everything: bool
 ) -> Iterator[str]:
-    config = build_trainer_config(spec, recipe.seed, str(recipe.run_dir / spec.name / "checkpoints"))
+    config = build_trainer_config(
+        spec, recipe.seed, str(recipe.run_dir / spec.name / "checkpoints")
+    )
     ours, machine = DEFAULTS[spec.stage], hardware_defaults()
     yield f"  trainer:  # {TRAINERS[spec.stage].replace(':', '.')}"
     for item in dataclasses.fields(config):
@@ -69,6 +71,15 @@ def _origin(
     if any(k == key or k.startswith(f"{key}.") or key.startswith(f"{k}.") for k in given):
         return "recipe"
     return default
+
+
+def _overridden(recipe: Recipe) -> dict[str, Any]:
+    """Override keys, those inside mappings too; a list index counts for the whole list."""
+    out: dict[str, Any] = {}
+    for item in recipe.overrides:
+        key, value = parse_override(item, recipe.path)
+        out |= _flat({re.sub(r"\[(\w+)\]", r".\1", key): value})
+    return out
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

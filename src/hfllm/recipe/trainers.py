@@ -10,11 +10,11 @@ import importlib
 from typing import Any
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from hfllm.recipe.defaults import default_values
+from hfllm.recipe.defaults import ELSEWHERE, default_values
 from hfllm.recipe.load import Recipe, RecipeError, StepSpec
 from hfllm.recipe.schema import TRAINERS
+from hfllm.recipe.typed import first_line, key_problem
 
 
 def trainer_class(stage: str) -> type:
@@ -48,21 +48,30 @@ def build_trainer_config(spec: StepSpec, seed: int, output_dir: str, **forced: A
     `forced` values (a path, a length that the step computed) win over everything.
     Raises ValueError naming the key that the library does not know or take.
     """
-    merged = _merge(spec, {"output_dir": output_dir, "seed": seed, **hardware_defaults()}, forced)
-    try:
-        return OmegaConf.to_object(merged)
-    except (ValueError, TypeError) as error:  # from the class's own __post_init__
-        raise ValueError(f"{spec.name}.trainer: {_first_line(error)}") from error
-
-
-def _merge(spec: StepSpec, base: dict[str, Any], forced: dict[str, Any]) -> Any:
     schema = OmegaConf.structured(trainer_class(spec.stage))
-    given = spec.config.trainer
+    problems = _key_problems(spec, schema)
+    if problems:
+        raise ValueError("\n".join(problems))
+    base = {"output_dir": output_dir, "seed": seed, **hardware_defaults()}
+    values = (default_values(spec.stage), base, spec.config.trainer, forced)
     try:
-        return OmegaConf.merge(schema, default_values(spec.stage), base, given, forced)
-    except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", "") or ""
-        raise ValueError(f"{spec.name}.trainer.{key}: {_first_line(error)}") from None
+        config = OmegaConf.to_object(OmegaConf.merge(schema, *values))
+    except Exception as error:  # whatever the class's own __post_init__ raises on what it is given
+        raise ValueError(f"{spec.name}.trainer: {first_line(error)}") from error
+    for key in ("per_device_train_batch_size", "gradient_accumulation_steps"):
+        if getattr(config, key) < 1:
+            raise ValueError(f"{spec.name}.trainer.{key}: must be at least 1")
+    return config
+
+
+def _key_problems(spec: StepSpec, schema: Any) -> list[str]:
+    """One line for every key that the class does not know or take, or that is set elsewhere."""
+    problems = []
+    for key, value in spec.config.trainer.items():
+        problem = ELSEWHERE[spec.stage].get(key) or key_problem(schema, key, value)
+        if problem:
+            problems.append(f"{spec.name}.trainer.{key}: {problem}")
+    return problems
 
 
 def check_trainers(recipe: Recipe, names: list[str] | None = None) -> None:
@@ -73,11 +82,6 @@ def check_trainers(recipe: Recipe, names: list[str] | None = None) -> None:
             try:
                 build_trainer_config(spec, recipe.seed, output_dir=str(recipe.run_dir / spec.name))
             except ValueError as error:
-                problems.append(str(error))
+                problems += str(error).splitlines()
     if problems:
         raise RecipeError(recipe.path, problems)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,81 @@
+"""A step's section -> its typed config, with every wrong key told at once by its true path.
+
+Each level is merged into its own dataclass key by key, because OmegaConf stops at the first error
+and, inside lists, names only the last part of the key. Then the whole is built once, which also
+finds what must be set and is not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Iterator
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+
+def typed(name: str, schema: type, given: dict[str, Any]) -> tuple[Any, list[str]]:
+    """The config of class `schema` (None where something is wrong) and the problems, one a line."""
+    problems = list(_wrong(name, schema, given))
+    if problems:
+        return None, problems
+    merged = OmegaConf.merge(OmegaConf.structured(schema), given)
+    missing = sorted(OmegaConf.missing_keys(merged))
+    if missing:
+        return None, [f"{name}.{key}: must be set" for key in missing]
+    return OmegaConf.to_object(merged), []
+
+
+def key_problem(schema: Any, key: Any, value: Any) -> str | None:
+    """Why `key: value` does not fit into a structured config, in OmegaConf's words, or None."""
+    try:
+        OmegaConf.merge(schema, {key: value})
+    except (OmegaConfBaseException, TypeError, ValueError) as error:
+        return first_line(error)
+    return None
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its type where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _wrong(where: str, schema: type, given: Any) -> Iterator[str]:
+    """Every wrong key below `given`."""
+    if not isinstance(given, dict):
+        yield f"{where}: must be a mapping, not {given!r}"
+        return
+    hints, empty = get_type_hints(schema), OmegaConf.structured(schema)
+    for key, value in given.items():
+        below = f"{where}.{key}"
+        container, inside = _shape(hints.get(key))
+        if value is None or (container is None and inside is None):
+            problem = key_problem(empty, key, value)
+            if problem:
+                yield f"{below}: {problem}"
+        elif container is None:
+            yield from _wrong(below, inside, value)
+        elif not isinstance(value, container):
+            kind = "a list" if container is list else "a mapping"
+            yield f"{below}: must be {kind}, not {value!r}"
+        elif inside is None:
+            problem = key_problem(empty, key, value)
+            if problem:
+                yield f"{below}: {problem}"
+        else:
+            items = enumerate(value) if isinstance(value, list) else value.items()
+            for at, item in items:
+                place = f"{below}[{at}]" if container is list else f"{below}.{at}"
+                yield from _wrong(place, inside, item)
+
+
+def _shape(hint: Any) -> tuple[Any, Any]:
+    """(list, dict or None; the dataclass inside or None) of a field's type."""
+    if get_origin(hint) in (Union, types.UnionType):
+        hint = next(a for a in get_args(hint) if a is not type(None))
+    container = get_origin(hint) if get_origin(hint) in (list, dict) else None
+    inside = get_args(hint)[-1] if container else hint
+    return container, inside if dataclasses.is_dataclass(inside) else None

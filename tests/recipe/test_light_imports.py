@@ -1,0 +1,28 @@
+"""What a user waits for: help and a recipe's checks must not import the heavy libraries."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "transformers", "trl", "datasets", "datatrove", "tokenizers", "peft", "pyarrow")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from typer.testing import CliRunner; from hfllm.cli import app\n"
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0",
+        "from hfllm.recipe.load import load_recipe; load_recipe('recipe.yaml')",
+        "import hfllm.runs.pipeline, hfllm.runs.status, hfllm.launch, hfllm.world.generate",
+        "from hfllm.recipe.load import load_recipe; from hfllm.runs.status import recipe_statuses\n"
+        "recipe_statuses(load_recipe('recipe.yaml'))",
+    ],
+    ids=["help", "load", "import", "status"],
+)
+def test_heavy_libraries_stay_out(workspace, code):
+    tail = f"import json, sys; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{tail}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == []

@@ -1,0 +1,72 @@
+"""`hfllm show`: every value with where it comes from."""
+
+import pytest
+
+from hfllm.recipe.load import RecipeError
+from hfllm.recipe.show import show_recipe
+from tiny import DROP
+
+
+def shown(workspace, *overrides, step="pretrain", everything=False):
+    """{key: (value, origin)} of one step."""
+    out = {}
+    for line in show_recipe(workspace.load(*overrides), step, everything):
+        body, _, origin = line.partition("  # ")
+        key, _, value = body.strip().partition(": ")
+        out[key] = (value.strip(), origin)
+    return out
+
+
+def test_each_value_tells_where_it_comes_from(workspace):
+    lines = shown(workspace, "pretrain.trainer.max_steps=7", everything=True)
+    assert lines["trainer.max_steps"] == ("7", "override")
+    assert lines["trainer.learning_rate"] == ("0.001", "recipe")
+    value, origin = lines["trainer.adam_beta2"]
+    assert (value, origin.split(":")[0]) == ("0.95", "hfllm default")
+    assert "loss spikes" in origin  # with its reason
+    assert lines["trainer.adam_beta1"] == ("0.9", "library default")
+    assert lines["data.seq_len"] == ("64", "recipe")
+    assert lines["data.max_heldout_tokens"] == ("100000", "hfllm default")
+
+
+def test_the_machines_choice_is_told_as_such(workspace):
+    assert shown(workspace, step="reward")["trainer.bf16"] == ("False", "recipe")
+    workspace.recipe({"reward": {"trainer": {"bf16": DROP}}})
+    assert shown(workspace, step="reward")["trainer.bf16"][1] == "this machine"
+
+
+def test_library_defaults_are_left_out_unless_asked_for(workspace):
+    assert "trainer.adam_beta1" not in shown(workspace)
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("pretrain.data.mixture[0].limit=3", "data.mixture"),
+        ("pretrain.trainer={max_steps: 3}", "trainer.max_steps"),
+        ("pretrain.model.hidden_size=48", "model.hidden_size"),
+    ],
+)
+def test_overrides_of_parts_count_as_overrides(workspace, override, key):
+    lines = shown(workspace, override)
+    assert lines[key][1] == "override"
+    assert lines["trainer.learning_rate"][1] == "recipe"
+
+
+def test_the_head_of_a_step_names_stage_and_parents(workspace):
+    lines = list(show_recipe(workspace.load(), "ppo"))
+    assert lines[0] == "# recipe.yaml -> runs/tiny, seed 0"
+    assert "ppo:  # stage ppo  # reads sft, reward" in lines
+
+
+def test_all_steps_are_shown_and_checked(workspace):
+    text = "\n".join(show_recipe(workspace.load()))
+    for name in ("tokenizer:", "pretrain:", "sft:", "reward:", "ppo:"):
+        assert f"\n{name}" in text
+    with pytest.raises(RecipeError, match="Did you mean"):
+        list(show_recipe(workspace.load("sft.trainer.learning_rat=1")))
+
+
+def test_an_unknown_step_is_told_with_those_that_exist(workspace):
+    with pytest.raises(ValueError, match="no step 'sfft'. Did you mean: 'sft'"):
+        list(show_recipe(workspace.load(), "sfft"))

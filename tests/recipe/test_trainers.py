@@ -1,0 +1,87 @@
+"""`trainer:` sections against the libraries' own classes, and who wins over whom."""
+
+import pytest
+
+from hfllm.recipe import trainers
+from hfllm.recipe.defaults import DEFAULTS, ELSEWHERE
+from hfllm.recipe.load import RecipeError
+from hfllm.recipe.schema import TRAINERS
+from hfllm.recipe.trainers import build_trainer_config, check_trainers, hardware_defaults
+
+
+def built(workspace, step, *overrides, **forced):
+    spec = workspace.load(*overrides).steps[step]
+    return build_trainer_config(spec, 3, "out", **forced)
+
+
+def test_library_default_then_ours_then_machine_then_recipe_then_override(workspace, monkeypatch):
+    monkeypatch.setattr(trainers, "hardware_defaults", lambda: {"bf16": True, "use_cpu": True})
+    workspace.recipe({"pretrain": {"trainer": {"bf16": True, "learning_rate": 5e-4}}})
+    config = built(workspace, "pretrain")
+    assert config.adam_beta1 == 0.9  # the library's
+    assert config.adam_beta2 == 0.95  # ours
+    assert config.bf16 is True  # the machine's
+    assert config.learning_rate == 5e-4  # the recipe's
+    assert (config.seed, config.output_dir) == (3, "out")
+    overrides = ("pretrain.trainer.learning_rate=1e-5", "pretrain.trainer.bf16=false")
+    config = built(workspace, "pretrain", *overrides, max_steps=77)
+    assert (config.learning_rate, config.bf16, config.max_steps) == (1e-5, False, 77)
+
+
+@pytest.mark.parametrize("stage", TRAINERS)
+def test_our_defaults_and_redirections_are_keys_of_the_installed_class(stage):
+    fields = trainers.trainer_class(stage).__dataclass_fields__
+    assert set(DEFAULTS[stage]) <= set(fields)
+    assert set(ELSEWHERE[stage]) <= set(fields)
+    assert not set(ELSEWHERE[stage]) & (set(DEFAULTS[stage]) - {"max_length"})
+
+
+def test_every_section_of_the_tiny_recipe_builds(workspace):
+    check_trainers(workspace.load())
+
+
+def test_all_wrong_keys_of_all_steps_are_told_at_once(workspace):
+    workspace.recipe(
+        {
+            "pretrain": {"trainer": {"learning_rat": 1, "max_steps": "many"}},
+            "sft": {"trainer": {"packing": True}},
+            "reward": {"trainer": {"output_dir": "x"}},
+        }
+    )
+    with pytest.raises(RecipeError) as caught:
+        check_trainers(workspace.load())
+    text = "\n".join(caught.value.problems)
+    assert len(caught.value.problems) == 4
+    assert "pretrain.trainer.learning_rat: Key 'learning_rat' not in 'TrainingArguments'" in text
+    assert "Did you mean" in text
+    assert "pretrain.trainer.max_steps: Value 'many' of type 'str' could not be converted" in text
+    assert "sft.trainer.packing: set the step's data.packing" in text
+    assert "reward.trainer.output_dir: set run_dir" in text
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "sft.trainer.lr_scheduler_type=nonsense",
+        "sft.trainer.eval_strategy=sometimes",
+        "sft.trainer={load_best_model_at_end: true, eval_strategy: 'no'}",
+        "ppo.trainer.num_generations=0",
+        "ppo.trainer.per_device_train_batch_size=0",
+    ],
+)
+def test_what_the_class_itself_refuses_is_one_line(workspace, override):
+    with pytest.raises(RecipeError) as caught:
+        check_trainers(workspace.load(override))
+    assert len(caught.value.problems) == 1
+    assert caught.value.problems[0].startswith(override.split(".")[0] + ".trainer")
+
+
+def test_the_machine_decides_precision_and_place(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert hardware_defaults() == {"bf16": True, "use_cpu": False}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(trainers, "cpu_has_bf16", lambda: False)
+    assert hardware_defaults() == {"bf16": False, "use_cpu": True}
