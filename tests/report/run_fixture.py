@@ -11,7 +11,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from run_logs import LOGS
+from run_logs import LOGS, growth
 
 RECIPE = """\
 # the whole path on the small world
@@ -183,15 +183,6 @@ CURATION = {
         },
     },
 }
-
-
-def growth() -> list[dict[str, Any]]:
-    texts = ["the the the", "is a baker in the", "Anna Berg is a baker.", "Anna is a baker. She"]
-    return [
-        {"step": 100 * (i + 1), "prompt": prompt, "text": f" {texts[min(3, i // 2)]}"}
-        for i in range(7)
-        for prompt in ("Question: What is the job of", "Step by step: 37 + 45")
-    ]
 
 
 MODELS = ("pretrain", "sft", "ppo")

@@ -64,3 +64,12 @@ def ppo_logs() -> list[dict[str, Any]]:
 
 
 LOGS = {"pretrain": pretrain_logs, "sft": sft_logs, "reward": reward_logs, "ppo": ppo_logs}
+
+
+def growth() -> list[dict[str, Any]]:
+    texts = ["the the the", "is a baker in the", "Anna Berg is a baker.", "Anna is a baker. She"]
+    return [
+        {"step": 100 * (i + 1), "prompt": prompt, "text": f" {texts[min(3, i // 2)]}"}
+        for i in range(7)
+        for prompt in ("Question: What is the job of", "Step by step: 37 + 45")
+    ]
