@@ -2,10 +2,10 @@
 
 Training FLOPs per token are 6 N + 12 L H T (forward and backward): 2 per multiply-add and
 parameter forward, twice that backward, plus the attention scores and their use, with N the
-parameters in matrix multiplications (an untied output head counts, an input embedding does not),
-L layers, H attention width, T the sequence length; a causal mask halves the attention in
-principle, dense kernels do not. Source: Kaplan et al. 2020, section 2.1; Chowdhery et al. 2022
-(PaLM), appendix B.
+parameters in matrix multiplications (an untied output head counts, a table that is only looked up
+does not; of the experts of a mixture those that a token visits), L layers, H attention width, T
+the sequence length; a causal mask halves the attention in principle, dense kernels do not. Source:
+Kaplan et al. 2020, section 2.1; Chowdhery et al. 2022 (PaLM), appendix B.
 """
 
 from __future__ import annotations
@@ -19,12 +19,27 @@ def count_parameters(model: Any) -> int:
 
 
 def matmul_parameters(model: Any) -> int:
-    """Parameters that take part in a matrix multiplication for every token."""
-    total = count_parameters(model)
-    embedding = model.get_input_embeddings()
+    """Parameters that take part in a matrix multiplication for a token."""
+    from torch import nn
+
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    tied = head is not None and head.weight is embedding.weight
-    return total if tied else total - embedding.weight.numel()
+    tables = {id(m.weight): m.weight for m in model.modules() if isinstance(m, nn.Embedding)}
+    if head is not None:
+        tables.pop(id(head.weight), None)  # tied: looked up, but multiplied with as well
+    looked_up = sum(weight.numel() for weight in tables.values())
+    return count_parameters(model) - looked_up - _idle_expert_parameters(model)
+
+
+def _idle_expert_parameters(model: Any) -> int:
+    """Parameters of the experts that a token does not visit (0 without a mixture of experts)."""
+    config = model.config.get_text_config()
+    visited = getattr(config, "num_experts_per_tok", None)
+    names = ("num_local_experts", "num_experts", "n_routed_experts")
+    experts = next((n for name in names if (n := getattr(config, name, None))), None)
+    if not (visited and experts):
+        return 0
+    inside = sum(p.numel() for name, p in model.named_parameters() if ".experts." in name)
+    return inside - inside * visited // experts
 
 
 def flops_per_token(model: Any, seq_len: int) -> float:

@@ -16,12 +16,14 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from hfllm.recipe.graph import ancestors
 from hfllm.recipe.load import Recipe
 from hfllm.runs.layout import LAUNCHED, Step, step_named
 from hfllm.runs.lock import run_lock
+from hfllm.runs.manifest import write_atomically
 from hfllm.runs.preflight import preflight
 from hfllm.runs.status import Status, recipe_statuses
 
@@ -93,6 +95,7 @@ def run_recipe(
     if dry_run:
         return
     with run_lock(recipe.run_dir):
+        write_atomically(recipe.run_dir / "config.yaml", OmegaConf.to_yaml(recipe.resolved))
         for number, name in enumerate(todo, 1):
             console.print(f"\n[{number}/{len(todo)}] {name}", style="bold", markup=False)
             begin = time.monotonic()

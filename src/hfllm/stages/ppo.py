@@ -14,10 +14,11 @@ from transformers import AutoModelForCausalLM
 from hfllm.data.chat import render
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading import count_kept, read_prompts
+from hfllm.modeling.flops import ppo_flops_per_token
 from hfllm.recipe.schema import PPOStageConfig
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.rl.ppo import PPOTrainer
-from hfllm.rl.rewards import load_functions, load_reward_model
+from hfllm.rl.rewards import RewardModelScorer, load_functions, load_reward_model
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_main_process
@@ -58,7 +59,15 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
         processing_class=tokenizer,
         peft_config=peft_config(step, "CAUSAL_LM"),
     )
-    return trainer, Work(tokenizer=tokenizer, end_ids=ends, extra={"prompts": len(prompts)})
+    scorer = rewards[0].model if isinstance(rewards[0], RewardModelScorer) else None
+    critic = trainer.model.get_submodule("critic")
+    work = Work(
+        tokenizer=tokenizer,
+        end_ids=ends,
+        flops_per_token=ppo_flops_per_token(policy, critic, scorer, args.num_iterations),
+        extra={"prompts": len(prompts)},
+    )
+    return trainer, work
 
 
 def _prompts(

@@ -66,7 +66,6 @@ def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[Re
         end_ids=end_ids(tokenizer, chat=True),
         row_tokens=tokens / len(rows),
         seq_len=round(tokens / len(rows) / 2),
-        passes=2.0,
         extra=extra,
     )
     return trainer, work

@@ -30,7 +30,7 @@ class Work:
     end_ids: list[int]  # generation stops at these
     row_tokens: float | None = None  # mean trained or processed tokens of a row
     seq_len: int = 0
-    passes: float = 1.0  # sequences per row (a preference pair is two)
+    flops_per_token: float | None = None  # default: one forward and backward of the model
     extra: dict[str, Any] = field(default_factory=dict)  # figures known before training
 
 
@@ -55,13 +55,22 @@ def fit(trainer: Trainer, step: Step, manifest: Manifest, work: Work) -> None:
     if trainer.eval_dataset is not None:
         metrics |= {k: v for k, v in trainer.evaluate().items() if "per_second" not in k}
     manifest.metrics |= {k: v for k, v in (metrics | work.extra).items() if v is not None}
-    if tokens_per_step and not manifest.tokens:
-        manifest.tokens = int(trainer.state.global_step * tokens_per_step)
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        if parameters:  # 0 under ZeRO-3
-            manifest.flops = flops_per_token(model, work.seq_len) * manifest.tokens
+    _count_cost(trainer, manifest, work, tokens_per_step)
     if trainer.is_world_process_zero():
         shutil.rmtree(step.checkpoints, ignore_errors=True)  # the final model is on disk
+
+
+def _count_cost(
+    trainer: Trainer, manifest: Manifest, work: Work, tokens_per_step: int | None
+) -> None:
+    """Tokens and FLOPs of the whole training, also of the part before a resume."""
+    state, model = trainer.state, trainer.accelerator.unwrap_model(trainer.model)
+    seen = state.global_step * tokens_per_step if tokens_per_step else state.num_input_tokens_seen
+    per_token = work.flops_per_token
+    if per_token is None and count_parameters(model):  # 0 under ZeRO-3
+        per_token = flops_per_token(model, work.seq_len)
+    manifest.tokens = int(seen)
+    manifest.flops = (per_token or 0.0) * manifest.tokens
 
 
 def rows_per_step(args: Any) -> int:
