@@ -42,6 +42,16 @@ def _idle_expert_parameters(model: Any) -> int:
     return inside - inside * visited // experts
 
 
+def ppo_flops_per_token(policy: int, critic: int, reward: int, epochs: int) -> float:
+    """FLOPs per token of a rollout: 2 N a forward, 6 N an update, attention left out.
+
+    The arguments are `matmul_parameters` of the three models. Policy: sampling, old
+    log-probabilities and the reference (6 N); critic: values (2 N); the reward model (2 N); then
+    `epochs` updates of policy and critic.
+    """
+    return 6.0 * policy + 2.0 * critic + 2.0 * reward + 6.0 * epochs * (policy + critic)
+
+
 def flops_per_token(model: Any, seq_len: int) -> float:
     """Training FLOPs per token at this sequence length, forward and backward."""
     config = model.config.get_text_config()

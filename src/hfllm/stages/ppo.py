@@ -14,11 +14,11 @@ from transformers import AutoModelForCausalLM
 from hfllm.data.chat import render
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading import count_kept, read_prompts
-from hfllm.modeling.flops import ppo_flops_per_token
+from hfllm.modeling.flops import matmul_parameters, ppo_flops_per_token
 from hfllm.recipe.schema import PPOStageConfig
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.rl.ppo import PPOTrainer
-from hfllm.rl.rewards import RewardModelScorer, load_functions, load_reward_model
+from hfllm.rl.rewards import load_functions, load_reward_model
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_main_process
@@ -44,9 +44,12 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
     policy = load_init(step, AutoModelForCausalLM, tokenizer)
     ends = end_ids(tokenizer, chat=True)
     policy.generation_config.eos_token_id = ends
-    rewards = load_functions(config.reward_functions)
+    policy_size, scorer_size = matmul_parameters(policy), 0
+    rewards: list[Any] = list(load_functions(config.reward_functions))
     if config.reward:
-        rewards.insert(0, load_reward_model(step.model_of(config.reward)))
+        scorer = load_reward_model(step.model_of(config.reward))
+        scorer_size = matmul_parameters(scorer.model)
+        rewards.insert(0, scorer)
     ledger = Ledger()
     prompts = _prompts(config, step, tokenizer, ledger)
     manifest.ledger = ledger.to_json()
@@ -54,17 +57,16 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
         model=policy,
         reward_funcs=rewards,
         args=args,
-        critic=step.model_of(config.reward or config.init),
+        critic=step.model_of(config.reward or config.init or ""),
         train_dataset=Dataset.from_list(prompts),
         processing_class=tokenizer,
         peft_config=peft_config(step, "CAUSAL_LM"),
     )
-    scorer = rewards[0].model if isinstance(rewards[0], RewardModelScorer) else None
-    critic = trainer.model.get_submodule("critic")
+    sizes = (policy_size, matmul_parameters(trainer.model.get_submodule("critic")), scorer_size)
     work = Work(
         tokenizer=tokenizer,
         end_ids=ends,
-        flops_per_token=ppo_flops_per_token(policy, critic, scorer, args.num_iterations),
+        flops_per_token=ppo_flops_per_token(*sizes, epochs=args.num_iterations),
         extra={"prompts": len(prompts)},
     )
     return trainer, work

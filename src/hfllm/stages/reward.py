@@ -80,8 +80,8 @@ def _pairs(config: RewardStageConfig, step: Step, ledger: Ledger) -> tuple[list[
         return train, list(read_pairs(data.heldout, step.data_of))
     if not data.holdout:
         return train, []
-    train, heldout = split_by_prompt(train, data.holdout, step.seed)
+    kept, heldout = split_by_prompt(train, data.holdout, step.seed)
     for row in heldout:
         for bucket in ("in", "dropped:heldout"):
-            ledger.add(row["source"], bucket, documents=1, bytes=row_bytes(row))
-    return train, heldout
+            ledger.add(row["source"], bucket, documents=1, bytes=row_bytes(dict(row)))
+    return kept, heldout

@@ -48,7 +48,7 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTr
     )
     heldout = _heldout(config, step, args, tokenizer)
     manifest.ledger = train.ledger.to_json()
-    rows = mixture(train, data.mixture, _total_rows(args, train), step.seed)
+    rows: Any = mixture(train, data.mixture, _total_rows(args, train), step.seed)
     manifest.metrics |= {f"epochs/{name}": round(n, 3) for name, n in rows.epochs.items()}
     args.max_steps, args.num_train_epochs = len(rows) // rows_per_step(args), 1.0
     trainer = SFTTrainer(

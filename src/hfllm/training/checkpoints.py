@@ -52,7 +52,7 @@ def problem_of(checkpoint: Path) -> str | None:
 
 def last_good(folder: Path) -> tuple[Path | None, list[str]]:
     """The newest checkpoint that is whole, and a line for every newer one that is not."""
-    notes = []
+    notes: list[str] = []
     for checkpoint in sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True):
         problem = problem_of(checkpoint)
         if problem is None:

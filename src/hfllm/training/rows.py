@@ -158,4 +158,5 @@ def mixture(rows: Rows, sources: list[SourceConfig], total_rows: int, seed: int)
     if weights and len(weights) != len(rows.sources):
         missing = sorted(set(rows.sources) - set(weights))
         raise ValueError(f"mixture: give every source a weight or none; without one: {missing}")
-    return MixtureDataset(rows.sources, weights or None, total_rows, seed)
+    sources_by_name: Any = rows.sources
+    return MixtureDataset(sources_by_name, weights or None, total_rows, seed)

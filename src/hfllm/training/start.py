@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedModel
 
 from hfllm.runs.fingerprint import file_digest
 from hfllm.runs.layout import Step
@@ -20,7 +20,7 @@ from hfllm.runs.status import mismatch
 ARTIFACTS = {"tokenizer": "tokenizer.json", "chat_template": "chat_template.jinja"}
 
 
-def load_tokenizer(step: Step) -> PreTrainedTokenizerFast:
+def load_tokenizer(step: Step) -> Any:
     """The tokenizer of `tokenizer:`, else of `init:`, else of the step `tokenizer`."""
     config = step.spec.config
     reference = config.tokenizer or config.init or "tokenizer"
