@@ -86,6 +86,13 @@ def test_pii(text, expected):
     assert sum(found.values()) == out.count("<email>") + out.count("<phone>") + out.count("<ip>")
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("piece", ["1.2.3.", "1+", "call ", "a.b@c.", "(12) ", "+1 ", "a@"])
+def test_hostile_texts_take_no_more_than_linear_time(piece):
+    replace_pii(piece * 50_000)
+    reason(piece * 50_000)
+
+
 TESTS = [
     {"id": "q1", "prompt": [{"role": "user", "content": "What is 37 + 45?"}], "answer": "82"},
     {"id": "q2", "question": "How many of the many red apples did Tom buy today?", "answer": "9"},
@@ -126,6 +133,7 @@ def test_extraction_keeps_the_article_and_drops_the_frame():
     assert extract_text(page) == "Tom & Ada met.\nTom & Ada met."
     assert extract_text("<html><body><nav>Home</nav></body></html>") == ""
     assert extract_text("") == ""
+    assert extract_text("<p>A tale of the day and of the night.</p>").startswith("A tale")
 
 
 def test_extraction_on_real_articles():

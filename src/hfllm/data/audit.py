@@ -19,6 +19,12 @@ SHOWN_CHARS = 200
 NOT_JUDGED = "heldout"  # a kept document that went to another file
 
 
+def known_truth(row: Row) -> Row | None:
+    """The row's truth, where its `truth` column is one and not something of the user's."""
+    truth = row.get("truth")
+    return truth if isinstance(truth, dict) and "verdict" in truth else None
+
+
 class Audit:
     """Counts of right and wrong decisions; empty where no row has a truth."""
 
@@ -31,7 +37,7 @@ class Audit:
 
     def add(self, row: Row, text: str, reason: str | None) -> None:
         """Take in one decision (reason None: kept), with the text as it was decided on."""
-        truth = row.get("truth")
+        truth = known_truth(row)
         if truth is None:
             return
         ours = "keep" if reason in (None, NOT_JUDGED) else str(reason)

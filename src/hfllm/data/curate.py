@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
-from hfllm.data.audit import Audit
+from hfllm.data.audit import Audit, known_truth
 from hfllm.data.document import DataError, Row
 from hfllm.data.files import Resolve
 from hfllm.data.ledger import Ledger
@@ -109,7 +109,8 @@ def _write(draft: Draft, files: Mapping[str, IO[str]], ledger: Ledger) -> None:
         bucket = f"dropped:{reason}" if reason else "kept"
         ledger.add(row["source"], bucket, documents=1, bytes=len(draft.text.encode()))
     if reason in (None, HELDOUT):
-        columns = {k: v for k, v in row.items() if k not in ("truth", "html", "text")}
+        hidden = ("html", "text", "truth") if known_truth(row) else ("html", "text")
+        columns = {key: value for key, value in row.items() if key not in hidden}
         line, name = columns | {"text": draft.text}, reason or "kept"
     else:
         shown = {"reason": reason, "detail": draft.detail, "text": draft.text[:SHOWN_CHARS]}

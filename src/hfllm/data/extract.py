@@ -32,7 +32,9 @@ def _trafilatura() -> Any:
 
 
 def extract_text(html: str) -> str:
-    """The main text of a page, one paragraph a line; "" where there is none."""
+    """The main text of a page or a piece of one, one paragraph a line; "" where there is none."""
+    if "<body" not in html:  # trafilatura finds nothing in a bare piece
+        html = f"<html><body>{html}</body></html>"
     text = _trafilatura().extract(
         html,
         fast=True,

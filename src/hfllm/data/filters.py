@@ -26,7 +26,9 @@ STOP_WORDS = frozenset(
     + ("they", "he", "she", "his", "her", "has", "had", "not", "you", "we", "but", "or")
 )
 SYMBOL = re.compile(r"\.\.\.|[#…{}<>|\\^~@$`•]")
-SUM = re.compile(r"\d[\d.,]*(?:\s*[-+*/x×÷]\s*\d[\d.,]*)+(?:\s*=\s*-?\d[\d.,]*)?")
+SUM = re.compile(  # possessive: long runs of digits must not cost their square
+    r"(?<![\d.,])\d[\d.,]*+(?:\s*[-+*/x×÷]\s*\d[\d.,]*+)+(?:\s*=\s*-?\d[\d.,]*+)?"
+)
 RUN_WORDS = 5
 MIN_LINES = 4  # with fewer, a repeated line is emphasis, not a menu
 
