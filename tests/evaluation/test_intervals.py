@@ -9,6 +9,7 @@ from hfllm.evaluation.intervals import (
     share,
     wilson,
 )
+from hfllm.evaluation.metrics import load_metric
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,19 @@ def test_bootstrap_statistic_agrees_with_the_mean_bootstrap():
     values = np.random.default_rng(4).random(200).tolist()
     slow, fast = bootstrap_statistic([values], lambda v: v.mean(), 2000), mean(values)
     assert slow == pytest.approx(fast, abs=0.01)
+
+
+def test_the_interval_of_a_calibration_error_reaches_down_to_a_calibrated_model():
+    ece = load_metric("ece")._compute
+    reached = 0
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        confidence = random.random(200)
+        right = random.random(200) < confidence  # the true error is 0, the measured one never
+        found = bootstrap_statistic([confidence, right], lambda c, r: ece(c, r)["ece"], 100)
+        assert found.low <= found.value <= found.high
+        reached += found.low < 0.02
+    assert reached >= 18
 
 
 def test_one_row_has_no_width_and_n_says_so():

@@ -89,13 +89,18 @@ def bootstrap(rows: np.ndarray, of_means: Callable[[np.ndarray], np.ndarray]) ->
         counts = random.multinomial(n, np.full(n, 1 / n), size=CHUNK)  # (CHUNK, N)
         drawn.append(of_means(counts @ rows / n))
     low, high = np.percentile(np.concatenate(drawn), [2.5, 97.5])
-    return Interval(float(of_means(rows.mean(0))), float(low), float(high), n)
+    value = float(of_means(rows.mean(0)))
+    return Interval(value, min(value, float(low)), max(value, float(high)), n)
 
 
 def bootstrap_statistic(
     columns: Sequence[Sequence[float]], statistic: Callable[..., float], resamples: int = 400
 ) -> Interval:
-    """Percentile bootstrap of any function of columns (calibration error); slower."""
+    """Bootstrap of a function of columns that is never negative (calibration error); slower.
+
+    The basic interval (2 * value - percentiles): resampling biases such a statistic upwards by as
+    much as sampling did, so plain percentiles would lie above the value and further from the truth.
+    """
     arrays = [np.asarray(column, dtype=float) for column in columns]
     n = len(arrays[0])
     random = np.random.default_rng(0)
@@ -103,5 +108,6 @@ def bootstrap_statistic(
     for _ in range(resamples):
         index = random.integers(0, n, n)
         drawn.append(statistic(*(array[index] for array in arrays)))
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Interval(float(statistic(*arrays)), float(low), float(high), n)
+    value = float(statistic(*arrays))
+    low, high = 2 * value - np.percentile(drawn, [97.5, 2.5])
+    return Interval(value, min(value, max(0.0, float(low))), max(value, float(high)), n)

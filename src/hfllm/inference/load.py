@@ -10,6 +10,8 @@ from __future__ import annotations
 import difflib
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 MODEL_FILES = ("config.json", "adapter_config.json")
 
@@ -103,7 +106,8 @@ def _load(
     dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
     try:
         tokenizer = AutoTokenizer.from_pretrained(place)
-        model, info = auto.from_pretrained(place, dtype=dtype, output_loading_info=True)
+        with bars_on_terminals_only():
+            model, info = auto.from_pretrained(place, dtype=dtype, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"cannot load {place}: {str(error).strip().splitlines()[0]}") from error
     missing = sorted(info["missing_keys"])
@@ -114,6 +118,17 @@ def _load(
         )
     check_vocabulary(model, tokenizer, place)
     return model.to(device).eval(), tokenizer
+
+
+@contextmanager
+def bars_on_terminals_only() -> Iterator[None]:
+    """Keep transformers' progress bars out of logs."""
+    quiet = logging.is_progress_bar_enabled() and not sys.stderr.isatty()
+    if quiet:
+        logging.disable_progress_bar()
+    yield
+    if quiet:
+        logging.enable_progress_bar()
 
 
 def check_vocabulary(
