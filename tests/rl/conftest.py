@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
+from rl_helpers import SPECIAL, even_tokens
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     LlamaConfig,
@@ -21,7 +22,6 @@ from transformers import (
 from hfllm.rl.config import PPOConfig
 from hfllm.rl.ppo import PPOTrainer
 
-SPECIAL = ["<|pad|>", "<|bos|>", "<|eos|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
 TEMPLATE = (
     "<|bos|>{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -125,18 +125,13 @@ def settings(tmp_path):
             report_to="none",
             bf16=False,
             use_cpu=True,
-            gradient_checkpointing=False,
+            activation_checkpointing=False,
             disable_tqdm=True,
             dataloader_pin_memory=False,
         )
         return PPOConfig(**{**base, **changes})
 
     return make
-
-
-def even_tokens(completion_ids, **_) -> list[float]:
-    """A toy reward: the share of even token ids in the answer."""
-    return [sum(token % 2 == 0 for token in ids) / max(1, len(ids)) for ids in completion_ids]
 
 
 @pytest.fixture()

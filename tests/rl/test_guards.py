@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import even_tokens
+from rl_helpers import even_tokens
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -23,32 +23,6 @@ def test_fewer_prompts_than_a_rollout(settings, prompts):
     with refused("7 prompts are fewer than the 8 of one rollout"):
         guards.check_rollout_fits(settings(), prompts.select(range(7)))
     guards.check_rollout_fits(settings(num_generations=4), prompts.select(range(2)))
-
-
-@pytest.mark.parametrize(
-    "changes,window",
-    [
-        ({}, 4),  # 2 minibatches x 2 epochs
-        ({"gradient_accumulation_steps": 2}, 2),
-        ({"gradient_accumulation_steps": 8}, 1),  # two rollouts per optimizer step
-        ({"steps_per_generation": 3, "num_iterations": 1, "gradient_accumulation_steps": 2}, 3),
-    ],
-)
-def test_saves_inside_a_rollout(settings, changes, window):
-    guards.check_boundaries(settings(save_strategy="steps", save_steps=window * 5, **changes))
-    if window > 1:
-        with refused(f"save_steps={window * 5 + 1} falls inside a rollout of {window} .*"):
-            guards.check_boundaries(
-                settings(save_strategy="steps", save_steps=window * 5 + 1, **changes)
-            )
-        with refused(f"use eval_steps={window}$"):
-            guards.check_boundaries(settings(eval_strategy="steps", eval_steps=1, **changes))
-
-
-def test_saves_as_a_share_of_the_run(settings):
-    guards.check_boundaries(settings(save_strategy="steps", save_steps=0.5, max_steps=8))
-    with refused("save_steps=0.5 falls inside"):
-        guards.check_boundaries(settings(save_strategy="steps", save_steps=0.5, max_steps=4))
 
 
 def test_learned_positions_are_refused_and_padded_positions_are_not(policy):

@@ -31,6 +31,8 @@ SIGNATURES = {
     (Trainer, "_save"): "output_dir state_dict",
     (Trainer, "_load_from_checkpoint"): "resume_from_checkpoint model",
     (Trainer, "_load_best_model"): "",
+    (GRPOTrainer, "_save_checkpoint"): "model trial",
+    (GRPOTrainer, "_load_optimizer_and_scheduler"): "checkpoint",
 }
 
 
@@ -58,7 +60,8 @@ def test_only_the_pinned_class_defines_it(owner, name):
 
 def test_our_helpers_hide_nothing_of_the_libraries():
     for name in ("_note", "_timed", "_sum", "_seconds", "_scores", "_scored", "_copy",
-                 "_critic_of", "_state_values", "_value_loss", "_new_logps"):  # fmt: skip
+                 "_critic_of", "_rollout_file", "_state_values", "_value_loss",
+                 "_new_logps"):  # fmt: skip
         assert not hasattr(GRPOTrainer, name)
     source = inspect.getsource(GRPOTrainer) + inspect.getsource(Trainer)
     for name in ("_seconds", "_scores", "_scored", "_copy", "_new_logps"):
@@ -69,7 +72,8 @@ def test_attributes_that_we_read(build):
     trainer = build()
     for name in ("eos_token_ids", "reward_weights", "beta", "temperature", "_metrics", "_dist",
                  "_entropy_bonus_enabled", "_tokenizer", "_is_vlm", "tools", "chat_template_kwargs",
-                 "use_vllm", "model_wrapped", "ref_model", "num_generations",
+                 "use_vllm", "model_wrapped", "ref_model", "num_generations", "_step",
+                 "_buffered_inputs",
                  "is_fsdp_enabled", "is_deepspeed_enabled"):  # fmt: skip
         assert hasattr(trainer, name), name
     assert trainer._dist.is_zero3 is False

@@ -2,32 +2,10 @@
 
 import pytest
 import torch
-from conftest import even_tokens
+from rl_helpers import assert_same, even_tokens, logged, rollout, weights
 from trl import GRPOTrainer
 
 from hfllm.rl.rewards import load_reward_model
-
-
-def rollout(trainer, rows=8):
-    """One rollout of the first prompts, in training mode."""
-    trainer.model.train()
-    trainer.current_gradient_accumulation_steps = 1
-    torch.manual_seed(0)
-    return trainer._generate_and_score_completions([trainer.train_dataset[i] for i in range(rows)])
-
-
-def logged(trainer, name):
-    return [row[name] for row in trainer.state.log_history if name in row]
-
-
-def weights(trainer):
-    return {name: x.clone() for name, x in trainer.model.state_dict().items()}
-
-
-def assert_same(left, right, **tolerance):
-    assert left.keys() == right.keys()
-    for name in left:
-        torch.testing.assert_close(left[name], right[name], **tolerance)
 
 
 def test_at_learning_rate_zero_nothing_moves(build):

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import SPECIAL
+from rl_helpers import SPECIAL
 
 from hfllm.rl.rewards import (
     RewardModelScorer,

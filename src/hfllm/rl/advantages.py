@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 import torch
 
+Reduce = Callable[[torch.Tensor], torch.Tensor]  # sums a tensor over processes
 
-def masked_mean(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean of `x` where `mask` is 1 (0 where the mask is empty)."""
-    return (x * mask).sum() / mask.sum().clamp(min=1)
+
+def _alone(sums: torch.Tensor) -> torch.Tensor:
+    return sums
 
 
 def last_token(mask: torch.Tensor) -> torch.Tensor:
@@ -83,10 +84,20 @@ def gae(
     return advantages, (advantages + values) * mask
 
 
+def _moments(
+    x: torch.Tensor, mask: torch.Tensor, reduce: Reduce
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and variance over the masked tokens of all processes."""
+    total, count = reduce(torch.stack([(x * mask).sum(), mask.sum()]))
+    mean = total / count.clamp(min=1)
+    # A second pass: the mean of squares minus the squared mean cancels badly in float32.
+    return mean, reduce((((x - mean) ** 2) * mask).sum()) / count.clamp(min=1)
+
+
 def whiten(
     x: torch.Tensor,
     mask: torch.Tensor,
-    reduce: Callable[[torch.Tensor], torch.Tensor] = lambda sums: sums,
+    reduce: Reduce = _alone,
     shift: bool = True,
 ) -> torch.Tensor:
     """`x` with variance 1 (and mean 0 if `shift`) over the masked tokens of all processes.
@@ -94,22 +105,17 @@ def whiten(
     Args:
         x: (B, T).
         mask: (B, T), float.
-        reduce: sums a tensor over processes, e.g. `partial(accelerator.reduce, reduction="sum")`.
+        reduce: sums a tensor over processes; by default there is one.
         shift: False keeps the mean (for rewards, whose sign means something).
     """
-    total, count = reduce(torch.stack([(x * mask).sum(), mask.sum()]))
-    mean = total / count.clamp(min=1)
-    # A second pass: the mean of squares minus the squared mean cancels badly in float32.
-    variance = reduce((((x - mean) ** 2) * mask).sum()) / count.clamp(min=1)
-    scaled = (x - mean) * torch.rsqrt(variance + 1e-8)
-    return (scaled if shift else scaled + mean * torch.rsqrt(variance + 1e-8)) * mask
+    mean, variance = _moments(x, mask, reduce)
+    return (x - mean if shift else x) * torch.rsqrt(variance + 1e-8) * mask
 
 
 def explained_variance(
-    values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor
+    values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor, reduce: Reduce = _alone
 ) -> torch.Tensor:
     """1 - Var(returns - values) / Var(returns): 1 is a perfect critic, 0 knows only the mean."""
-    error, target = (returns - values)[mask > 0], returns[mask > 0]
-    if target.numel() < 2:
-        return torch.full((), float("nan"), device=values.device)
-    return 1 - error.var() / (target.var() + 1e-8)
+    _, unexplained = _moments(returns - values, mask, reduce)
+    _, variance = _moments(returns, mask, reduce)
+    return 1 - unexplained / variance.clamp(min=1e-8)

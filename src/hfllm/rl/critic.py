@@ -42,8 +42,18 @@ def build_critic(folder: str | Path, dtype: torch.dtype = torch.float32) -> PreT
             f"model_type {config.model_type!r}, use another architecture"
         ) from error
     if any(key.split(".")[0] == "score" for key in info["missing_keys"]):
-        torch.nn.init.zeros_(critic.score.weight)
+        _zero(critic.score.weight)
     return critic
+
+
+def _zero(weight: torch.nn.Parameter) -> None:
+    if hasattr(weight, "ds_id"):  # ZeRO-3 holds a shard only, until gathered
+        import deepspeed
+
+        with deepspeed.zero.GatheredParameters(weight, modifier_rank=0):
+            torch.nn.init.zeros_(weight)
+    else:
+        torch.nn.init.zeros_(weight)
 
 
 def state_values(

@@ -1,7 +1,9 @@
 """One trainer, two models: GRPOTrainer with a critic inside the policy.
 
 The critic joins the policy's optimizer with a learning rate of its own, is clipped by its own
-gradient norm, and is written to and read from `critic/` beside the policy. What it learns is
+gradient norm, and is written to and read from `critic/` beside the policy. A checkpoint inside a
+rollout holds the rollout too, so that a run resumes exactly from any step (GRPOTrainer would
+generate anew, which a signal at a bad moment turns into another run). What the critic learns is
 ppo.py's business.
 """
 
@@ -32,7 +34,6 @@ class CriticTrainer(MeteredTrainer):
     ) -> None:
         """Check what PPO gets silently wrong, build both models, and join them."""
         guards.check_rollout_fits(args, kwargs.get("train_dataset"))
-        guards.check_boundaries(args)
         guards.check_policy_folder(model, args, kwargs.get("peft_config"))
         if not isinstance(critic, PreTrainedModel):
             critic = build_critic(critic)
@@ -102,6 +103,27 @@ class CriticTrainer(MeteredTrainer):
         with without_critic(self.accelerator.unwrap_model(model or self.model)) as critic:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             load_critic(critic, resume_from_checkpoint)
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """Keep the rollout that is still in use (tensors of a few hundred kB)."""
+        super()._save_checkpoint(model, trial)
+        folder = Path(self._get_output_dir(trial=trial))
+        path = self._rollout_file(folder / f"checkpoint-{self.state.global_step}")
+        used = self._step % ((self.args.steps_per_generation or 1) * self.num_iterations)
+        if used and self._buffered_inputs is not None:
+            torch.save({"used": used, "micro_batches": self._buffered_inputs}, path)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Take up the checkpoint's rollout where it was left."""
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None or not self._rollout_file(checkpoint).exists():
+            return
+        device = self.accelerator.device
+        saved = torch.load(self._rollout_file(checkpoint), map_location=device, weights_only=True)
+        self._step, self._buffered_inputs = saved["used"], saved["micro_batches"]
+
+    def _rollout_file(self, checkpoint: str | Path) -> Path:
+        return Path(checkpoint) / f"rollout_{self.accelerator.process_index}.pt"
 
     def _load_best_model(self) -> None:
         """Load the best checkpoint's policy and critic."""

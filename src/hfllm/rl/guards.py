@@ -1,6 +1,5 @@
 """What PPO on TRL gets silently wrong, refused before the first rollout with one line each."""
 
-import math
 import re
 from typing import Any
 
@@ -24,30 +23,6 @@ def check_rollout_fits(args: PPOConfig, dataset: Any) -> None:
             f"{len(dataset)} prompts are fewer than the {needed} of one rollout, nothing would be "
             "trained: add prompts or lower per_device_train_batch_size or steps_per_generation"
         )
-
-
-def check_boundaries(args: PPOConfig) -> None:
-    """A checkpoint inside a rollout loses its answers, so the resumed run would differ.
-
-    Raises:
-        ValueError: if `save_steps` or `eval_steps` is no multiple of the steps of one rollout.
-    """
-    micro_batches = (args.steps_per_generation or 1) * args.num_iterations  # of one rollout
-    window = math.lcm(micro_batches, args.gradient_accumulation_steps)
-    window //= args.gradient_accumulation_steps  # optimizer steps between common boundaries
-    for name, strategy, every in (
-        ("save_steps", args.save_strategy, args.save_steps),
-        ("eval_steps", args.eval_strategy, args.eval_steps),
-    ):
-        if strategy != "steps" or every is None:
-            continue
-        steps = math.ceil(every * args.max_steps) if every < 1 else int(every)
-        if steps > 0 and steps % window:
-            raise ValueError(
-                f"{name}={every} falls inside a rollout of {window} optimizer steps "
-                "(steps_per_generation x num_iterations / gradient_accumulation_steps): "
-                f"use {name}={max(1, round(steps / window)) * window}"
-            )
 
 
 def check_positions(model: torch.nn.Module) -> None:

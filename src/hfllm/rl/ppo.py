@@ -26,7 +26,6 @@ from hfllm.rl.advantages import (
     final_score,
     gae,
     has_ended,
-    masked_mean,
     token_rewards,
     whiten,
 )
@@ -151,7 +150,8 @@ class PPOTrainer(CriticTrainer):
             self._note("objective/kl", kl.sum(dim=1)[self._scored])
             self._note("objective/reward", (score - self.beta * kl.sum(dim=1))[self._scored])
         self._note("value/mean", batch["values"][mask > 0])
-        self._note("value/explained_variance", explained_variance(batch["values"], returns, mask))
+        explained = explained_variance(batch["values"], returns, mask, self._sum)
+        self._note("value/explained_variance", explained)
         return batch
 
     def _add_logps_and_values(self, batch: Batch) -> None:
@@ -221,9 +221,8 @@ class PPOTrainer(CriticTrainer):
         finally:
             self.beta = beta
         log_ratio = self._new_logps - inputs["old_per_token_logps"]
-        self._note(
-            "policy/approx_kl", masked_mean(log_ratio.exp() - 1 - log_ratio, inputs["value_mask"])
-        )
+        written = inputs["value_mask"] > 0
+        self._note("policy/approx_kl", (log_ratio.exp() - 1 - log_ratio)[written])
         if self.model.training and self.state.global_step < self.args.critic_warmup_steps:
             loss = loss * 0.0
         return loss + self.args.vf_coef * self._value_loss(model, inputs)
@@ -238,8 +237,8 @@ class PPOTrainer(CriticTrainer):
         plain = (values - target) ** 2
         clipped = (old + (values - old).clamp(-clip, clip) - target) ** 2
         errors = 0.5 * torch.max(plain, clipped)
-        self._note("value/loss", masked_mean(errors, mask))
-        self._note("value/clip_ratio", masked_mean((clipped > plain).float(), mask))
+        self._note("value/loss", errors[mask > 0])
+        self._note("value/clip_ratio", (clipped > plain)[mask > 0])
         # As GRPO's "dapo" loss: every token of the rollout weighs the same, on whatever process
         # and in whatever micro-batch it lies.
         tokens = inputs["num_items_in_batch"].clamp(min=1) / self.accelerator.num_processes

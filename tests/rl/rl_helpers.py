@@ -1,0 +1,32 @@
+"""What the tests of rl/ share beside fixtures."""
+
+import torch
+
+SPECIAL = ["<|pad|>", "<|bos|>", "<|eos|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
+
+
+def even_tokens(completion_ids, **_) -> list[float]:
+    """A toy reward: the share of even token ids in the answer."""
+    return [sum(token % 2 == 0 for token in ids) / max(1, len(ids)) for ids in completion_ids]
+
+
+def rollout(trainer, rows=8):
+    """One rollout of the first prompts, in training mode."""
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+    torch.manual_seed(0)
+    return trainer._generate_and_score_completions([trainer.train_dataset[i] for i in range(rows)])
+
+
+def logged(trainer, name):
+    return [row[name] for row in trainer.state.log_history if name in row]
+
+
+def weights(trainer):
+    return {name: x.clone() for name, x in trainer.model.state_dict().items()}
+
+
+def assert_same(left, right, **tolerance):
+    assert left.keys() == right.keys()
+    for name in left:
+        torch.testing.assert_close(left[name], right[name], **tolerance)
