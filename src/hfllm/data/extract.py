@@ -1,12 +1,12 @@
 """Main text of a web page: trafilatura, in its fast mode, without its own deduplication.
 
 Trafilatura (Barbaresi 2021) finds the main content by the page's structure. `fast=True` leaves out
-its fallback extractors: on the 121 pages of the article extraction benchmark the words found are
-as good as with them (precision 0.96, recall 0.97) at twice the speed, on short pages at ten times.
-`deduplicate=False`, because its default drops repeated paragraphs without a word. It needs
+its fallback extractors: on the 121 pages of the article extraction benchmark precision and recall
+of the words stay at 0.95 and 0.98, at 1.5 times the speed (110 pages/s; on short pages, 2,100 for
+220). `deduplicate=False`, because its default drops repeated paragraphs without a word. It needs
 lxml_html_clean and without it returns nothing for every page, silently; so we import that first.
-Elements that are navigation by their very name are cut before, as short pages have too little
-text for its density rules.
+Page-level navigation is cut before, since pages of a few sentences have too little text for its
+density rules; cutting every <header>, <aside> and <form> would cost 0.02 of recall.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import logging
 from functools import cache
 from typing import Any
 
-PRUNE = ["//nav", "//header", "//footer", "//aside", "//form", "//*[@role='navigation']"]
+PRUNE = ["//nav", "//body/header", "//body/footer", "//body/aside"]
 
 
 @cache

@@ -25,7 +25,7 @@ STOP_WORDS = frozenset(
     + ("a", "an", "in", "is", "it", "was", "are", "for", "on", "as", "at", "by", "from", "this")
     + ("they", "he", "she", "his", "her", "has", "had", "not", "you", "we", "but", "or")
 )
-SYMBOL = re.compile(r"\.\.\.|[#…{}<>|\\^~@$`•]")
+SYMBOL = re.compile(r"\.\.\.|[#…]|[{}<>|\\^~$%*•]{2,}")  # code has single signs, rubbish has runs
 SUM = re.compile(  # possessive: long runs of digits must not cost their square
     r"(?<![\d.,])\d[\d.,]*+(?:\s*[-+*/x×÷]\s*\d[\d.,]*+)+(?:\s*=\s*-?\d[\d.,]*+)?"
 )
