@@ -1,3 +1,4 @@
+import copy
 import json
 import shutil
 
@@ -80,6 +81,15 @@ def test_damaged_weights_are_one_line(folder, tmp_path):
     with pytest.raises(ValueError, match="cannot load") as error:
         load_model(place)
     assert "\n" not in str(error.value)
+
+
+def test_a_diverged_model_is_refused(folder, model, tmp_path):
+    place = copied(folder, tmp_path)
+    broken = copy.deepcopy(model)
+    broken.model.norm.weight.data[3] = torch.nan
+    broken.save_pretrained(place)
+    with pytest.raises(ValueError, match="norm.weight holds NaN or infinity"):
+        load_model(place)
 
 
 def test_pad_equal_to_eos_is_said(folder, tokenizer, tmp_path, capsys):

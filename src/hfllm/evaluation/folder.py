@@ -47,7 +47,9 @@ def evaluate_folder(
     chat = is_chat_model(folder) if base is None else not base
     name = folder.parent.name if folder.name == "model" else folder.name
     with tempfile.TemporaryDirectory() as scratch:
-        results = evaluate_models([ModelSpec(name, folder, chat)], tasks, out or Path(scratch))
+        results = evaluate_models(
+            [ModelSpec(model_name(model), folder, chat)], tasks, out or Path(scratch)
+        )
     return format_table(results)
 
 

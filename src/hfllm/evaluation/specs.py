@@ -21,6 +21,12 @@ class ModelSpec:
     chat: bool = True
 
 
+def model_name(folder: str | Path) -> str:
+    """The name of a model folder in tables: runs/demo/sft/model is `sft`."""
+    path = Path(folder)
+    return path.parent.name if path.name == "model" and path.parent.name else path.name
+
+
 @dataclass(frozen=True)
 class TaskSpec:
     """One held-out test: rows and how to score them (`tasks.KINDS`); `limit` takes the first."""

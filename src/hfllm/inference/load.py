@@ -117,7 +117,11 @@ def _load(
             f"its weights are not those of {type(model).__name__}"
         )
     check_vocabulary(model, tokenizer, place)
-    return model.to(device).eval(), tokenizer
+    model = model.to(device).eval()
+    broken = next((name for name, p in model.named_parameters() if not p.isfinite().all()), None)
+    if broken:
+        raise ValueError(f"{place}: {broken} holds NaN or infinity: its training has diverged")
+    return model, tokenizer
 
 
 @contextmanager
