@@ -48,7 +48,7 @@ def main(stage: str, argv: list[str] | None = None) -> None:
     except OSError as error:
         if error.errno != 28:
             raise
-        _fail(f"the disk is full ({error.filename or recipe.run_dir}); free some and run again")
+        _fail(f"the disk is full ({error.filename or 'while writing'}); free some and run again")
     finally:
         _end_process_group()
 
@@ -112,7 +112,7 @@ def run_step(step: Step) -> None:
         return
     with run_lock(step.recipe.run_dir):
         prepare_parents(step)
-        if step.folder.is_dir() and (forced or now.state == "stale"):
+        if step.folder.is_dir() and (now.state == "stale" or forced and now.state != "interrupted"):
             print(f"{step.name}: {now.reason}; the old one is in {set_aside(step)}", flush=True)
         _run_stage(step)
 
@@ -144,12 +144,13 @@ def prepare_parents(step: Step) -> None:
 
 def wait_for_parents(step: Step, poll_s: float = 0.5, timeout_s: float = WAIT_SECONDS) -> None:
     """Other ranks: until the main process has made what is missing, or has given up."""
-    deadline = time.monotonic() + timeout_s
+    begun, deadline = time.time(), time.monotonic() + timeout_s
     for name in ancestors(step.recipe.steps, step.name):
         parent = step.other(name)
         while not status(parent).is_done:
             now = status(parent)
-            if now.state == "failed" or (parent.stage in LAUNCHED and now.state != "interrupted"):
+            failed = now.state == "failed" and parent.manifest.stat().st_mtime > begun
+            if failed or (parent.stage in LAUNCHED and now.state != "interrupted"):
                 raise ValueError(f"{step.name}: its parent '{name}' is {now.state}")
             if time.monotonic() > deadline:
                 raise ValueError(f"{step.name}: waited {timeout_s:.0f} s for '{name}'")

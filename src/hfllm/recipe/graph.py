@@ -54,6 +54,16 @@ def _walk(key: str, value: Any) -> Iterator[tuple[str, SourceConfig]]:
             yield from _walk(f"{key}.{name}", element)
 
 
+def model_references(config: Any) -> Iterator[tuple[str, str]]:
+    """Every reference to a model or tokenizer in a stage config, with its key."""
+    for key in (*_MODEL_KEYS, "tokenizer"):
+        reference = getattr(config, key, None)
+        if isinstance(reference, str) and reference:
+            yield key, reference
+    for i, reference in enumerate(getattr(config, "models", None) or []):
+        yield f"models[{i}]", reference
+
+
 def is_outside_model(reference: str) -> bool:
     """Whether a model reference is a folder on disk or looks like a hub id (owner/name)."""
     if Path(reference).is_dir():
@@ -74,12 +84,9 @@ def parents_of(graph: Graph, spec: StepSpec) -> tuple[list[str], list[str]]:
         elif reference in graph.steps:
             parents.append(reference)
 
-    for key in _MODEL_KEYS:
-        reference = getattr(spec.config, key, None)
-        if reference:
+    for key, reference in model_references(spec.config):
+        if key != "tokenizer":
             need(key, reference, _accepted(spec, key))
-    for i, reference in enumerate(getattr(spec.config, "models", None) or []):
-        need(f"models[{i}]", reference, LANGUAGE_STAGES)
     tokenizer = tokenizer_reference(graph, spec)
     if tokenizer:
         need("tokenizer", tokenizer, ("tokenizer", *MODEL_STAGES))

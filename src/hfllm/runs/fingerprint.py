@@ -1,9 +1,9 @@
 """Fingerprints: of a step's configuration with its parents, of outside files, of artifacts.
 
 A step's fingerprint is a hash over its stage, its resolved configuration, the seed, the outside
-files that it reads and its parents' fingerprints (a Merkle tree), so it is known before anything
-has run and changes when anything upstream does. Keys that cannot change the artifact (how often
-to log or save) are left out.
+files and model folders that it reads and its parents' fingerprints (a Merkle tree), so it is known
+before anything has run and changes when anything upstream does. Keys that cannot change the
+artifact (how often to log or save) are left out.
 
 Outside files count by name, size and their first and last 64 KiB: hashing hundreds of gigabytes
 before each start would cost more than it protects.
@@ -15,12 +15,13 @@ import dataclasses
 import glob
 import hashlib
 import json
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from hfllm.recipe.defaults import default_values
-from hfllm.recipe.graph import sources_in
+from hfllm.recipe.graph import model_references, sources_in
 from hfllm.recipe.load import Recipe
 
 # trainer keys that change what is told or kept on the way, not the artifact
@@ -46,8 +47,16 @@ def step_config(recipe: Recipe, name: str) -> dict[str, Any]:
     if "trainer" in config:
         trainer = default_values(spec.stage) | config["trainer"]
         config["trainer"] = {k: v for k, v in trainer.items() if k not in WITHOUT_EFFECT}
-    config["seed"] = config.get("seed", None) or recipe.seed
-    return config
+    if config.get("seed") is None:
+        config["seed"] = recipe.seed
+    return _without_none(config)
+
+
+def _without_none(value: Any) -> Any:
+    """Unset keys do not count: a key that a later version adds makes no finished step stale."""
+    if isinstance(value, dict):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return [_without_none(v) for v in value] if isinstance(value, list) else value
 
 
 def config_fingerprint(recipe: Recipe, name: str) -> str:
@@ -58,7 +67,10 @@ def config_fingerprint(recipe: Recipe, name: str) -> str:
 def step_fingerprint(recipe: Recipe, name: str) -> str:
     """Of the configuration, the outside files and the parents' fingerprints."""
     spec = recipe.steps[name]
-    files = {key: _outside(source.path) for key, source in sources_in(spec.config) if source.path}
+    read = {key: source.path for key, source in sources_in(spec.config) if source.path}
+    models = model_references(spec.config)
+    read |= {key: m for key, m in models if m not in recipe.steps and Path(m).is_dir()}
+    files = {key: _outside(path) for key, path in read.items()}
     parents = {parent: step_fingerprint(recipe, parent) for parent in spec.parents}
     return digest([config_fingerprint(recipe, name), files, parents])
 
@@ -68,8 +80,10 @@ def _outside(pattern: str) -> list[tuple[str, int, str]]:
 
 
 def _files(pattern: str) -> list[tuple[Path, int, int]]:
+    pattern = os.path.expanduser(pattern)
     root = Path(pattern)
-    found = root.rglob("*") if root.is_dir() else (Path(p) for p in glob.glob(pattern))
+    names = [] if root.is_dir() else glob.glob(pattern, recursive=True)
+    found = root.rglob("*") if root.is_dir() else map(Path, names)
     paths = sorted(p for p in found if p.is_file())
     return [(p, p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
 

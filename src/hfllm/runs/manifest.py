@@ -71,7 +71,7 @@ class Manifest:
             known = {f.name for f in dataclasses.fields(cls)}
             raw = json.loads(path.read_text(encoding="utf-8"))
             return cls(**{key: value for key, value in raw.items() if key in known})
-        except (ValueError, TypeError, UnicodeDecodeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(
                 f"{path}: broken manifest ({error}); delete the folder {path.parent} and run again"
             ) from None

@@ -13,8 +13,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -25,6 +27,7 @@ from hfllm.runs.layout import LAUNCHED, Step, step_named
 from hfllm.runs.lock import run_lock
 from hfllm.runs.manifest import write_atomically
 from hfllm.runs.preflight import preflight
+from hfllm.runs.processes import step_processes
 from hfllm.runs.status import Status, recipe_statuses
 
 # glibc returns freed tensors to the system and asks for them again, step after step; keeping them
@@ -54,6 +57,8 @@ def plan(recipe: Recipe, only: str | None = None, start: str | None = None) -> l
 
     Raises ValueError for an unknown step or an `only` whose parents are not done.
     """
+    if only and start:
+        raise ValueError("give --only or --from, not both")
     statuses = recipe_statuses(recipe)
     for name in (only, start):
         if name:
@@ -94,12 +99,12 @@ def run_recipe(
             console.print(f"      {' '.join(command_of(item.step))}", markup=False)
     if dry_run:
         return
-    with run_lock(recipe.run_dir):
+    with _signals_as_exits(), run_lock(recipe.run_dir) as lock:
         write_atomically(recipe.run_dir / "config.yaml", OmegaConf.to_yaml(recipe.resolved))
         for number, name in enumerate(todo, 1):
             console.print(f"\n[{number}/{len(todo)}] {name}", style="bold", markup=False)
             begin = time.monotonic()
-            _run_step(step_named(recipe, name), forced=name in forced)
+            _run_step(step_named(recipe, name), name in forced, lock)
             console.print(f"      {name} done in {time.monotonic() - begin:.0f} s", markup=False)
 
 
@@ -115,24 +120,46 @@ def command_of(step: Step) -> list[str]:
 
 def default_launch(launch: dict[str, Any]) -> list[str]:
     """accelerate's options: the recipe's `launch.config` file, else one plain process."""
+    quiet = "--quiet"  # no stack trace of the launcher's own below the step's error
     if launch.get("config"):
-        return ["--config_file", str(launch["config"])]
-    return ["--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no",
+        return [quiet, "--config_file", str(launch["config"])]
+    return [quiet, "--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no",
             "--dynamo_backend", "no"]  # fmt: skip
 
 
-def _run_step(step: Step, forced: bool) -> None:
+@contextmanager
+def _signals_as_exits() -> Iterator[None]:
+    """SIGTERM and the end of the terminal unwind as Ctrl-C does: the step is told, not orphaned."""
+
+    def leave(number: int, frame: Any) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, leave) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run_step(step: Step, forced: bool, lock: int | None) -> None:
+    """In a process group of its own: Ctrl-C in a terminal reaches this process alone."""
     env = {**MALLOC, **os.environ, "PYTHONUNBUFFERED": "1"}
     env.setdefault("TOKENIZERS_PARALLELISM", "true")
     if forced:
         env["HFLLM_FORCE"] = step.name
-    process = subprocess.Popen(command_of(step), env=env)
+    process = subprocess.Popen(
+        command_of(step),
+        env=env,
+        stdin=subprocess.DEVNULL,
+        pass_fds=() if lock is None else (lock,),
+        process_group=0,
+    )
     try:
         code = process.wait()
-    except BaseException:  # Ctrl-C or SIGTERM: the step saves a checkpoint at its step's end
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
+    except BaseException:  # Ctrl-C or SIGTERM
+        _stop(process)
         raise
     if code:
         again = f"hfllm run {step.recipe.path}"
@@ -141,3 +168,14 @@ def _run_step(step: Step, forced: bool) -> None:
             f"{again}",
             exit_code=code if 0 < code < 256 else 1,
         )
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Have the step save a checkpoint and end, and wait for it; a second Ctrl-C ends it at once."""
+    while process.poll() is None:
+        for worker in step_processes(process.pid):
+            worker.send_signal(signal.SIGTERM)
+        try:
+            process.wait()
+        except (KeyboardInterrupt, SystemExit):
+            continue

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from hfllm.recipe.graph import sources_in
 from hfllm.recipe.load import Recipe, RecipeError, StepSpec
-from hfllm.recipe.schema import TrainConfig
+from hfllm.recipe.schema import PretrainConfig, TrainConfig
 from hfllm.runs.layout import Step
 
 MIN_FREE_GB = 1.0
@@ -23,12 +24,72 @@ def preflight(recipe: Recipe, names: list[str], with_trainers: bool = True) -> N
         spec = recipe.steps[name]
         problems += _sources(recipe, spec) + _lengths(spec)
     problems += _disk(recipe)
+    if not problems and with_trainers:
+        problems += _library_problems(recipe, names)
     if problems:
         raise RecipeError(recipe.path, problems)
-    if with_trainers:
-        from hfllm.recipe.trainers import check_trainers
 
-        check_trainers(recipe, names)
+
+def _library_problems(recipe: Recipe, names: list[str]) -> list[str]:
+    """`trainer:` and `model:` sections against the libraries (3 s of imports, paid once)."""
+    training = [n for n in names if isinstance(recipe.steps[n].config, TrainConfig)]
+    if not training:
+        return []
+    from hfllm.recipe.trainers import check_trainers
+
+    problems = []
+    try:
+        check_trainers(recipe, training)
+    except RecipeError as error:
+        problems += error.problems
+    for name in training:
+        problem = _model(recipe, recipe.steps[name])
+        problems += [f"{name}.{problem}"] if problem else []
+    return problems
+
+
+def _model(recipe: Recipe, spec: StepSpec) -> str | None:
+    """What is wrong with the step's model, or with its rows' length for the model of `init`."""
+    from hfllm.modeling.build import check_positions
+
+    root = spec
+    while root.config.init in recipe.steps:
+        root = recipe.steps[root.config.init]
+    seq_len = getattr(spec.config.data, "seq_len", None)
+    try:
+        config = _config(recipe, root)
+    except ValueError as error:
+        return str(error).splitlines()[0] if root is spec else None  # else told at the root
+    try:
+        if config is not None and seq_len is not None:
+            check_positions(
+                config, seq_len, f"step '{root.name}'" if root is not spec else "`init`"
+            )
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _config(recipe: Recipe, root: StepSpec) -> Any:
+    """The configuration of the model that a chain of steps begins with; None where unseen yet."""
+    from transformers import AutoConfig
+
+    from hfllm.modeling.build import make_config
+
+    if isinstance(root.config, PretrainConfig) and not root.config.init:
+        return make_config(root.config.model, root.config.data.seq_len, _vocabulary(recipe, root))
+    if not Path(root.config.init).is_dir():
+        return None  # a hub id: seen when it is loaded
+    try:
+        return AutoConfig.from_pretrained(root.config.init)
+    except OSError as error:
+        raise ValueError(f"init: {str(error).splitlines()[0]}") from None
+
+
+def _vocabulary(recipe: Recipe, spec: StepSpec) -> int | None:
+    """The tokenizer's size, where a step of the recipe makes it."""
+    maker = recipe.steps.get(spec.config.tokenizer or "tokenizer")
+    return maker.config.vocab_size if maker and maker.stage == "tokenizer" else None
 
 
 def _sources(recipe: Recipe, spec: StepSpec) -> list[str]:
@@ -50,19 +111,9 @@ def _sources(recipe: Recipe, spec: StepSpec) -> list[str]:
 
 
 def _lengths(spec: StepSpec) -> list[str]:
-    """seq_len against the model's positions, where the recipe states both."""
-    data = getattr(spec.config, "data", None)
-    seq_len = getattr(data, "seq_len", None)
-    if seq_len is None:
-        return []
-    if seq_len < 8:
+    seq_len = getattr(getattr(spec.config, "data", None), "seq_len", None)
+    if seq_len is not None and seq_len < 8:
         return [f"{spec.name}.data.seq_len: {seq_len} is too short; use 8 or more"]
-    positions = getattr(spec.config, "model", {}).get("max_position_embeddings")
-    if isinstance(spec.config, TrainConfig) and positions and seq_len > positions:
-        return [
-            f"{spec.name}.data.seq_len: {seq_len} is beyond the model's "
-            f"max_position_embeddings {positions}; lower one or raise the other"
-        ]
     return []
 
 

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
+
+if TYPE_CHECKING:
+    import psutil
 
 
 def rank() -> int:
@@ -59,6 +63,21 @@ def asked_processes(words: list[str]) -> int | None:
     return None
 
 
+def step_processes(pid: int) -> list[psutil.Process]:
+    """The processes that do a step's work: accelerate's children, else the process itself.
+
+    accelerate's launcher dies of a signal without passing it on.
+    """
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        children = process.children() if _is_launcher(process.cmdline()) else []
+    except psutil.Error:
+        return []
+    return children or [process]
+
+
 def _launcher_words() -> list[str]:
     """The parent's command line where it is accelerate's launcher, else nothing."""
     import psutil
@@ -67,7 +86,11 @@ def _launcher_words() -> list[str]:
         words = psutil.Process().parent().cmdline()
     except (psutil.Error, AttributeError):
         return []
-    return words if any("accelerate" in w for w in words[:4]) else []
+    return words if _is_launcher(words) else []
+
+
+def _is_launcher(words: list[str]) -> bool:
+    return any("accelerate" in word for word in words[:4])
 
 
 def _has_gpu() -> bool:

@@ -1,0 +1,107 @@
+"""A fingerprint changes with everything that can change the artifact, and with nothing else."""
+
+import json
+
+import pytest
+
+from hfllm.runs.fingerprint import artifact_fingerprints, digest, file_digest, step_fingerprint
+from tiny import write_jsonl
+
+
+def of(workspace, name="sft", *overrides):
+    return step_fingerprint(workspace.load(*overrides), name)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "sft.trainer.learning_rate=1e-5",  # its own
+        "sft.data.seq_len=32",
+        "sft.peft={r: 4}",
+        "pretrain.trainer.max_steps=5",  # its parent's
+        "tokenizer.vocab_size=301",  # its parent's parent's
+        "seed=1",
+    ],
+)
+def test_it_changes_with(workspace, override):
+    assert of(workspace, "sft", override) != of(workspace)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "sft.trainer.logging_steps=7",
+        "sft.trainer.save_steps=3",
+        "pretrain.trainer.save_total_limit=1",
+        "sft.trainer.report_to=tensorboard",
+        "sft.resume=false",
+        "reward.trainer.max_steps=9",  # not upstream
+        "name=other",
+        "sft.trainer.max_grad_norm=1.0",  # our default, stated
+    ],
+)
+def test_it_does_not_change_with(workspace, override):
+    assert of(workspace, "sft", override) == of(workspace)
+
+
+def test_it_changes_with_an_outside_file_of_its_own_or_upstream(workspace):
+    before = of(workspace)
+    write_jsonl(workspace.folder / "data" / "pairs.jsonl", [{"a": 1}])
+    assert of(workspace) == before  # read by another step
+    path = workspace.folder / "data" / "documents.jsonl"
+    text = path.read_text()
+    path.write_text(text.replace("baker", "maker"))
+    assert of(workspace) != before
+    path.write_text(text)
+    assert of(workspace) == before
+
+
+@pytest.mark.parametrize("pattern", ["data/**/*.jsonl", "~/docs/*.jsonl", "data", "data/a.jsonl"])
+def test_every_way_to_name_files_is_watched(workspace, monkeypatch, pattern):
+    monkeypatch.setenv("HOME", str(workspace.folder))
+    for place in ("docs/a.jsonl", "data/deep/er/a.jsonl", "data/a.jsonl"):
+        write_jsonl(workspace.folder / place, [{"text": "one"}])
+    override = f"tokenizer.data=[{{path: '{pattern}'}}]"
+    before = of(workspace, "tokenizer", override)
+    for place in ("docs/a.jsonl", "data/deep/er/a.jsonl", "data/a.jsonl"):
+        write_jsonl(workspace.folder / place, [{"text": "two"}])
+    assert of(workspace, "tokenizer", override) != before
+
+
+def test_it_changes_with_an_outside_model(workspace):
+    weights = workspace.folder / "base" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"one")
+    before = of(workspace, "sft", "sft.init=base")
+    weights.write_bytes(b"two")
+    assert of(workspace, "sft", "sft.init=base") != before
+
+
+def test_a_worlds_own_seed_counts_also_when_it_is_zero(workspace):
+    workspace.write("seed: 5\nworld: {}\n")
+    assert of(workspace, "world", "world.seed=0") != of(workspace, "world")
+    assert of(workspace, "world", "world.seed=5") == of(workspace, "world")
+
+
+def test_digests_do_not_depend_on_the_order_of_keys():
+    assert digest({"a": 1, "b": [2]}) == digest(json.loads('{"b": [2], "a": 1}'))
+    assert digest({"a": 1}) != digest({"a": 2})
+
+
+def test_artifacts_are_hashed_whole(tmp_path):
+    files = {
+        "model/model.safetensors": "weights",
+        "model/tokenizer.json": "tokens",
+        "model/chat_template.jinja": "template",
+        "data/train/a.bin": "rows",
+        "data/train/b.bin": "more",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    first = artifact_fingerprints(tmp_path)
+    assert set(first) == {"model", "tokenizer", "chat_template", "data"}
+    assert first["tokenizer"] == file_digest(tmp_path / "model/tokenizer.json")
+    (tmp_path / "data/train/b.bin").write_text("MORE")
+    second = artifact_fingerprints(tmp_path)
+    assert {k for k in first if first[k] != second[k]} == {"data"}

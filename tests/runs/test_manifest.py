@@ -1,0 +1,110 @@
+"""The record of a step: written whole or not at all, and told when it is broken."""
+
+import json
+import os
+
+import pytest
+
+from hfllm.runs import manifest as module
+from hfllm.runs.manifest import Manifest, git_state, library_versions, write_atomically
+from hfllm.runs.record import recording
+
+
+def small(**changes):
+    return Manifest(
+        **{
+            "step": "sft",
+            "stage": "sft",
+            "status": "done",
+            "fingerprint": "f",
+            "config_fingerprint": "c",
+            **changes,
+        }
+    )
+
+
+def test_what_is_written_is_read(tmp_path):
+    written = small(metrics={"loss": 1.5}, ledger=[{"source": "a", "documents": 3}], tokens=7)
+    written.write(tmp_path / "step" / "manifest.json")
+    assert Manifest.read(tmp_path / "step" / "manifest.json") == written
+    assert Manifest.read(tmp_path / "none.json") is None
+
+
+def test_a_key_of_another_version_does_not_break_reading(tmp_path):
+    path = tmp_path / "manifest.json"
+    small().write(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"of_tomorrow": 1}))
+    assert Manifest.read(path) == small()
+
+
+@pytest.mark.parametrize("text", ["{", "", "[]", "null", '{"step": "sft"}', "\xff"])
+def test_a_broken_manifest_names_file_and_remedy(tmp_path, text):
+    path = tmp_path / "sft" / "manifest.json"
+    path.parent.mkdir()
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match="broken manifest") as caught:
+        Manifest.read(path)
+    assert str(caught.value).startswith(str(path))
+    assert f"delete the folder {path.parent} and run again" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_crash_while_writing_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_atomically(path, "old")
+
+    def crash(*_):
+        raise OSError(28, "No space left on device", "file")
+
+    monkeypatch.setattr(os, "fsync", crash)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    monkeypatch.undo()
+    write_atomically(path, "new")
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_recording_tells_running_done_failed_and_interrupted_apart(workspace):
+    step = workspace.step("tokenizer")
+    with recording(step) as manifest:
+        assert Manifest.read(step.manifest).status == "running"
+        manifest.metrics["n"] = 3
+    done = Manifest.read(step.manifest)
+    assert (done.status, done.metrics, done.error) == ("done", {"n": 3}, None)
+    with pytest.raises(ValueError, match="ill"), recording(step):
+        raise ValueError("ill")
+    failed = Manifest.read(step.manifest)
+    assert (failed.status, failed.error) == ("failed", "ValueError: ill")
+    with pytest.raises(SystemExit), recording(step):
+        raise SystemExit(143)
+    assert Manifest.read(step.manifest).status == "running"
+
+
+def test_time_is_summed_over_interrupted_attempts_alone(workspace, monkeypatch):
+    step, clock = workspace.step("tokenizer"), iter([0.0, 10.0, 0.0, 5.0, 0.0, 1.0])
+    monkeypatch.setattr("hfllm.runs.record.time.monotonic", lambda: next(clock))
+    with pytest.raises(SystemExit), recording(step):
+        raise SystemExit(143)
+    with recording(step):
+        pass
+    assert Manifest.read(step.manifest).wall_s == 15.0
+    with recording(step):
+        pass
+    assert Manifest.read(step.manifest).wall_s == 1.0
+
+
+def test_another_rank_writes_nothing(workspace):
+    step = workspace.step("tokenizer")
+    with recording(step, is_main=False):
+        assert not step.folder.exists()
+    assert not step.folder.exists()
+
+
+def test_versions_and_git_state_tell_what_ran(tmp_path, monkeypatch):
+    versions = library_versions()
+    assert {"python", "torch", "transformers", "trl"} <= set(versions)
+    monkeypatch.setattr(module.subprocess, "run", lambda *_, **__: (_ for _ in ()).throw(OSError()))
+    assert git_state() == {}  # no git on the machine

@@ -1,0 +1,191 @@
+"""The plan, the command lines, and what `hfllm run` does when a step ends or a signal comes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from hfllm.runs import pipeline
+from hfllm.runs.pipeline import StepFailed, command_of, plan, run_recipe
+from hfllm.runs.record import recording
+
+STEPS = ["tokenizer", "pretrain", "sft", "reward", "ppo"]
+
+
+@pytest.fixture()
+def ran(monkeypatch):
+    """Steps that would have run, in order, with whether each was forced."""
+    ran = []
+    monkeypatch.setattr(pipeline, "preflight", lambda *_: None)
+    monkeypatch.setattr(
+        pipeline, "_run_step", lambda step, forced, lock: ran.append((step.name, forced))
+    )
+    return ran
+
+
+def finish(workspace, *names):
+    for name in names:
+        with recording(workspace.step(name)):
+            pass
+
+
+def actions(recipe, **options):
+    return {item.step.name: item.action for item in plan(recipe, **options)}
+
+
+def test_everything_missing_runs_in_order(workspace, ran):
+    run_recipe(workspace.load())
+    assert ran == [(name, False) for name in STEPS]
+
+
+def test_what_is_done_is_skipped_and_what_follows_a_change_is_not(workspace):
+    finish(workspace, "tokenizer", "pretrain", "sft", "reward")
+    wanted = {"tokenizer": "skip", "pretrain": "skip", "sft": "skip", "reward": "skip"}
+    assert actions(workspace.load()) == {**wanted, "ppo": "run"}
+    changed = workspace.load("sft.trainer.max_steps=2")
+    assert [n for n, a in actions(changed).items() if a == "run"] == ["sft", "reward", "ppo"]
+    changed = workspace.load("reward.trainer.max_steps=3")
+    assert [n for n, a in actions(changed).items() if a == "run"] == ["reward", "ppo"]
+
+
+def test_only_runs_that_step_even_if_done(workspace, ran):
+    finish(workspace, "tokenizer", "pretrain")
+    run_recipe(workspace.load(), only="pretrain")
+    assert ran == [("pretrain", True)]
+
+
+def test_only_needs_its_parents(workspace):
+    finish(workspace, "tokenizer")
+    with pytest.raises(ValueError) as caught:
+        plan(workspace.load(), only="sft")
+    assert "'sft' needs 'pretrain', which is missing (not run yet)" in str(caught.value)
+    assert "hfllm run recipe.yaml --only pretrain" in str(caught.value)
+
+
+def test_from_runs_it_and_all_that_read_it(workspace, ran):
+    finish(workspace, *STEPS)
+    run_recipe(workspace.load(), start="reward")
+    assert ran == [("reward", True), ("ppo", True)]
+
+
+@pytest.mark.parametrize("option", ["only", "start"])
+def test_an_unknown_step_is_told_with_the_near_miss(workspace, option):
+    with pytest.raises(ValueError, match="no step 'reward_'. Did you mean: 'reward'?"):
+        plan(workspace.load(), **{option: "reward_"})
+
+
+def test_only_and_from_exclude_each_other(workspace):
+    with pytest.raises(ValueError, match="not both"):
+        plan(workspace.load(), only="sft", start="sft")
+
+
+def test_a_dry_run_tells_the_commands_and_writes_nothing(workspace, ran, capsys):
+    run_recipe(workspace.load("seed=3"), dry_run=True)
+    out = capsys.readouterr().out
+    assert ran == []
+    assert not (workspace.folder / "runs").exists()
+    assert " run  sft          not run yet" in out
+    assert "accelerate.commands.launch --quiet --num_processes 1" in out
+    assert "-m hfllm.launch sft recipe.yaml --step sft seed=3" in out
+
+
+def test_a_dry_run_checks(workspace):
+    with pytest.raises(ValueError, match="sft.trainer.learning_rat"):
+        run_recipe(workspace.load("sft.trainer.learning_rat=3"), dry_run=True)
+
+
+def test_the_resolved_recipe_is_kept_beside_the_steps(workspace, ran):
+    run_recipe(workspace.load("seed=9"))
+    assert "seed: 9" in (workspace.folder / "runs" / "tiny" / "config.yaml").read_text()
+
+
+def test_data_steps_need_no_launcher(workspace):
+    words = command_of(workspace.step("tokenizer"))
+    assert words[:4] == [sys.executable, "-m", "hfllm.launch", "tokenizer"]
+
+
+@pytest.mark.parametrize(
+    ("launch", "expected"),
+    [
+        ({"config": "ddp.yaml"}, ["--quiet", "--config_file", "ddp.yaml"]),
+        ({"accelerate_args": ["--multi_gpu"]}, ["--multi_gpu"]),
+    ],
+)
+def test_the_recipe_says_how_training_is_launched(workspace, launch, expected):
+    workspace.recipe({"launch": launch}, only=("launch", "tokenizer", "pretrain"))
+    words = command_of(workspace.step("pretrain"))
+    assert words[:3] == [sys.executable, "-m", "accelerate.commands.launch"]
+    assert words[3 : 3 + len(expected)] == expected
+    assert words[3 + len(expected) : 5 + len(expected)] == ["-m", "hfllm.launch"]
+
+
+def stand_in(monkeypatch, code):
+    monkeypatch.setattr(pipeline, "preflight", lambda *_: None)
+    monkeypatch.setattr(pipeline, "command_of", lambda step: [sys.executable, "-c", code])
+
+
+def test_a_step_that_fails_ends_the_run_with_the_command_to_go_on(workspace, monkeypatch):
+    stand_in(monkeypatch, "raise SystemExit(7)")
+    with pytest.raises(StepFailed, match="step 'tokenizer' ended with exit code 7") as caught:
+        run_recipe(workspace.load())
+    assert caught.value.exit_code == 7
+    assert "hfllm run recipe.yaml" in str(caught.value)
+
+
+def test_a_step_gets_its_environment(workspace, monkeypatch):
+    code = (
+        "import os, json; json.dump(dict(os.environ), open('env.json', 'w')); raise SystemExit(1)"
+    )
+    stand_in(monkeypatch, code)
+    with pytest.raises(StepFailed):
+        run_recipe(workspace.load(), start="tokenizer")
+    env = json.loads((workspace.folder / "env.json").read_text())
+    assert env["HFLLM_FORCE"] == "tokenizer"
+    assert env["HFLLM_LOCK_HELD"] == str((workspace.folder / "runs" / "tiny").resolve())
+    assert env["MALLOC_MMAP_MAX_"] == "0"
+
+
+# `accelerate launch` in small: it starts the work in a child and dies of SIGTERM without a word.
+LAUNCHER = """
+import subprocess, sys
+work = '''
+import signal, sys, time
+def stop(*_):
+    time.sleep(1)
+    open("checkpoint", "w").write("saved")
+    sys.exit(143)
+signal.signal(signal.SIGTERM, stop)
+open("started", "w").close()
+time.sleep(60)
+'''
+sys.exit(subprocess.call([sys.executable, "-c", work]))
+"""
+RUN = """
+from hfllm.cli import app
+from hfllm.runs import pipeline
+import sys
+pipeline.preflight = lambda *_: None
+pipeline.command_of = lambda step: [sys.executable, "accelerate_launcher.py"]
+app(["run", "recipe.yaml"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
+)
+def test_a_signal_to_the_run_reaches_the_work_and_is_waited_for(workspace, number, code):
+    (workspace.folder / "accelerate_launcher.py").write_text(LAUNCHER)
+    process = subprocess.Popen([sys.executable, "-c", RUN], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (workspace.folder / "started").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    started = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, number)
+    assert process.wait(timeout=30) == code
+    assert (workspace.folder / "checkpoint").read_text() == "saved"
+    assert not [p for p in started if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]

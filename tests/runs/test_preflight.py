@@ -1,0 +1,113 @@
+"""What can be known before anything starts is told before anything starts, all of it at once."""
+
+import os
+import shutil
+from collections import namedtuple
+
+import pytest
+
+from hfllm.recipe.load import RecipeError
+from hfllm.runs.preflight import preflight
+from tiny import MODEL
+
+ALL = ["tokenizer", "pretrain", "sft", "reward", "ppo"]
+Usage = namedtuple("Usage", "total used free")
+
+
+def problems(workspace, *overrides, names=ALL):
+    with pytest.raises(RecipeError) as caught:
+        preflight(workspace.load(*overrides), names)
+    assert all(line.startswith("recipe.yaml: ") for line in str(caught.value).splitlines())
+    return caught.value.problems
+
+
+def test_the_tiny_recipe_passes(workspace):
+    preflight(workspace.load(), ALL)
+
+
+def test_steps_that_will_not_run_are_not_checked(workspace):
+    preflight(workspace.load("sft.data.mixture[0].path=gone.jsonl"), ["tokenizer", "pretrain"])
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("sft.data.mixture[0].path=data/chat.jsonl", "did you mean data/chats.jsonl?"),
+        ("sft.data.mixture[0].path=data/none.pdf", "no file data/none.pdf"),
+        ("sft.data.mixture[0].on_error=ignore", "on_error is 'ignore', but must be one of"),
+        ("sft.data.mixture[0].format=chatml", "format 'chatml' is unknown"),
+        ("sft.data.mixture[0].weight=-1", "weight is -1.0, but must be above 0"),
+        ("sft.data.mixture[0].limit=0", "limit is 0, but must be above 0"),
+        ("sft.data.seq_len=4", "sft.data.seq_len: 4 is too short"),
+        ("sft.data.mixture=[{path: data/chats.jsonl},{path: data/chats.jsonl}]", "'chats'; give"),
+    ],
+)
+def test_data_problems_name_step_and_key(workspace, override, expected):
+    found = problems(workspace, override)
+    assert len(found) == 1
+    assert found[0].startswith("sft.data.")
+    assert expected in found[0]
+
+
+def test_data_of_a_step_that_has_not_run_is_no_problem(workspace):
+    workspace.recipe({"curate": {"sources": [{"path": "data/documents.jsonl"}]}})
+    preflight(workspace.load("pretrain.data.mixture=[{step: curate}]"), ["curate", "pretrain"])
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("pretrain.model.hiden_size=3", "pretrain.model.hiden_size: no key of a llama config. Did"),
+        ("pretrain.model.model_type=lama", "transformers has no 'lama'. Did you mean: 'llama'?"),
+        ("pretrain.model.hidden_size=33", "The hidden size (33) is not a multiple of"),
+        ("pretrain.model.vocab_size=9", "pretrain.model.vocab_size: 9 is smaller than the token"),
+        ("pretrain.data.seq_len=x", "pretrain.data.seq_len: Value 'x'"),
+        ("pretrain.model.max_position_embeddings=32", "seq_len: 64 is beyond the 32 positions"),
+    ],
+)
+def test_the_model_is_checked_before_curation_starts(workspace, override, expected):
+    found = problems(workspace, override)
+    assert expected in found[0]
+
+
+def test_later_rows_must_fit_the_first_models_positions(workspace):
+    found = problems(workspace, "sft.data.seq_len=128", "reward.data.seq_len=65")
+    assert [p.split(": ")[0] for p in found] == ["sft.data.seq_len", "reward.data.seq_len"]
+    assert "128 is beyond the 64 positions of the model (step 'pretrain')" in found[0]
+    overrides = ("sft.data.seq_len=128", "pretrain.model.max_position_embeddings=128")
+    preflight(workspace.load(*overrides), ALL)
+
+
+def test_rows_must_fit_a_model_from_outside(workspace):
+    from transformers import LlamaConfig
+
+    values = {k: v for k, v in MODEL.items() if k != "model_type"}
+    LlamaConfig(**values, max_position_embeddings=48).save_pretrained("base")
+    found = problems(workspace, "sft.init=base", names=["sft"])
+    assert found[0].startswith("sft.data.seq_len: 64 is beyond the 48 positions of the model")
+
+
+def test_problems_of_models_and_trainers_come_together(workspace):
+    found = problems(workspace, "pretrain.model.hiden_size=3", "sft.trainer.learning_rat=3")
+    assert [p.split(":")[0] for p in found] == [
+        "sft.trainer.learning_rat",
+        "pretrain.model.hiden_size",
+    ]
+
+
+def test_too_little_disk_is_told(workspace, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 10**12, 2 * 10**8))
+    found = problems(workspace)
+    assert len(found) == 1
+    assert found[0].startswith("run_dir: 0.20 GB free on the disk of ")
+    assert "set run_dir=OTHER" in found[0]
+
+
+def test_a_folder_that_cannot_be_written_is_told(workspace, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert "cannot be written; set run_dir=OTHER" in problems(workspace)[0]
+
+
+def test_a_file_in_the_place_of_the_run_folder_is_told(workspace):
+    (workspace.folder / "runs").write_text("")
+    assert "run_dir: runs cannot be written" in problems(workspace)[0]

@@ -1,0 +1,103 @@
+"""Done, missing, stale, interrupted or failed, with the reason in words."""
+
+import shutil
+
+import pytest
+
+from hfllm.runs.manifest import Manifest
+from hfllm.runs.record import recording
+from hfllm.runs.status import mismatch, recipe_statuses, set_aside, status
+from tiny import write_jsonl
+
+
+def finish(workspace, name, *overrides):
+    step = workspace.step(name, *overrides)
+    with recording(step):
+        (step.tokenizer if name == "tokenizer" else step.model).mkdir(parents=True, exist_ok=True)
+        (step.tokenizer / "tokenizer.json").write_text(name)
+    return step
+
+
+def test_missing_then_done(workspace):
+    assert status(workspace.step("tokenizer")).state == "missing"
+    now = status(finish(workspace, "tokenizer"))
+    assert now.is_done
+    assert now.reason.startswith("done in 0 s, fingerprint ")
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("pretrain.trainer.max_steps=9", "config changed: trainer.max_steps 4 -> 9"),
+        ("pretrain.optimizer=muon", "config changed: optimizer None -> 'muon'"),
+        ("seed=3", "config changed: seed 0 -> 3"),
+        ("tokenizer.vocab_size=301", "parent 'tokenizer' changed"),
+        ("pretrain.data.mixture[0].path=data/heldout.jsonl", "config changed: data.mixture"),
+    ],
+)
+def test_stale_tells_what_differs(workspace, override, reason):
+    finish(workspace, "tokenizer")
+    finish(workspace, "pretrain")
+    now = status(workspace.step("pretrain", override))
+    assert now.state == "stale"
+    assert now.reason.startswith(reason)
+
+
+def test_a_long_list_of_changes_is_cut(workspace):
+    finish(workspace, "pretrain")
+    overrides = [f"pretrain.trainer.{k}=3" for k in ("max_steps", "warmup_steps", "eval_steps")]
+    now = status(workspace.step("pretrain", *overrides, "pretrain.data.seq_len=32", "seed=8"))
+    assert now.reason.endswith("; 2 more")
+
+
+def test_a_changed_file_and_a_lost_artifact_make_it_stale(workspace):
+    step = finish(workspace, "tokenizer")
+    shutil.move(step.tokenizer, workspace.folder / "aside")
+    now = status(step)
+    assert now.state == "stale"
+    assert now.reason == f"its tokenizer is gone from {step.folder}"
+    shutil.move(workspace.folder / "aside", step.tokenizer)
+    write_jsonl(workspace.folder / "data" / "documents.jsonl", [{"text": "other"}])
+    assert status(step).reason == "a file that it reads changed"
+
+
+def test_interrupted_and_failed(workspace):
+    step = workspace.step("tokenizer")
+    with pytest.raises(KeyboardInterrupt), recording(step):
+        raise KeyboardInterrupt
+    assert status(step).state == "interrupted"
+    with pytest.raises(ValueError), recording(step):
+        raise ValueError("no text")
+    assert status(step).state == "failed"
+    assert status(step).reason == "failed before: ValueError: no text"
+
+
+def test_every_step_has_a_status(workspace):
+    finish(workspace, "tokenizer")
+    states = {name: s.state for name, s in recipe_statuses(workspace.load()).items()}
+    assert states.pop("tokenizer") == "done"
+    assert set(states.values()) == {"missing"}
+
+
+def test_the_old_one_is_set_aside_and_one_is_kept(workspace):
+    assert set_aside(workspace.step("tokenizer")) is None
+    targets = []
+    for vocabulary in (300, 301, 302):
+        step = finish(workspace, "tokenizer", f"tokenizer.vocab_size={vocabulary}")
+        mark = Manifest.read(step.manifest).fingerprint
+        targets.append(set_aside(step))
+        assert targets[-1].name == f"tokenizer.stale-{mark}"
+        assert not step.folder.exists()
+    left = sorted(p.name for p in (workspace.folder / "runs" / "tiny").glob("*.stale-*"))
+    assert left == [targets[-1].name]
+    assert (targets[-1] / "tokenizer" / "tokenizer.json").is_file()
+
+
+def test_an_artifact_that_is_not_its_manifests_is_told(workspace):
+    finish(workspace, "tokenizer")
+    step = workspace.step("pretrain")
+    listed = Manifest.read(step.other("tokenizer").manifest).artifact["tokenizer"]
+    assert mismatch(step, "tokenizer", "tokenizer", listed) is None
+    told = mismatch(step, "tokenizer", "tokenizer", "beef")
+    assert "is beef, but its manifest says " + listed in told
+    assert "hfllm run recipe.yaml --from tokenizer" in told
