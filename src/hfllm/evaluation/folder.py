@@ -10,7 +10,7 @@ from typing import Any
 
 from hfllm.data.sources import read_rows
 from hfllm.evaluation.run import evaluate_models
-from hfllm.evaluation.specs import ModelSpec, TaskSpec
+from hfllm.evaluation.specs import ModelSpec, TaskSpec, model_name
 from hfllm.evaluation.table import format_table
 from hfllm.inference.load import find_model, is_chat_model
 from hfllm.recipe.schema import SourceConfig
@@ -45,11 +45,9 @@ def evaluate_folder(
     for path in text:
         tasks[stem(path)] = TaskSpec("bits_per_byte", read_documents(path), limit)
     chat = is_chat_model(folder) if base is None else not base
-    name = folder.parent.name if folder.name == "model" else folder.name
     with tempfile.TemporaryDirectory() as scratch:
-        results = evaluate_models(
-            [ModelSpec(model_name(model), folder, chat)], tasks, out or Path(scratch)
-        )
+        spec = ModelSpec(model_name(folder), folder, chat)
+        results = evaluate_models([spec], tasks, out or Path(scratch))
     return format_table(results)
 
 
