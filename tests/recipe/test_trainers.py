@@ -67,6 +67,9 @@ def test_all_wrong_keys_of_all_steps_are_told_at_once(workspace):
         "sft.trainer={load_best_model_at_end: true, eval_strategy: 'no'}",
         "ppo.trainer.num_generations=0",
         "ppo.trainer.per_device_train_batch_size=0",
+        "sft.trainer.gradient_accumulation_steps=0",
+        "sft.trainer.report_to=neptun",
+        "sft.trainer.optim=adamm",
     ],
 )
 def test_what_the_class_itself_refuses_is_one_line(workspace, override):
@@ -74,6 +77,12 @@ def test_what_the_class_itself_refuses_is_one_line(workspace, override):
         check_trainers(workspace.load(override))
     assert len(caught.value.problems) == 1
     assert caught.value.problems[0].startswith(override.split(".")[0] + ".trainer")
+
+
+def test_an_unquoted_no_is_a_strategy(workspace):
+    overrides = ("sft.trainer.save_strategy=no", "sft.trainer.logging_strategy=no")
+    config = built(workspace, "sft", *overrides)
+    assert (config.save_strategy, config.logging_strategy) == ("no", "no")
 
 
 def test_the_machine_decides_precision_and_place(monkeypatch):

@@ -38,6 +38,7 @@ def test_steps_that_will_not_run_are_not_checked(workspace):
         ("sft.data.mixture[0].format=chatml", "format 'chatml' is unknown"),
         ("sft.data.mixture[0].weight=-1", "weight is -1.0, but must be above 0"),
         ("sft.data.mixture[0].limit=0", "limit is 0, but must be above 0"),
+        ("sft.trainer.eval_strategy=steps", "sft.trainer.eval_strategy: steps needs sft.data.held"),
         ("sft.data.seq_len=4", "sft.data.seq_len: 4 is too short"),
         ("sft.data.mixture=[{path: data/chats.jsonl},{path: data/chats.jsonl}]", "'chats'; give"),
     ],
@@ -45,7 +46,7 @@ def test_steps_that_will_not_run_are_not_checked(workspace):
 def test_data_problems_name_step_and_key(workspace, override, expected):
     found = problems(workspace, override)
     assert len(found) == 1
-    assert found[0].startswith("sft.data.")
+    assert found[0].startswith("sft.")
     assert expected in found[0]
 
 

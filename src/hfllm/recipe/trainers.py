@@ -7,6 +7,7 @@ Value order: library default < hfllm default (`recipe.defaults`) < this machine 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -49,29 +50,46 @@ def build_trainer_config(spec: StepSpec, seed: int, output_dir: str, **forced: A
     Raises ValueError naming the key that the library does not know or take.
     """
     schema = OmegaConf.structured(trainer_class(spec.stage))
-    problems = _key_problems(spec, schema)
+    given = {key: _no(key, value) for key, value in spec.config.trainer.items()}
+    problems = list(_key_problems(spec, schema, given))
     if problems:
         raise ValueError("\n".join(problems))
     base = {"output_dir": output_dir, "seed": seed, **hardware_defaults()}
-    values = (default_values(spec.stage), base, spec.config.trainer, forced)
+    values = (default_values(spec.stage), base, given, forced)
     try:
         config = OmegaConf.to_object(OmegaConf.merge(schema, *values))
     except Exception as error:  # whatever the class's own __post_init__ raises on what it is given
         raise ValueError(f"{spec.name}.trainer: {first_line(error)}") from error
-    for key in ("per_device_train_batch_size", "gradient_accumulation_steps"):
-        if getattr(config, key) < 1:
-            raise ValueError(f"{spec.name}.trainer.{key}: must be at least 1")
+    problem = _value_problem(config)
+    if problem:
+        raise ValueError(f"{spec.name}.trainer.{problem}")
     return config
 
 
-def _key_problems(spec: StepSpec, schema: Any) -> list[str]:
+def _no(key: str, value: Any) -> Any:
+    """YAML reads an unquoted `no` as false; a strategy is meant."""
+    return "no" if value is False and key.endswith("_strategy") else value
+
+
+def _key_problems(spec: StepSpec, schema: Any, given: dict[str, Any]) -> Iterator[str]:
     """One line for every key that the class does not know or take, or that is set elsewhere."""
-    problems = []
-    for key, value in spec.config.trainer.items():
+    for key, value in given.items():
         problem = ELSEWHERE[spec.stage].get(key) or key_problem(schema, key, value)
         if problem:
-            problems.append(f"{spec.name}.trainer.{key}: {problem}")
-    return problems
+            yield f"{spec.name}.trainer.{key}: {problem}"
+
+
+def _value_problem(config: Any) -> str | None:
+    """What the class takes and the trainer then stumbles over, after the data is made."""
+    from transformers.integrations import get_available_reporting_integrations
+
+    for key in ("per_device_train_batch_size", "gradient_accumulation_steps"):
+        if getattr(config, key) < 1:
+            return f"{key}: must be at least 1"
+    for tracker in config.report_to:
+        if tracker not in ("none", "all", *get_available_reporting_integrations()):
+            return f"report_to: '{tracker}' is not installed; run `pip install {tracker}`"
+    return None
 
 
 def check_trainers(recipe: Recipe, names: list[str] | None = None) -> None:

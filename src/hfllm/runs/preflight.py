@@ -22,7 +22,7 @@ def preflight(recipe: Recipe, names: list[str], with_trainers: bool = True) -> N
     problems: list[str] = []
     for name in names:
         spec = recipe.steps[name]
-        problems += _sources(recipe, spec) + _lengths(spec)
+        problems += _sources(recipe, spec) + _lengths(spec) + _evaluation(spec)
     problems += _disk(recipe)
     if not problems and with_trainers:
         problems += _library_problems(recipe, names)
@@ -115,6 +115,15 @@ def _lengths(spec: StepSpec) -> list[str]:
     if seq_len is not None and seq_len < 8:
         return [f"{spec.name}.data.seq_len: {seq_len} is too short; use 8 or more"]
     return []
+
+
+def _evaluation(spec: StepSpec) -> list[str]:
+    """An evaluation that the recipe asks for needs rows (our own default gives way)."""
+    data, trainer = getattr(spec.config, "data", None), getattr(spec.config, "trainer", {})
+    asked = trainer.get("eval_strategy", "no")
+    if asked in (None, "no", False) or getattr(data, "heldout", 1) or getattr(data, "holdout", 0):
+        return []
+    return [f"{spec.name}.trainer.eval_strategy: {asked} needs {spec.name}.data.heldout"]
 
 
 def _disk(recipe: Recipe) -> list[str]:

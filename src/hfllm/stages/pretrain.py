@@ -37,9 +37,8 @@ def run(config: PretrainConfig, step: Step) -> None:
 
 def build(config: PretrainConfig, step: Step, manifest: Manifest) -> tuple[Trainer, Work]:
     """The trainer, and what `fit` needs to know about it."""
-    args = build_trainer_config(
-        step.spec, step.seed, str(step.checkpoints), **decay_arguments(step.spec)
-    )
+    forced = decay_arguments(step.spec) | ({} if config.data.heldout else {"eval_strategy": "no"})
+    args = build_trainer_config(step.spec, step.seed, str(step.checkpoints), **forced)
     if args.max_steps <= 0:
         key = f"{step.name}.trainer.max_steps"
         raise ValueError(f"{key} must be set: the mixture is laid out for it")

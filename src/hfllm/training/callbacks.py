@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+SAME_ORDER_S = 2.0
+
 # What a progress line shows, in this order, where the trainer logs it.
 SHOWN = (
     "loss", "eval_loss", "eval_bpb", "accuracy", "eval_accuracy", "mean_token_accuracy", "score",
@@ -89,15 +91,20 @@ class StopOnSignal(TrainerCallback):
     """SIGTERM or Ctrl-C: finish the step, save a checkpoint, end with 143 (or 130).
 
     The library's own just-in-time checkpoint exits 0, so that a scheduler takes the job for done.
+    A second signal ends the process at once, unless it comes within SAME_ORDER_S: a scheduler that
+    signals every process and a launcher that passes the signal on mean one and the same.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self.received_at = 0.0
 
     def _note(self, number: int, frame: Any) -> None:
-        if self.received is not None:  # a second signal: at once
+        if self.received is not None:
+            if time.monotonic() - self.received_at < SAME_ORDER_S:
+                return
             raise SystemExit(128 + number)
-        self.received = number
+        self.received, self.received_at = number, time.monotonic()
         print("stopping after this step; a checkpoint is written", file=sys.stderr, flush=True)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -116,8 +123,8 @@ class StopOnSignal(TrainerCallback):
             if torch.cuda.is_available():
                 flag = flag.cuda()
             torch.distributed.all_reduce(flag)
-            if flag.item() and self.received is None:
-                self.received = int(signal.SIGTERM)
+            if flag.item() and self.received is None:  # this rank's own signal may still come
+                self.received, self.received_at = int(signal.SIGTERM), time.monotonic()
         return self.received is not None
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -47,10 +47,10 @@ def fit(trainer: Trainer, step: Step, manifest: Manifest, work: Work) -> None:
     parameters = count_parameters(trainer.accelerator.unwrap_model(trainer.model))
     if trainer.is_world_process_zero():
         _announce(trainer, step, per_step, tokens_per_step, parameters)
-    result = trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.train(resume_from_checkpoint=checkpoint)
     stop.exit_if_stopped()
     _save(trainer, step, work)
-    metrics = {"train_loss": result.training_loss, "parameters": parameters}
+    metrics = {"train_loss": mean_loss(trainer.state.log_history), "parameters": parameters}
     metrics |= {"steps": trainer.state.global_step, "epochs": trainer.state.epoch}
     if trainer.eval_dataset is not None:
         metrics |= {k: v for k, v in trainer.evaluate().items() if "per_second" not in k}
@@ -73,13 +73,26 @@ def _count_cost(
     manifest.flops = (per_token or 0.0) * manifest.tokens
 
 
+def mean_loss(history: list[dict[str, Any]]) -> float | None:
+    """Mean loss over the whole training; the library's own forgets what came before a resume."""
+    total, last = 0.0, 0
+    for row in history:
+        if "loss" in row:
+            total += float(row["loss"]) * (row["step"] - last)
+            last = row["step"]
+    return total / last if last else None
+
+
 def rows_per_step(args: Any) -> int:
     """Rows in one optimizer step over all processes."""
     return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
 
 
 def _checkpoint(trainer: Trainer, step: Step, manifest: Manifest) -> str | None:
-    if not step.spec.config.resume:
+    if not step.spec.config.resume:  # nor may a later start take up what this one leaves behind
+        with trainer.args.main_process_first(desc="checkpoints"):
+            if trainer.is_world_process_zero():
+                shutil.rmtree(step.checkpoints, ignore_errors=True)
         return None
     found, notes = last_good(step.checkpoints)
     manifest.notes += notes

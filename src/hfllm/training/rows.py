@@ -23,6 +23,7 @@ from hfllm.data.reading import count_kept, read_chats, read_documents
 from hfllm.data.sources import label
 from hfllm.recipe.schema import ChatDataConfig, SourceConfig, TextDataConfig
 from hfllm.runs.layout import Step
+from hfllm.runs.manifest import write_atomically
 from hfllm.tokenization.encode import encode_texts
 
 BATCH = 512  # documents per call of the tokenizer
@@ -61,7 +62,7 @@ def packed_once(
         if not (folder / LEDGER).is_file():
             ledger = make()
             ledger.check()
-            (folder / LEDGER).write_text(json.dumps(ledger.to_json()))
+            write_atomically(folder / LEDGER, json.dumps(ledger.to_json()))
     ledger = Ledger.from_json(json.loads((folder / LEDGER).read_text()))
     found = {p.parent.name: PackedDataset(p.parent) for p in sorted(folder.glob(f"*/{META}"))}
     return Rows(found, ledger)
@@ -154,6 +155,8 @@ def safe(name: str) -> str:
 
 def mixture(rows: Rows, sources: list[SourceConfig], total_rows: int, seed: int) -> MixtureDataset:
     """`total_rows` rows in the order of (seed, step), by the sources' weights."""
+    if len({safe(label(s)) for s in sources}) < len(sources):
+        raise ValueError("data.mixture: two sources have the same folder name; give them a `name:`")
     weights = {safe(label(s)): s.weight for s in sources if s.weight is not None}
     if weights and len(weights) != len(rows.sources):
         missing = sorted(set(rows.sources) - set(weights))

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
+from hfllm.modeling.build import check_positions
 from hfllm.runs.fingerprint import file_digest
 from hfllm.runs.layout import Step
 from hfllm.runs.status import mismatch
@@ -61,14 +62,28 @@ def _refuse_other(chosen: str, of_model: str, step: Step) -> None:
 def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> PreTrainedModel:
     """The model of `init:` in float32, with a vocabulary that holds the tokenizer's.
 
-    Raises ValueError where it cannot be read or is smaller than the tokenizer.
+    Raises ValueError where it cannot be read, lacks weights, is smaller than the tokenizer, or has
+    fewer positions than the step's rows.
     """
     reference = step.model_of(step.spec.config.init)
     try:
-        model = auto_class.from_pretrained(reference, dtype=torch.float32, **kwargs)
+        model, found = auto_class.from_pretrained(
+            reference, dtype=torch.float32, output_loading_info=True, **kwargs
+        )
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"{step.name}.init: no model to read in {reference}: {reason}") from error
+    lacking = sorted(key for key in found["missing_keys"] if not key.startswith("score."))
+    if lacking:  # the library makes them anew from noise, with a warning
+        raise ValueError(
+            f"{step.name}.init: {reference} lacks {len(lacking)} weights of a "
+            f"{type(model).__name__}, first {lacking[0]}: it is another kind of model, or cut off"
+        )
+    if seq_len := getattr(step.spec.config.data, "seq_len", None):
+        try:
+            check_positions(model.config, seq_len, reference)
+        except ValueError as error:
+            raise ValueError(f"{step.name}.{error}") from None
     rows = model.get_input_embeddings().weight.shape[0]
     if rows and rows < len(tokenizer):  # 0 under ZeRO-3, where the rows are spread over ranks
         raise ValueError(
