@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedModel
+from trl.models import prepare_deepspeed
 from trl.trainer.utils import disable_dropout_in_model
 
 from hfllm.rl import guards
@@ -42,8 +43,12 @@ class CriticTrainer(MeteredTrainer):
         if self.ref_model is not None:  # beta is 0, or PEFT: the adapter off is the reference
             guards.check_reference(self.model, self.accelerator.unwrap_model(self.ref_model))
         for function in self.reward_funcs:
-            if isinstance(function, RewardModelScorer):  # TRL places modules only
-                function.model.to(self.accelerator.device)
+            if isinstance(function, RewardModelScorer):  # TRL does this for bare modules only
+                function.model = (
+                    prepare_deepspeed(function.model, self.accelerator)
+                    if self.is_deepspeed_enabled
+                    else function.model.to(self.accelerator.device)
+                )
         if args.disable_dropout:
             disable_dropout_in_model(critic)
         self.model.add_module(FOLDER, critic.to(self.accelerator.device))
