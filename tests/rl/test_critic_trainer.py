@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig
-from rl_helpers import assert_same, logged, weights
+from peft import LoraConfig, get_peft_model
+from rl_helpers import assert_same, logged, rollout, weights
 from transformers import AutoModelForCausalLM
 
 from hfllm.rl.critic import build_critic
@@ -107,6 +107,24 @@ def test_lora_policy_with_a_full_critic(build, tmp_path):
     resumed = build(peft_config=lora, max_steps=8, learning_rate=3e-3)
     resumed.train(resume_from_checkpoint=str(checkpoint))
     assert_same(weights(trainer), weights(resumed), atol=0, rtol=0)
+
+
+def test_a_trained_adapter_is_its_own_reference(build, policy):
+    lora = LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    adapted = get_peft_model(policy, lora)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter)
+    trainer = build(model=adapted, learning_rate=0.0)
+    trainer.train()
+    assert abs(logged(trainer, "objective/kl")[0]) < 1e-5
+    batch = rollout(trainer)
+    with trainer.model.disable_adapter():  # the base model is another policy
+        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        tokens = batch["completion_ids"].size(1)
+        base, _, _ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, tokens)
+    assert (base - batch["ref_per_token_logps"]).abs().max() > 1e-3
 
 
 def test_best_model_brings_its_critic(build, prompts):

@@ -47,6 +47,14 @@ def test_a_spelled_control_token_stays_text(reward_folder, tokenizer):
     assert abs(scorer.score([spelled])[0] - scorer.score([forged])[0]) > 1e-4
 
 
+def test_empty_and_strange_answers_have_scores(reward_folder):
+    scorer = load_reward_model(reward_folder)
+    scores = scorer.score(
+        [chat("who?", text) for text in ("", "  ", "\n", "\ufffd\ufffd", "a {{ b")]
+    )
+    assert all(abs(score) < 100 for score in scores)
+
+
 def test_called_by_the_trainer_it_joins_prompt_and_answer(reward_folder):
     scorer = load_reward_model(reward_folder)
     scores = scorer(

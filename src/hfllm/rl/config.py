@@ -97,22 +97,28 @@ class PPOConfig(GRPOConfig):
         self._check()
 
     def _check(self) -> None:
-        refused = {
-            f"loss_type={self.loss_type}: use one of {', '.join(LOSS_TYPES)}": self.loss_type
-            not in LOSS_TYPES,
-            "importance_sampling_level: PPO's ratio is per token, use 'token'": (
-                self.importance_sampling_level != "token"
+        problems = (
+            (
+                self.loss_type not in LOSS_TYPES,
+                f"loss_type={self.loss_type}: use one of {', '.join(LOSS_TYPES)}",
             ),
-            "mask_truncated_completions: use missing_eos_penalty instead": (
-                self.mask_truncated_completions
+            (
+                self.importance_sampling_level != "token",
+                "importance_sampling_level: PPO's ratio is per token, use 'token'",
             ),
-            f"generate_dtype={self.generate_dtype}: use null, 'bfloat16' or 'float16'": (
-                self.generate_dtype not in (None, "bfloat16", "float16")
+            (
+                self.mask_truncated_completions,
+                "mask_truncated_completions: use missing_eos_penalty instead",
             ),
-            "generate_dtype: vLLM has a dtype of its own, leave it null": (
-                self.generate_dtype is not None and self.use_vllm
+            (
+                self.generate_dtype not in (None, "bfloat16", "float16"),
+                f"generate_dtype={self.generate_dtype}: use null, 'bfloat16' or 'float16'",
             ),
-        }
-        for problem, wrong in refused.items():
+            (
+                self.generate_dtype is not None and self.use_vllm,
+                "generate_dtype: vLLM has a dtype of its own, leave it null",
+            ),
+        )
+        for wrong, problem in problems:
             if wrong:
                 raise ValueError(f"PPO cannot use {problem}")

@@ -40,7 +40,8 @@ class CriticTrainer(MeteredTrainer):
             critic = build_critic(critic)
         super().__init__(model=model, reward_funcs=reward_funcs, args=args, **kwargs)
         guards.check_positions(self.model)
-        if self.ref_model is not None:  # beta is 0, or PEFT: the adapter off is the reference
+        # None with beta 0, and with PEFT: there the adapter switched off is the reference.
+        if self.ref_model is not None:
             guards.check_reference(self.model, self.accelerator.unwrap_model(self.ref_model))
         for function in self.reward_funcs:
             if isinstance(function, RewardModelScorer):  # TRL does this for bare modules only
