@@ -74,7 +74,7 @@ class MetricsLog(TrainerCallback):
         row |= {k: v if math.isfinite(v) else str(v) for k, v in numbers.items()}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        if args.disable_tqdm:
+        if args.disable_tqdm and any(key in SHOWN for key in row):
             print(self._line(row, state.max_steps), flush=True)
 
     def _line(self, row: dict[str, Any], max_steps: int) -> str:

@@ -18,6 +18,7 @@ from transformers.trainer_callback import PrinterCallback
 from hfllm.modeling.flops import count_parameters, flops_per_token
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
+from hfllm.training.adapters import merge_adapter
 from hfllm.training.callbacks import MetricsLog, StopOnSignal
 from hfllm.training.checkpoints import MarkCheckpoints, discard_broken, last_good
 
@@ -53,7 +54,8 @@ def fit(trainer: Trainer, step: Step, manifest: Manifest, work: Work) -> None:
     metrics = {"train_loss": mean_loss(trainer.state.log_history), "parameters": parameters}
     metrics |= {"steps": trainer.state.global_step, "epochs": trainer.state.epoch}
     if trainer.eval_dataset is not None:
-        metrics |= {k: v for k, v in trainer.evaluate().items() if "per_second" not in k}
+        timing = ("_runtime", "_per_second")
+        metrics |= {k: v for k, v in trainer.evaluate().items() if not k.endswith(timing)}
     manifest.metrics |= {k: v for k, v in (metrics | work.extra).items() if v is not None}
     _count_cost(trainer, manifest, work, tokens_per_step)
     if trainer.is_world_process_zero():
@@ -127,8 +129,9 @@ def _announce(
 def _save(trainer: Trainer, step: Step, work: Work) -> None:
     """Weights, tokenizer, template, generation config: a folder that from_pretrained takes."""
     model = trainer.accelerator.unwrap_model(trainer.model)
-    if getattr(model, "generation_config", None) is not None:
-        model.generation_config = GenerationConfig(
+    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if getattr(plain, "generation_config", None) is not None:
+        plain.generation_config = GenerationConfig(
             bos_token_id=work.tokenizer.bos_token_id,
             eos_token_id=work.end_ids,
             pad_token_id=work.tokenizer.pad_token_id,
@@ -136,3 +139,4 @@ def _save(trainer: Trainer, step: Step, work: Work) -> None:
     trainer.save_model(str(step.model))
     if trainer.is_world_process_zero():
         work.tokenizer.save_pretrained(step.model)
+        merge_adapter(model, step.model, step.folder / "adapter")

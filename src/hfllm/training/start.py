@@ -66,6 +66,7 @@ def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> Pre
     fewer positions than the step's rows.
     """
     reference = step.model_of(step.spec.config.init)
+    torch.manual_seed(step.seed)  # a new head and adapters are drawn from the recipe's seed
     try:
         model, found = auto_class.from_pretrained(
             reference, dtype=torch.float32, output_loading_info=True, **kwargs

@@ -1,0 +1,36 @@
+"""A low-rank adapter merged into its base: the model folder is an ordinary model.
+
+The trainer saves the adapter alone, which needs its base at the same relative path for ever, and
+whose weights are frozen in the next stage. So the adapter goes to STEP/adapter, and STEP/model gets
+the base with the adapter added to its weights, read from disk and merged in float32 on the CPU:
+the live model may be spread over processes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+CONFIG = "adapter_config.json"
+
+
+def merge_adapter(model: Any, folder: Path, aside: Path) -> None:
+    """Where `folder` holds the adapter of `model`: move it `aside`, save the merged model there."""
+    if not (folder / CONFIG).is_file():
+        return
+    from peft import PeftModel
+
+    aside.mkdir(exist_ok=True)
+    for path in folder.glob("adapter_*"):
+        path.replace(aside / path.name)
+    base = model.get_base_model()
+    fresh = type(base).from_pretrained(
+        base.config._name_or_path, num_labels=base.config.num_labels, dtype=torch.float32
+    )
+    merged: Any = PeftModel.from_pretrained(fresh, str(aside)).merge_and_unload()
+    merged.config.pad_token_id = base.config.pad_token_id
+    if getattr(base, "generation_config", None) is not None:
+        merged.generation_config = base.generation_config
+    merged.save_pretrained(folder)
