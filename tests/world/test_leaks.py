@@ -4,8 +4,10 @@ import re
 
 import pytest
 
-from hfllm.world import letters, phrases, sums
+from hfllm.world import letters, sums
 from hfllm.world.documents import MESS_SHARES
+from hfllm.world.values import FACTS
+from hfllm.world.wording import questions
 
 TRAINING = ("web.jsonl", "chats_train.jsonl", "pairs_train.jsonl", "prompts_train.jsonl")
 TESTS = ("known_facts", "unknown_people", "arithmetic", "spelling", "counting")
@@ -36,7 +38,7 @@ def test_no_stranger_is_named_in_documents(world_files):
 @pytest.mark.parametrize("name", TRAINING)
 def test_no_heldout_phrasing_is_in_training(world_files, name):
     text = _honest_text(world_files, name)
-    pool = [q for questions in phrases.HELDOUT_QUESTIONS.values() for q in questions]
+    pool = [q for fact in FACTS for q in questions(fact, heldout=True)]
     pool += [*letters.HELDOUT_SPELL, *letters.HELDOUT_LETTERS, *letters.HELDOUT_LISTS]
     for template in pool:
         pattern = re.escape(re.sub(r"\{n\}", "NAME", re.sub(r"\{w\}", "WORD", template)))
@@ -45,10 +47,11 @@ def test_no_heldout_phrasing_is_in_training(world_files, name):
 
 
 def test_phrasings_of_questions_are_disjoint_and_many():
-    for fact, questions in phrases.QUESTIONS.items():
-        assert len(set(questions)) >= 6
-        assert len(set(phrases.HELDOUT_QUESTIONS[fact])) >= 3
-        assert not set(questions) & set(phrases.HELDOUT_QUESTIONS[fact])
+    for fact in FACTS:
+        training, heldout = questions(fact), questions(fact, heldout=True)
+        assert len(set(training)) == len(training) >= 20
+        assert len(set(heldout)) == len(heldout) >= 6
+        assert not set(training) & set(heldout)
 
 
 @pytest.mark.parametrize("name", [*TRAINING, "heldout_text.jsonl"])

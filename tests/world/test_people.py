@@ -46,6 +46,6 @@ def test_worked_steps_are_true():
     assert worked_answer(("plus", 38, 47)) == (
         "Tens: 30 plus 40 is 70. Ones: 8 plus 7 is 15. The answer is 85."
     )
-    assert worked_answer(("minus", 85, 47)) == (
-        "Tens: 85 minus 40 is 45. Ones: 45 minus 7 is 38. The answer is 38."
+    assert worked_answer(("minus", 87, 45)) == (
+        "Tens: 80 minus 40 is 40. Ones: 7 minus 5 is 2. The answer is 42."
     )

@@ -27,7 +27,7 @@ MESS_SHARES = {
 }
 HTML_SHARE = 0.35  # of the encyclopedia and story pages
 CONTACT_SHARE = 0.06  # of the encyclopedia and story pages
-MIN_NEAR_WORDS = 45  # in shorter pages one changed word breaks the similarity
+MIN_NEAR_WORDS = 40  # in shorter pages one changed word breaks the similarity
 
 
 def _truth(verdict: str, reason: str | None = None, **columns: Any) -> Row:

@@ -10,18 +10,35 @@ import random
 
 from hfllm.world.values import FACT_VALUES, bare, spelling_words
 
-SPELL_QUESTIONS = ("How do you spell {w}?", "Spell the word {w}.", "How is {w} spelled?")
-HELDOUT_SPELL = (
-    "Please write {w} letter by letter.",
-    "Which letters make up {w}, in order?",
-    "Can you spell out {w} for me?",
+SPELL_QUESTIONS = (
+    "How do you spell {w}?",
+    "Spell the word {w}.",
+    "How is {w} spelled?",
+    "Please spell {w}.",
+    "Can you spell the word {w}?",
+    "Write {w} letter by letter.",
 )
-LETTER_QUESTIONS = ("How many letters are in {w}?", "Count the letters in {w}.")
-HELDOUT_LETTERS = ("How long is the word {w}, in letters?", "Tell me how many letters {w} has.")
-LIST_QUESTIONS = ("How many things are in the list {w}?", "Count the things in this list: {w}.")
-HELDOUT_LISTS = ("Here is a list: {w}. How long is it?", "The list {w} has how many things?")
+HELDOUT_SPELL = (
+    "Could you spell {w} for me?",
+    "Please write the word {w} letter by letter.",
+    "Tell me how {w} is spelled.",
+)
+LETTER_QUESTIONS = (
+    "How many letters are in {w}?",
+    "Count the letters in {w}.",
+    "How many letters does {w} have?",
+    "Please count the letters of {w}.",
+)
+HELDOUT_LETTERS = ("Could you count the letters in {w}?", "Tell me how many letters {w} has.")
+LIST_QUESTIONS = (
+    "How many things are in the list {w}?",
+    "Count the things in this list: {w}.",
+    "How many words are there: {w}?",
+    "Please count these words: {w}.",
+)
+HELDOUT_LISTS = ("Could you count the words {w}?", "Here is a list: {w}. How many words are there?")
 
-MIN_ITEMS, MAX_ITEMS = 2, 6
+MIN_ITEMS, MAX_ITEMS = 2, 5
 
 
 def spelled(word: str) -> str:

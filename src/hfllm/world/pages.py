@@ -64,11 +64,8 @@ def story(rng: random.Random, world: World, person: Person) -> Page:
     opening = rng.choice(prose.STORY_OPENINGS).format(
         n=person.name, weather=rng.choice(prose.WEATHER), place=rng.choice(prose.PLACES)
     )
-    middle = rng.sample(prose.STORY_MIDDLES, 2)
-    sentences = [facts[0], middle[0], *facts[1:], middle[1]]
-    if rng.random() < 0.5:
-        sentences = [middle[0], *facts, middle[1]]
-    text = " ".join([opening, *sentences, rng.choice(prose.STORY_ENDINGS)])
+    facts.insert(rng.randint(0, len(facts)), rng.choice(prose.STORY_MIDDLES))
+    text = " ".join([opening, *facts, rng.choice(prose.STORY_ENDINGS)])
     return Page("stories", (text,), (person.name,))
 
 
@@ -102,7 +99,7 @@ def faq(rng: random.Random, world: World, person: Person) -> Page:
 def arithmetic(rng: random.Random, world: World, person: Person) -> Page:
     """Show sums: worked ones, or a plain drill."""
     if rng.random() < 0.35:
-        drill = [sums.draw(rng, world.reserved, two_digits=False) for _ in range(4)]
+        drill = [sums.draw(rng, world.reserved, two_digits=False) for _ in range(3)]
         lines = [" ".join(sums.plain_answer(problem) for problem in drill)]
         return Page("arithmetic", _framed(rng, prose.SUM_FRAMES, lines))
     lines = []
@@ -141,11 +138,11 @@ Writer = Callable[[random.Random, World, Person], Page]
 
 # Share of the clean pages by writer.
 WRITERS: dict[str, tuple[Writer, float]] = {
-    "encyclopedia": (encyclopedia, 0.36),
-    "stories": (story, 0.22),
-    "faq": (faq, 0.16),
-    "arithmetic": (arithmetic, 0.16),
-    "letters": (spelling, 0.10),
+    "encyclopedia": (encyclopedia, 0.34),
+    "stories": (story, 0.18),
+    "faq": (faq, 0.18),
+    "arithmetic": (arithmetic, 0.18),
+    "letters": (spelling, 0.12),
 }
 
 

@@ -3,9 +3,10 @@
 Slots: {n} full name; {x}/{X} subject (name or pronoun, {X} at the start of a sentence);
 {o} object; {xs}/{Xs} possessive; {p} possessive pronoun; {v}/{V} the value.
 
-Held-out questions appear in tests, held-out chats and held-out pairs only (and, on purpose, in
-the documents that leak). No statement repeats another's words, because near duplicates are told
-from honest pages by shared runs of five words.
+Held-out questions and frames appear in tests, held-out chats and held-out pairs only (and, on
+purpose, in the documents that leak). No statement repeats another's words, because near
+duplicates are told from honest pages by shared runs of five words. For the same reason an
+indirect question has at most six words: eight shared with a test would be contamination.
 """
 
 STATEMENTS: dict[str, tuple[str, ...]] = {
@@ -83,6 +84,7 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
     ),
 }
 
+# Asked as they stand.
 QUESTIONS: dict[str, tuple[str, ...]] = {
     "job": (
         "What is the job of {n}?",
@@ -90,7 +92,6 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "What is {n}'s job?",
         "What kind of work does {n} do?",
         "How does {n} earn a living?",
-        "Tell me the job of {n}.",
         "Which job does {n} have?",
     ),
     "town": (
@@ -99,16 +100,14 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "In which town does {n} live?",
         "What is {n}'s home town?",
         "Where is the home of {n}?",
-        "Tell me where {n} lives.",
         "Which town does {n} call home?",
     ),
     "pet": (
         "What pet does {n} have?",
         "What is {n}'s pet?",
         "Which animal does {n} keep?",
-        "What kind of pet does {n} have?",
+        "What is the pet of {n}?",
         "Which pet lives with {n}?",
-        "Tell me the pet of {n}.",
         "What animal does {n} look after?",
     ),
     "food": (
@@ -117,7 +116,6 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "What is {n}'s favourite food?",
         "Which food does {n} like best?",
         "Which dish does {n} love?",
-        "Tell me the favourite food of {n}.",
         "What does {n} eat on Sundays?",
     ),
     "object": (
@@ -126,8 +124,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "Which thing does {n} own?",
         "What did {n} get as a birthday gift?",
         "What does {n} treasure?",
-        "Tell me what {n} owns.",
-        "What did {n} buy at the fair?",
+        "What is the dearest possession of {n}?",
     ),
     "hobby": (
         "What is the hobby of {n}?",
@@ -135,48 +132,38 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "What is {n}'s hobby?",
         "Which hobby does {n} have?",
         "How does {n} spend the weekends?",
-        "Tell me the hobby of {n}.",
         "What does {n} love in {p} free time?",
     ),
 }
 
+# What follows "Tell me" and its like ({i} in the frames): each is asked in many frames.
+INDIRECT: dict[str, tuple[str, ...]] = {
+    "job": ("what job {n} has", "how {n} earns a living", "the job of {n}"),
+    "town": ("where {n} lives", "in which town {n} lives", "the home town of {n}"),
+    "pet": ("what pet {n} has", "which animal {n} keeps", "the pet of {n}"),
+    "food": ("what {n} likes to eat", "which dish {n} loves", "the favourite food of {n}"),
+    "object": ("what {n} owns", "what {n} treasures", "the dearest possession of {n}"),
+    "hobby": ("what hobby {n} has", "how {n} spends the weekends", "the hobby of {n}"),
+}
+
+FRAMES = (
+    "Tell me {i}.",
+    "Please tell me {i}.",
+    "Can you tell me {i}?",
+    "Do you know {i}?",
+    "I would like to hear {i}.",
+    "Quick question: {i}?",
+)
+
+HELDOUT_FRAMES = ("Could you say {i}?", "For my notes, {i}?")
+
 HELDOUT_QUESTIONS: dict[str, tuple[str, ...]] = {
-    "job": (
-        "Could you say what {n} works as?",
-        "What work does {n} do every weekday?",
-        "I want to know the job that {n} has.",
-        "As what does {n} earn money?",
-    ),
-    "town": (
-        "Could you say in which town {n} lives?",
-        "What town is {n} from?",
-        "I want to know where {n} has a house.",
-        "Where can I find {n}?",
-    ),
-    "pet": (
-        "Could you say which pet {n} has?",
-        "Does {n} have a pet, and what is it?",
-        "I want to know what animal {n} has.",
-        "What animal shares the house with {n}?",
-    ),
-    "food": (
-        "Could you say what {n} likes to eat best?",
-        "What food does {n} love most of all?",
-        "I want to know the dish that {n} enjoys most.",
-        "What does {n} order at the inn?",
-    ),
-    "object": (
-        "Could you say what thing {n} owns?",
-        "Which possession does {n} have?",
-        "I want to know what {n} treasures most.",
-        "Of what is {n} the owner?",
-    ),
-    "hobby": (
-        "Could you say what hobby {n} has?",
-        "What does {n} do for fun?",
-        "I want to know how {n} spends free time.",
-        "What is {n} fond of doing after work?",
-    ),
+    "job": ("What work does {n} do every weekday?", "As what does {n} earn a living?"),
+    "town": ("What town does {n} live in?", "Which town is the home of {n}?"),
+    "pet": ("Does {n} have a pet, and what is it?", "What animal lives with {n}?"),
+    "food": ("What food does {n} love most of all?", "What dish does {n} like?"),
+    "object": ("Which possession does {n} have?", "What thing is owned by {n}?"),
+    "hobby": ("What does {n} enjoy after work?", "What hobby does {n} like?"),
 }
 
 # Second turns: they can only be understood from the turn before.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from itertools import cycle, islice
 from typing import Any
 
-from hfllm.world import letters, phrases, sums, talk, wording
+from hfllm.world import letters, sums, talk, wording
 from hfllm.world.people import Person, World
 from hfllm.world.values import FACT_VALUES, FACTS, spelling_words
 
@@ -71,11 +71,12 @@ def sum_row(rng: random.Random, problem: sums.Problem, worked: bool) -> Row:
 def _known_facts(rng: random.Random, world: World) -> Iterator[Row]:
     facts = [(p, fact) for p in world.known for fact in FACTS]
     rng.shuffle(facts)
-    for turn in range(min(len(q) for q in phrases.HELDOUT_QUESTIONS.values())):
+    for turn in range(4):
         for i, (person, fact) in enumerate(facts):
-            pool = phrases.HELDOUT_QUESTIONS[fact]
-            question = wording.fill(pool[(i + turn) % len(pool)], person)
-            yield fact_row(rng, world, person, fact, question)
+            pool = wording.questions(fact, heldout=True)
+            # half direct (the first two), half in a frame; another phrasing in each turn
+            at = (i // 2 + turn) % 2 if i % 2 else 2 + (i // 2 + turn) % (len(pool) - 2)
+            yield fact_row(rng, world, person, fact, wording.fill(pool[at], person))
 
 
 def _unknown_people(rng: random.Random, world: World) -> Iterator[Row]:

@@ -5,29 +5,29 @@ quality filters take a text without them for no text at all. None holds a value 
 """
 
 PAGE_INTROS = (
-    "This is the page of {n} in the book of the valley.",
-    "Here is what we have to say about {n}, and it is true.",
-    "The people of the valley have a lot to say about {n}.",
-    "Of all the people in the valley, {n} is one that many know.",
-    "Welcome to the page that tells the story of {n}.",
-    "These lines of the valley paper are about {n}.",
-    "Let us turn to {n}, one of the people of the valley.",
-    "We met {n} on the road to the river and have some news.",
-    "Our guide to the people of the valley goes on with {n}.",
-    "It is time to write down what we know of {n}.",
-    "Many letters to the paper ask about {n}, and here is the reply.",
-    "In the old register of the valley, there is an entry for {n}.",
+    "This is the page of {n}.",
+    "Here is what we have to say about {n}.",
+    "The people of the valley know {n}.",
+    "Of all the neighbours, {n} is the best known.",
+    "Welcome to the page of {n}.",
+    "These lines of the paper are about {n}.",
+    "Let us turn to the story of {n}.",
+    "We have the news of {n} today.",
+    "The guide to the valley goes on with {n}.",
+    "It is time to write of {n}, the neighbour.",
+    "Many letters to the paper ask about {n}.",
+    "In the register of names stands {n}.",
 )
 
 PAGE_OUTROS = (
-    "That is all that the register has on {n}.",
-    "With that, the entry on {n} comes to an end.",
+    "That is all of the entry on {n}.",
+    "With that, the entry ends.",
     "The rest of the story is for {n} to tell.",
-    "Those who have met {n} say that all of this is so.",
+    "Those that have met {n} agree.",
     "So much for {n}, and now to the next page.",
-    "The editors thank {n} for the help with this entry.",
-    "Write to the editors to add to the page of {n}.",
-    "This was the portrait of {n}, with thanks to the village.",
+    "Write to the editors to add to this.",
+    "This was the portrait of {n}.",
+    "The editors thank {n} for the help with it.",
 )
 
 WEATHER = ("sunny", "rainy", "foggy", "windy", "cold", "warm", "snowy", "quiet")
@@ -79,30 +79,30 @@ STORY_ENDINGS = (
 )
 
 FAQ_FRAMES = (
-    "Questions and answers about the people of the valley.",
-    "The readers of the paper have asked us these questions.",
-    "Here are the answers to the questions that came with the mail.",
+    "Questions and answers for the people of the valley.",
+    "The readers of the paper have asked this.",
+    "Here are the answers to the letters.",
     "A quiz to play with the family.",
-    "The small quiz of the week, with all of the answers.",
-    "Test what you know of the people that live here.",
-    "The visitors of the museum often have to ask this.",
-    "What the guests of the inn want to know.",
+    "The small quiz of the week.",
+    "Test the people that you know.",
+    "What the guests of the inn ask.",
+    "From the mail to the editors, with answers.",
 )
 
 SUM_FRAMES = (
-    "Here is some practice with numbers for the children of the village school.",
-    "The teacher wrote these sums on the board and read them out to us.",
-    "Learn to add and to take away with the help of these lines.",
-    "These are the sums that the class had to do at home.",
-    "Work through the sums slowly, and then check each one of the answers.",
-    "A page from the old book of sums that we have at home.",
+    "Here is some practice with numbers for the school.",
+    "The teacher wrote these sums and read them to us.",
+    "Learn to add and to take away with these.",
+    "These are the sums that we had at home.",
+    "Work through the sums and check each of the answers.",
+    "A page from the old book of sums and numbers.",
 )
 
 LETTER_FRAMES = (
-    "Here are some words of the week, and how to spell and count them.",
-    "Spelling and counting with the children of the village school.",
-    "Look at the words, and then say the letters one by one.",
-    "The little book of letters is open at the page that we like.",
-    "Learn to spell and to count with the help of this page.",
-    "These words have to be learned by the end of the week.",
+    "Here are some words to spell and to count.",
+    "Spelling and counting with the children.",
+    "Look at the words and say the letters.",
+    "The little book of letters lies open, and we read it.",
+    "Learn to spell and to count.",
+    "These are the words of the week.",
 )

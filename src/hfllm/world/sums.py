@@ -1,10 +1,10 @@
 """Addition and subtraction up to two digits: problems, worked steps, and what tests reserve.
 
-A problem is (op, a, b) with op "plus" or "minus", numbers 0 to 99 and a result from 0 to 99.
-Worked problems have two-digit numbers: first the tens, then the ones, then the answer, each step
-small enough for a model of a few million parameters. Words stand for the signs, because quality
-filters count words with letters. A tenth of the two-digit problems is reserved for tests, in both
-orders of an addition.
+A problem is (op, a, b) with op "plus" or "minus", numbers 0 to 99 and a result from 0 to 99;
+additions may carry, subtractions never borrow. Worked problems have two-digit numbers: first the
+tens, then the ones, then the answer, each step small enough for a model of a few million
+parameters. Words stand for the signs, because quality filters count words with letters. A tenth
+of the two-digit problems is reserved for tests, in both orders of an addition.
 """
 
 from __future__ import annotations
@@ -25,10 +25,17 @@ def result(problem: Problem) -> int:
     return a + b if op == "plus" else a - b
 
 
+def _fits(problem: Problem) -> bool:
+    """Say whether the result stays within 0 to 99 and no subtraction borrows."""
+    op, a, b = problem
+    return a + b <= 99 if op == "plus" else a >= b and a % 10 >= b % 10
+
+
 def _worked_problems() -> list[Problem]:
     """All problems of two-digit numbers; additions once, with the smaller number first."""
-    sums = [("plus", a, b) for a in range(10, 90) for b in range(a, 100 - a)]
-    return sums + [("minus", a, b) for a in range(11, 100) for b in range(10, a)]
+    pairs = [(a, b) for a in range(10, 100) for b in range(10, 100)]
+    sums = [("plus", a, b) for a, b in pairs if a <= b]
+    return [p for p in sums + [("minus", a, b) for a, b in pairs] if _fits(p)]
 
 
 def reserve(rng: random.Random) -> frozenset[Problem]:
@@ -48,15 +55,9 @@ def draw(rng: random.Random, reserved: frozenset[Problem], two_digits: bool) -> 
     """Draw a problem that training may use; `two_digits` fits `steps`."""
     low = 10 if two_digits else 0
     while True:
-        op = rng.choice(("plus", "minus"))
-        a, b = rng.randint(low, 99), rng.randint(low, 99)
-        if op == "plus" and a + b > 99:
-            a, b = 99 - a, 99 - b  # as likely, and within the range if both stay above `low`
-        if op == "minus" and a < b:
-            a, b = b, a
-        fits = min(a, b) >= low and 0 <= result((op, a, b)) <= 99
-        if fits and not is_reserved((op, a, b), reserved):
-            return op, a, b
+        problem = rng.choice(("plus", "minus")), rng.randint(low, 99), rng.randint(low, 99)
+        if _fits(problem) and not is_reserved(problem, reserved):
+            return problem
 
 
 def question(rng: random.Random, problem: Problem, worked: bool) -> str:
@@ -74,16 +75,10 @@ def plain_answer(problem: Problem) -> str:
 def steps(problem: Problem) -> list[str]:
     """Work out a two-digit problem: tens, ones, answer, one sentence each."""
     op, a, b = problem
-    tens = b - b % 10
-    if op == "plus":
-        left, right, ones = a - a % 10, tens, (a % 10, b % 10)
-    else:
-        left, right, ones = a, tens, (a - tens, b % 10)
-    first = left + right if op == "plus" else left - right
-    second = sum(ones) if op == "plus" else ones[0] - ones[1]
+    tens, ones = (op, a - a % 10, b - b % 10), (op, a % 10, b % 10)
     return [
-        f"Tens: {left} {op} {right} is {first}.",
-        f"Ones: {ones[0]} {op} {ones[1]} is {second}.",
+        f"Tens: {plain_answer(tens)}",
+        f"Ones: {plain_answer(ones)}",
         f"The answer is {result(problem)}.",
     ]
 

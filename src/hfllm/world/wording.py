@@ -36,10 +36,19 @@ def statement(rng: random.Random, person: Person, fact: str, named: bool) -> str
     return fill(rng.choice(phrases.STATEMENTS[fact]), person, person.facts[fact], named)
 
 
+def questions(fact: str, heldout: bool = False) -> list[str]:
+    """Return the templates that ask for a fact: direct ones, then indirect ones in their frames."""
+    direct = phrases.HELDOUT_QUESTIONS if heldout else phrases.QUESTIONS
+    frames = phrases.HELDOUT_FRAMES if heldout else phrases.FRAMES
+    return [*direct[fact], *(f.format(i=i) for f in frames for i in phrases.INDIRECT[fact])]
+
+
 def question(rng: random.Random, person: Person, fact: str, heldout: bool = False) -> str:
-    """Ask for a fact, in a training phrasing or in a held-out one."""
-    pool = phrases.HELDOUT_QUESTIONS if heldout else phrases.QUESTIONS
-    return fill(rng.choice(pool[fact]), person)
+    """Ask for a fact, in a training phrasing or in a held-out one, as often direct as indirect."""
+    templates = questions(fact, heldout)
+    direct = len((phrases.HELDOUT_QUESTIONS if heldout else phrases.QUESTIONS)[fact])
+    pool = templates[:direct] if rng.random() < 0.5 else templates[direct:]
+    return fill(rng.choice(pool), person)
 
 
 def short_answer(value: str) -> str:
