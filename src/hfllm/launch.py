@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from hfllm.recipe.graph import ancestors
 from hfllm.recipe.load import Recipe, load_recipe
-from hfllm.runs.layout import LAUNCHED, Step, step_named
+from hfllm.runs.layout import LAUNCHED, Step, overrides_of, step_named
 from hfllm.runs.lock import run_lock
 from hfllm.runs.preflight import preflight
 from hfllm.runs.processes import check_launch_line, is_main_process
@@ -83,7 +83,10 @@ def _arguments(stage: str, words: list[str]) -> tuple[Recipe, str]:
         raise ValueError(f"unknown option {unknown[0]}; overrides are written step.key=value")
     files = [w for w in words if "=" not in w]
     if len(files) > 1:
-        raise ValueError(f"one recipe at a time, found {files}")
+        raise ValueError(
+            f"one recipe at a time, found {files[0]} and {files[1]!r}; overrides are written "
+            "step.key=value"
+        )
     path = Path(files[0] if files else DEFAULT_RECIPE)
     recipe = load_recipe(path, [w for w in words if "=" in w])
     name = chosen or recipe.step_of_stage(stage)
@@ -133,8 +136,8 @@ def prepare_parents(step: Step) -> None:
             raise ValueError(
                 f"{step.name}: its parent '{name}' is {now.state} ({now.reason}): "
                 f"run `{step.command(only=name)}` or "
-                f"`accelerate launch launch/{parent.stage}.py {step.recipe.path} --step {name}` "
-                "first"
+                f"`accelerate launch launch/{parent.stage}.py {step.recipe.path} --step {name}"
+                f"{overrides_of(step.recipe)}` first"
             )
         if now.state == "stale":
             set_aside(parent)

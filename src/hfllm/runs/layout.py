@@ -11,6 +11,7 @@ results.json  samples.jsonl
 from __future__ import annotations
 
 import difflib
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -95,9 +96,14 @@ class Step:
         return reference
 
     def command(self, verb: str = "run", **options: Any) -> str:
-        """A command for error messages: the next thing to type."""
+        """A command for error messages: the next thing to type, with the same overrides."""
         flags = "".join(f" --{key} {value}" for key, value in options.items())
-        return f"hfllm {verb} {self.recipe.path}{flags}"
+        return f"hfllm {verb} {self.recipe.path}{flags}{overrides_of(self.recipe)}"
+
+
+def overrides_of(recipe: Recipe) -> str:
+    """The recipe's overrides as they would be typed after a command."""
+    return "".join(f" {shlex.quote(item)}" for item in recipe.overrides)
 
 
 def step_named(recipe: Recipe, name: str) -> Step:

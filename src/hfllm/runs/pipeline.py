@@ -66,10 +66,10 @@ def plan(recipe: Recipe, only: str | None = None, start: str | None = None) -> l
     if only:
         for parent in ancestors(recipe.steps, only):
             if not statuses[parent].is_done:
+                command = step_named(recipe, parent).command(only=parent)
                 raise ValueError(
                     f"{recipe.path}: '{only}' needs '{parent}', which is {statuses[parent].state} "
-                    f"({statuses[parent].reason}): run `hfllm run {recipe.path} --only {parent}` "
-                    "first, or leave --only out"
+                    f"({statuses[parent].reason}): run `{command}` first, or leave --only out"
                 )
     out = []
     for name, spec in recipe.steps.items():
@@ -162,10 +162,9 @@ def _run_step(step: Step, forced: bool, lock: int | None) -> None:
         _stop(process)
         raise
     if code:
-        again = f"hfllm run {step.recipe.path}"
         raise StepFailed(
             f"step '{step.name}' ended with exit code {code}; the same command goes on from there: "
-            f"{again}",
+            f"{step.command()}",
             exit_code=code if 0 < code < 256 else 1,
         )
 

@@ -82,7 +82,7 @@ def _config(recipe: Recipe, root: StepSpec) -> Any:
         return None  # a hub id: seen when it is loaded
     try:
         return AutoConfig.from_pretrained(root.config.init)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"init: {str(error).splitlines()[0]}") from None
 
 

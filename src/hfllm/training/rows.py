@@ -129,7 +129,10 @@ def chat_rows(
         chats = list(read_chats([source], step.data_of, read))
         ledger.absorb_drops(read)
         if not chats:
-            raise ValueError(f"{step.name}: source '{label(source)}' gave no conversation")
+            raise ValueError(
+                f"{step.name}: source '{label(source)}' gave no conversation; dropped by reason: "
+                f"{read.reasons() or 'none'}"
+            )
         report = mask_gate(tokenizer, chats, config.seq_len, ledger)
         if show:
             report.show()

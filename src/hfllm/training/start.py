@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedModel
 
 from hfllm.modeling.build import check_positions
@@ -71,7 +72,7 @@ def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> Pre
         model, found = auto_class.from_pretrained(
             reference, dtype=torch.float32, output_loading_info=True, **kwargs
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"{step.name}.init: no model to read in {reference}: {reason}") from error
     lacking = sorted(key for key in found["missing_keys"] if not key.startswith("score."))
