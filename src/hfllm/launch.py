@@ -22,7 +22,7 @@ from hfllm.recipe.load import Recipe, load_recipe
 from hfllm.runs.layout import LAUNCHED, Step, overrides_of, step_named
 from hfllm.runs.lock import run_lock
 from hfllm.runs.preflight import preflight
-from hfllm.runs.processes import check_launch_line, is_main_process
+from hfllm.runs.processes import check_launch_line, is_main_process, use_all_cores
 from hfllm.runs.quiet import quiet_libraries
 from hfllm.runs.status import set_aside, status
 
@@ -37,6 +37,7 @@ def main(stage: str, argv: list[str] | None = None) -> None:
         print(f"{(__doc__ or '').strip()}\n\nstage: {stage}; default recipe: {DEFAULT_RECIPE}")
         return
     quiet_libraries()
+    use_all_cores()
     signal.signal(signal.SIGTERM, _terminated)
     try:
         recipe, name = _arguments(stage, words)
@@ -55,7 +56,8 @@ def main(stage: str, argv: list[str] | None = None) -> None:
 
 def _fail(message: str, code: int = 1) -> NoReturn:
     if is_main_process():
-        print(f"error: {message}", file=sys.stderr, flush=True)
+        for line in message.splitlines():
+            print(f"error: {line}", file=sys.stderr, flush=True)
     raise SystemExit(code)
 
 

@@ -7,12 +7,15 @@ model is refused with both fingerprints.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedModel
+from transformers.utils import logging
 
 from hfllm.modeling.build import check_positions
 from hfllm.runs.fingerprint import file_digest
@@ -69,9 +72,10 @@ def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> Pre
     reference = step.model_of(step.spec.config.init)
     torch.manual_seed(step.seed)  # a new head and adapters are drawn from the recipe's seed
     try:
-        model, found = auto_class.from_pretrained(
-            reference, dtype=torch.float32, output_loading_info=True, **kwargs
-        )
+        with _without_load_report():
+            model, found = auto_class.from_pretrained(
+                reference, dtype=torch.float32, output_loading_info=True, **kwargs
+            )
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"{step.name}.init: no model to read in {reference}: {reason}") from error
@@ -93,6 +97,17 @@ def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> Pre
             f"({reference}) {rows}: this is another model's tokenizer"
         )
     return model
+
+
+@contextmanager
+def _without_load_report() -> Iterator[None]:
+    """The library's table of missing weights: they are refused here, but for a new score head."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def peft_config(step: Step, task_type: str) -> Any:
