@@ -3,7 +3,6 @@
 They stand in one light module (no torch, no trl) because the cheap checks must run before any
 heavy import. A `trainer:` section is the library's own class (`TRAINERS` names it by path) and is
 merged into it by `recipe.trainers`, so no Hugging Face field is declared a second time here.
-
 `None` means "not set"; `MISSING` ("???") means that the recipe must set it.
 """
 
@@ -14,15 +13,16 @@ from typing import Any
 
 from omegaconf import MISSING
 
-RESERVED = ("name", "run_dir", "seed", "launch", "track")
+RESERVED = ("name", "run_dir", "seed", "launch", "track", "vars")
+TASK_KINDS = ("bits_per_byte", "answers", "replies", "preference", "choices")
 
 
 @dataclass
 class SourceConfig:
-    """Where rows come from: exactly one of `step`, `path` and `hub`.
+    """Where rows come from: exactly one of `step`, `path` and `hub` (a `datasets` id).
 
     `step` reads what an earlier step wrote (`file` picks one of its files); `path` is a file, a
-    glob or a folder of .txt/.md, .jsonl(.gz), .json(.gz), .parquet; `hub` is a `datasets` id.
+    glob or a folder of .txt/.md, .jsonl(.gz), .json(.gz), .parquet.
     """
 
     name: str | None = None  # label in the ledger; default: the file's or step's name
@@ -35,7 +35,8 @@ class SourceConfig:
     revision: str | None = None
     format: str | None = None  # row adapter (data/adapters.py); default: guessed from the columns
     columns: dict[str, str] = field(default_factory=dict)  # rename: {theirs: ours}
-    where: dict[str, Any] = field(default_factory=dict)  # keep rows whose column equals the value
+    where: dict[str, Any] = field(default_factory=dict)  # {column: value, glob or list}: keep these
+    where_not: dict[str, Any] | None = None  # the same: leave these out
     weight: float | None = None  # share in a mixture; default: by size
     limit: int | None = None  # rows at most
     on_error: str = "raise"  # raise | skip (and count) an unreadable row
@@ -46,22 +47,18 @@ class WorldConfig:
     """Size of the small world; every count scales what is written, nothing else."""
 
     seed: int | None = None  # default: the recipe's seed
-    people: int = 48  # people who appear in documents
-    strangers: int = 400  # people who appear in no document (hallucination tests)
+    people: int = 40  # people who appear in documents
+    strangers: int = 1400  # people in no document (hallucination); up to 200 of them for tests
     documents: int = 6000
-    chats: int = 6000
-    pairs: int = 2500
+    chats: int = 9000
+    pairs: int = 6000
     prompts: int = 3000
     tests: int = 200  # rows per held-out test
 
 
 @dataclass
 class FilterConfig:
-    """Thresholds of the document filters; `null` switches one off.
-
-    Reasons: short, long, symbols, few_alpha_words, few_stop_words, repeated_lines,
-    repeated_ngrams, language, gibberish.
-    """
+    """Thresholds of the document filters (data/filters.py lists the reasons); `null`: off."""
 
     languages: list[str] | None = field(default_factory=lambda: ["en"])
     min_language_score: float = 0.5  # drop where another language scores at least this
@@ -128,7 +125,7 @@ class ChatDataConfig:
     heldout: list[SourceConfig] = field(default_factory=list)
     seq_len: int = 512
     packing: bool = True
-    decontaminate: list[SourceConfig] = field(default_factory=list)  # drop chats with a test prompt
+    decontaminate: list[SourceConfig] = field(default_factory=list)  # drop chats that hold a test
 
 
 @dataclass
@@ -137,7 +134,7 @@ class PairDataConfig:
 
     mixture: list[SourceConfig] = MISSING
     heldout: list[SourceConfig] = field(default_factory=list)
-    holdout: float = 0.0  # share of prompts (never rows) held out where `heldout` is empty
+    holdout: float = 0.0  # share of prompts (never rows) held out, to data/heldout.jsonl
     seq_len: int = 512
 
 
@@ -203,7 +200,7 @@ class PPOStageConfig(TrainConfig):
 class TaskConfig:
     """One held-out test: rows from `source`, scored by `kind` (evaluation/tasks.py)."""
 
-    kind: str = MISSING  # bits_per_byte | answers | preference | choices
+    kind: str = MISSING  # one of TASK_KINDS
     source: SourceConfig = MISSING
     limit: int | None = None
     max_new_tokens: int = 48
@@ -226,6 +223,8 @@ class ReportConfig:
 
     title: str | None = None
     side_by_side: int = 12  # prompts shown with every model's answer
+    license: str | None = None  # of the models, a Hugging Face licence id, for their cards
+    credits: list[str] | None = None  # whose data they were made of, and under which licence
 
 
 STAGES: dict[str, type] = {

@@ -11,7 +11,7 @@ from typing import Any
 
 from hfllm.recipe.graph import sources_in
 from hfllm.recipe.load import Recipe, RecipeError, StepSpec
-from hfllm.recipe.schema import PretrainConfig, TrainConfig
+from hfllm.recipe.schema import TASK_KINDS, EvaluateConfig, PretrainConfig, TrainConfig
 from hfllm.runs.layout import Step
 
 MIN_FREE_GB = 1.0
@@ -23,6 +23,7 @@ def preflight(recipe: Recipe, names: list[str], with_trainers: bool = True) -> N
     for name in names:
         spec = recipe.steps[name]
         problems += _sources(recipe, spec) + _lengths(spec) + _evaluation(spec)
+        problems += _heldout_files(recipe, spec) + _tasks(spec)
     problems += _disk(recipe)
     if not problems and with_trainers:
         problems += _library_problems(recipe, names)
@@ -124,6 +125,34 @@ def _evaluation(spec: StepSpec) -> list[str]:
     if asked in (None, "no", False) or getattr(data, "heldout", 1) or getattr(data, "holdout", 0):
         return []
     return [f"{spec.name}.trainer.eval_strategy: {asked} needs {spec.name}.data.heldout"]
+
+
+def _heldout_files(recipe: Recipe, spec: StepSpec) -> list[str]:
+    """A step's heldout.jsonl is there only if that step holds something out."""
+    problems = []
+    for key, source in sources_in(spec.config):
+        if not source.step or source.file != "heldout.jsonl":
+            continue
+        maker = recipe.steps[source.step]
+        data = getattr(maker.config, "data", maker.config)
+        if not (getattr(data, "holdout", 1) or getattr(data, "heldout", None)):
+            where = f"{source.step}.{'holdout' if data is maker.config else 'data.holdout'}"
+            problems.append(f"{spec.name}.{key}: {source.step} holds nothing out; set {where}=0.1")
+    return problems
+
+
+def _tasks(spec: StepSpec) -> list[str]:
+    """What the evaluation would refuse only when every model is trained."""
+    if not isinstance(spec.config, EvaluateConfig):
+        return []
+    problems = []
+    for name, task in spec.config.tasks.items():
+        where = f"{spec.name}.tasks.{name}.kind"
+        if task.kind not in TASK_KINDS:
+            problems.append(f"{where}: '{task.kind}' is none of {', '.join(TASK_KINDS)}")
+        if task.kind == "preference" and not spec.config.reward:
+            problems.append(f"{where}: tests a reward model; name it under {spec.name}.reward")
+    return problems
 
 
 def _disk(recipe: Recipe) -> list[str]:

@@ -48,6 +48,23 @@ def check_launch_line() -> None:
         )
 
 
+def use_all_cores() -> None:
+    """Undo the launchers' silent OMP_NUM_THREADS=1; call before torch is imported.
+
+    `accelerate launch` and torchrun set it where nobody asked for it, and one process then trains
+    on one core: half the speed on two. A number that the user set, in the environment or with
+    --num_cpu_threads_per_process, stands.
+    """
+    words, theirs = _launcher_words(("accelerate", "torchrun", "torch.distributed")), {}
+    if words:
+        theirs = _launcher_environment()
+    asked = any(w.replace("-", "_").startswith("__num_cpu_threads_per_process") for w in words)
+    if not words or asked or theirs.get("OMP_NUM_THREADS"):
+        return
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    os.environ["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // local))
+
+
 def asked_processes(words: list[str]) -> int | None:
     """`num_processes` of an `accelerate launch` command line or of its config file."""
     config = None
@@ -78,19 +95,28 @@ def step_processes(pid: int) -> list[psutil.Process]:
     return children or [process]
 
 
-def _launcher_words() -> list[str]:
-    """The parent's command line where it is accelerate's launcher, else nothing."""
+def _launcher_words(names: tuple[str, ...] = ("accelerate",)) -> list[str]:
+    """The parent's command line where it is a launcher of one of these names, else nothing."""
     import psutil
 
     try:
         words = psutil.Process().parent().cmdline()
     except (psutil.Error, AttributeError):
         return []
-    return words if _is_launcher(words) else []
+    return words if _is_launcher(words, names) else []
 
 
-def _is_launcher(words: list[str]) -> bool:
-    return any("accelerate" in word for word in words[:4])
+def _launcher_environment() -> dict[str, str]:
+    import psutil
+
+    try:
+        return psutil.Process().parent().environ()
+    except (psutil.Error, AttributeError):
+        return dict(os.environ)
+
+
+def _is_launcher(words: list[str], names: tuple[str, ...] = ("accelerate",)) -> bool:
+    return any(name in word for word in words[:4] for name in names)
 
 
 def _has_gpu() -> bool:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hfllm.data.reading import read_documents, read_pairs
+from hfllm.data.reading import read_documents, read_pairs, read_prompts
 from hfllm.data.sources import read_rows
 from hfllm.evaluation.run import evaluate_models
-from hfllm.evaluation.specs import ModelSpec, Result, TaskSpec
+from hfllm.evaluation.specs import ModelSpec, Result, TaskSpec, model_name
 from hfllm.evaluation.table import format_table
 from hfllm.inference.load import is_chat_model
 from hfllm.recipe.schema import EvaluateConfig, TaskConfig
 from hfllm.runs.layout import Step
 from hfllm.runs.record import recording
 
-READERS = {"bits_per_byte": read_documents, "preference": read_pairs}
+READERS = {"bits_per_byte": read_documents, "preference": read_pairs, "replies": read_prompts}
 
 
 def run(config: EvaluateConfig, step: Step) -> None:
@@ -43,7 +43,7 @@ def model_spec(step: Step, reference: str) -> ModelSpec:
     if reference in step.recipe.steps:
         other = step.other(reference)
         return ModelSpec(reference, other.model, chat=other.stage != "pretrain")
-    return ModelSpec(Path(reference).name, Path(reference), chat=is_chat_model(reference))
+    return ModelSpec(model_name(reference), Path(reference), chat=is_chat_model(reference))
 
 
 def task_spec(step: Step, task: TaskConfig) -> TaskSpec:

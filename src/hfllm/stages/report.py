@@ -16,6 +16,7 @@ def run(config: ReportConfig, step: Step) -> None:
         for name, spec in step.recipe.steps.items():
             folder = step.other(name).folder
             if spec.stage in MODEL_STAGES and (folder / "model").is_dir():
-                (folder / "model" / "README.md").write_text(model_card(folder), encoding="utf-8")
+                card = model_card(folder, config.license, config.credits or ())
+                (folder / "model" / "README.md").write_text(card, encoding="utf-8")
         page = build_report(step.recipe.run_dir, config.title, config.side_by_side)
         print(f"  {page}")

@@ -2,11 +2,14 @@
 
 Pairs come rendered from data/preference.py, those that do not fit counted; trl would drop them
 without a word. The held-out accuracy stands beside the length-alone baseline: a reward model that
-only learned "longer is better" must not look like one.
+only learned "longer is better" must not look like one. The held-out pairs are written to
+data/heldout.jsonl, so that an evaluation can be given exactly them ({step: reward, file:
+heldout.jsonl}).
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from datasets import Dataset
@@ -20,7 +23,7 @@ from hfllm.data.reading import read_pairs
 from hfllm.recipe.schema import RewardStageConfig
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.runs.layout import Step
-from hfllm.runs.manifest import Manifest
+from hfllm.runs.manifest import Manifest, write_atomically
 from hfllm.runs.processes import is_main_process
 from hfllm.runs.record import recording
 from hfllm.training.fit import Work, fit
@@ -45,7 +48,7 @@ def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[Re
     ledger = Ledger()
     train, heldout = _pairs(config, step, ledger)
     rows = pair_rows(tokenizer, train, config.data.seq_len, ledger)
-    heldout_rows = pair_rows(tokenizer, heldout, config.data.seq_len) if heldout else []
+    heldout_rows = _heldout_rows(heldout, tokenizer, config, step) if heldout else []
     ledger.check()
     manifest.ledger = ledger.to_json()
     extra: dict[str, Any] = {"pairs_train": len(rows), "pairs_heldout": len(heldout_rows)}
@@ -69,6 +72,18 @@ def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[Re
         extra=extra,
     )
     return trainer, work
+
+
+def _heldout_rows(
+    pairs: list[Any], tokenizer: Any, config: RewardStageConfig, step: Step
+) -> list[dict[str, list[int]]]:
+    """Rows of the held-out pairs that fit; these pairs are written for the evaluation."""
+    kept: list[Any] = []
+    rows = pair_rows(tokenizer, pairs, config.data.seq_len, kept=kept)
+    if is_main_process():
+        lines = "".join(json.dumps(pair, ensure_ascii=False) + "\n" for pair in kept)
+        write_atomically(step.data / "heldout.jsonl", lines)
+    return rows
 
 
 def _pairs(config: RewardStageConfig, step: Step, ledger: Ledger) -> tuple[list[Any], list[Any]]:

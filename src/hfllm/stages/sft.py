@@ -6,6 +6,7 @@ and pack with losses that the ledger cannot see, so it is switched off.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from transformers import AutoModelForCausalLM
@@ -85,7 +86,8 @@ def _total_rows(args: Any, train: Rows) -> int:
 def _heldout(config: SFTStageConfig, step: Step, args: Any, tokenizer: Any) -> Any:
     if not config.data.heldout:
         return None
-    folder, data = step.data / "heldout", config.data
+    folder = step.data / "heldout"
+    data = dataclasses.replace(config.data, decontaminate=[])  # they may be the tests themselves
     rows = packed_once(
         folder,
         args.main_process_first,

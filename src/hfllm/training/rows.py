@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hfllm.data.chat import mask_gate
+from hfllm.data.decontaminate import CHAT_NGRAM, read_tests
 from hfllm.data.ledger import Ledger
 from hfllm.data.mixture import MixtureDataset
 from hfllm.data.packed import META, PackedDataset, write_packed
@@ -124,9 +125,10 @@ def chat_rows(
 ) -> Ledger:  # fmt: skip
     """Render conversations through the mask gate and pack them, one folder per source."""
     ledger = Ledger()
+    tests = read_tests(config.decontaminate, step.data_of, CHAT_NGRAM)
     for source in sources:
         read = Ledger()
-        chats = list(read_chats([source], step.data_of, read))
+        chats = list(read_chats([source], step.data_of, read, tests))
         ledger.absorb_drops(read)
         if not chats:
             raise ValueError(
