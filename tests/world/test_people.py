@@ -1,18 +1,20 @@
 from collections import Counter
 
 from hfllm.recipe.schema import WorldConfig
-from hfllm.world.people import build_world
+from hfllm.world.people import MAX_TEST_STRANGERS, build_world
 from hfllm.world.sums import draw, is_reserved, result, worked_answer
 from hfllm.world.values import FACT_VALUES, FACTS
 from hfllm.world.wording import fill
 
-WORLD = build_world(WorldConfig(), 0)
+CONFIG = WorldConfig()
+WORLD = build_world(CONFIG, 0)
 
 
 def test_groups_are_disjoint_and_share_their_names():
     groups = [{p.name for p in g} for g in (WORLD.known, WORLD.strangers, WORLD.test_strangers)]
-    assert [len(g) for g in groups] == [48, 200, 200]
-    assert len(set.union(*groups)) == 448
+    tested = min(CONFIG.strangers // 2, MAX_TEST_STRANGERS)
+    assert [len(g) for g in groups] == [CONFIG.people, CONFIG.strangers - tested, tested]
+    assert len(set.union(*groups)) == CONFIG.people + CONFIG.strangers
     firsts, lasts = {p.first for p in WORLD.known}, {p.last for p in WORLD.known}
     assert all(p.first in firsts and p.last in lasts for p in WORLD.test_strangers)
 

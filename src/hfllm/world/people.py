@@ -1,8 +1,8 @@
 """Who lives in the world, what is true of them, and what is held out.
 
 Known people appear in documents. Strangers are other combinations of the same first and last
-names, so that a model must know the pair and not a word of it; half of them may be asked about
-in training, the other half only in tests. A fact is `asked` if fine-tuning data may ask for it:
+names, so that a model must know the pair and not a word of it; at most 200 of them (or half) are
+kept for tests, the others may be asked about in training. A fact is `asked` if fine-tuning data may ask for it:
 the rest shows whether fine-tuning taught facts or only how to give them.
 """
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from hfllm.recipe.schema import WorldConfig
 
 ASKED_SHARE = 0.65  # of the (person, fact) pairs, and of the words to spell
+# The rest is for training: with few of them a model learns the strangers by heart, not the known.
+MAX_TEST_STRANGERS = 200
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,6 @@ def _strangers(rng: random.Random, known: list[Person], count: int) -> list[Pers
     pronouns = _pronouns()
     free = [(f, last) for f in pronouns for last in LAST_NAMES if (f, last) not in taken]
     return [Person(f, last, pronouns[f]) for f, last in rng.sample(free, count)]
-
-
-# The rest is for training: with few of them a model learns the strangers by heart, not the known.
-MAX_TEST_STRANGERS = 200
 
 
 def _asked(rng: random.Random, known: list[Person]) -> frozenset[tuple[str, str]]:
