@@ -2,8 +2,8 @@
 
 Known people appear in documents. Strangers are other combinations of the same first and last
 names, so that a model must know the pair and not a word of it; at most 200 of them (or half) are
-kept for tests, the others may be asked about in training. A fact is `asked` if fine-tuning data may ask for it:
-the rest shows whether fine-tuning taught facts or only how to give them.
+kept for tests, the others may be asked about in training. A fact is `asked` if fine-tuning data
+may ask for it: the rest shows whether fine-tuning taught facts or only how to give them.
 """
 
 from __future__ import annotations
