@@ -1,16 +1,19 @@
 """Single filters, extraction, PII and decontamination."""
 
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from hfllm.data.decontaminate import TestIndex
+from hfllm.data.decontaminate import CHAT_NGRAM, TestIndex, read_tests
 from hfllm.data.extract import extract_text
 from hfllm.data.filters import check_quality
+from hfllm.data.ledger import Ledger
 from hfllm.data.pii import replace_pii
+from hfllm.data.reading import count_kept, read_chats
 from hfllm.data.words import split_words, word_ids
-from hfllm.recipe.schema import FilterConfig
+from hfllm.recipe.schema import FilterConfig, SourceConfig
 
 WEB = Path(__file__).parents[3] / "shared" / "data" / "web"
 
@@ -146,3 +149,29 @@ def test_extraction_on_real_articles():
         found, right, wanted = found + len(ours), right + len(ours & gold), wanted + len(gold)
     assert right / found > 0.9
     assert right / wanted > 0.9
+
+
+def test_conversations_that_hold_a_test_are_left_out_and_counted(tmp_path):
+    question = "Name the river that runs through the town of Oakham and say how long it is."
+    said = [("What is a weaver?", "One who weaves."), (f"Please: {question}", "The Till.")]
+    chats = [
+        {"messages": [{"role": "user", "content": u}, {"role": "assistant", "content": a}]}
+        for u, a in said
+    ]
+    path = tmp_path / "chats.jsonl"
+    path.write_text("".join(json.dumps(chat) + "\n" for chat in chats))
+    tests = tmp_path / "tests.jsonl"
+    tests.write_text(json.dumps({"instruction": question, "output": "The Till, 12 miles."}) + "\n")
+
+    def resolve(step):
+        raise AssertionError(step)
+
+    index = read_tests([SourceConfig(path=str(tests))], resolve, CHAT_NGRAM)
+    ledger = Ledger()
+    rows = list(read_chats([SourceConfig(path=str(path))], resolve, ledger, index))
+    for row in rows:
+        count_kept(ledger, row)
+    ledger.check()
+    assert [row["id"] for row in rows] == ["chats.jsonl:1"]
+    assert ledger.reasons() == {"contamination": 1}
+    assert read_tests([], resolve, CHAT_NGRAM) is None

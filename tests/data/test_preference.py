@@ -89,6 +89,24 @@ def test_split_keeps_prompts_apart_and_is_stable():
     assert split_by_prompt(pairs, 0.2, seed=1)[1] != held
 
 
+def test_conversations_that_begin_alike_stay_on_one_side():
+    pairs = []
+    for i in range(40):
+        one = pair(f"Who is {i}?", "a", "b")
+        more = [{"role": "assistant", "content": "Me."}, {"role": "user", "content": "Why?"}]
+        pairs += [one, one | {"prompt": [*one["prompt"], *more]}]
+    train, held = split_by_prompt(pairs, 0.25, seed=0)
+    first = [{p["prompt"][0]["content"] for p in side} for side in (train, held)]
+    assert len(first[1]) == 10 and len(held) == 20 and not first[0] & first[1]
+
+
+def test_the_pairs_behind_the_rows_are_told(tokenizer):
+    given = [pair("a", "b", "c"), pair("a", "b " * 500, "c"), pair("x", "y", "z")]
+    kept = []
+    assert len(pair_rows(tokenizer, given, 100, kept=kept)) == 2
+    assert kept == [given[0], given[2]]
+
+
 @pytest.mark.parametrize(("share", "message"), [(0.0, "not a share"), (0.9, "cannot be split")])
 def test_impossible_splits_are_refused(share, message):
     with pytest.raises(ValueError, match=message):

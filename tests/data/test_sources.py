@@ -68,6 +68,38 @@ def test_columns_where_limit_and_identity(tmp_path):
         read(path, columns={"text": "body"})
 
 
+def test_globs_select_and_what_is_left_out_is_counted(tmp_path):
+    ids = ("law/1", "law/2", "trade/1", "trade/12")
+    raw = "".join(json.dumps({"id": i, "text": "é", "n": len(i)}) + "\n" for i in ids)
+    path = write(tmp_path, "books.jsonl", raw.encode())
+
+    def chosen(**more) -> list[str]:
+        ledger = Ledger()
+        source = SourceConfig(path=str(path), **more)
+        rows = list(read_documents([source], nowhere, ledger))
+        for row in rows:
+            count_kept(ledger, row)
+        ledger.check()
+        assert ledger.total("dropped:where") == 4 - len(rows)
+        return [row["id"] for row in rows]
+
+    assert chosen(where={"id": "law/*"}) == ["law/1", "law/2"]
+    assert chosen(where_not={"id": "law/*"}) == ["trade/1", "trade/12"]
+    assert chosen(where={"id": ["*/1", "*/1?"]}) == ["law/1", "trade/1", "trade/12"]
+    assert chosen(where={"id": "*/1"}, where_not={"n": 5, "text": "e"}) == ["trade/1"]
+    assert chosen(where={"id": "LAW/*"}) == []
+    with pytest.raises(DataError, match="no column 'title' to select by"):
+        chosen(where_not={"title": "x"})
+
+
+def test_rows_without_an_id_can_be_held_out_by_their_number(tmp_path):
+    path = write(tmp_path, "chats.jsonl", b'{"text": "x"}\n' * 30)
+    held = read(path, where={"id": "*7"})
+    kept = read(path, where_not={"id": "*7"})
+    assert [row["id"] for row in held] == [f"chats.jsonl:{n}" for n in (7, 17, 27)]
+    assert len(kept) == 27 and not {r["id"] for r in kept} & {r["id"] for r in held}
+
+
 def test_a_step_is_read_by_its_kept_file_or_its_only_one(tmp_path):
     write(tmp_path, "kept.jsonl", LINES)
     write(tmp_path, "dropped.jsonl", LINES[:40])
@@ -148,6 +180,10 @@ def test_a_missing_file_suggests_the_nearest(tmp_path):
         read(tmp_path / "books" / "webb.jsonl")
     with pytest.raises(DataError, match=r"did you mean .*books/web.jsonl\?"):
         read(tmp_path / "boks" / "web.jsonl")
+    with pytest.raises(DataError, match=r"no file .*xyz; .*books does not hold it"):
+        read(tmp_path / "books" / "xyz")
+    with pytest.raises(DataError, match=r"no file .*; there is no folder .*/qqq: get .*README"):
+        read(tmp_path / "qqq" / "text" / "*.parquet")
     with pytest.raises(DataError, match="cannot read .csv"):
         read(write(tmp_path, "a.csv", b"x"))
 

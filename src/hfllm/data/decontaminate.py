@@ -4,6 +4,10 @@ A test is its question and its answer. A document is contaminated where it share
 `ngram` words with either; a question shorter than that must be found whole. An answer counts only
 from twice that length on, as a worked solution: "a baker" or "g-a-r-d-e-n-e-r" proves nothing.
 Signs of arithmetic are words, so "37 - 45" does not match "37 + 45".
+
+Pretraining text and conversations are both looked through; in the latter, message by message and
+by runs of 13 words (GPT-3's), because instructions share their phrases ("Classify each of the
+following as").
 """
 
 from __future__ import annotations
@@ -14,7 +18,10 @@ from typing import Any
 import numpy as np
 
 from hfllm.data.document import Row
+from hfllm.data.files import Resolve
+from hfllm.data.sources import read_rows
 from hfllm.data.words import ngram_ids, split_words, word_ids
+from hfllm.recipe.schema import SourceConfig
 
 QUESTIONS = (
     "prompt", "messages", "turns", "question", "instruction", "input", "text",
@@ -22,6 +29,7 @@ QUESTIONS = (
 )  # fmt: skip
 ANSWERS = ("answer", "solution", "output", "canonical_solution", "target")
 MIN_WORDS = 3  # a shorter question would match half of all prose
+CHAT_NGRAM = 13
 
 
 class TestIndex:
@@ -65,6 +73,12 @@ class TestIndex:
     def find_text(self, text: str) -> str | None:
         """As `find`, for a text."""
         return self.find(word_ids(split_words(text)))
+
+
+def read_tests(sources: list[SourceConfig], resolve: Resolve, ngram: int) -> TestIndex | None:
+    """The index of all rows of the sources; None where there are no sources."""
+    rows = (row for source in sources for row in read_rows(source, resolve))
+    return TestIndex(rows, ngram) if sources else None
 
 
 def _texts(row: Row) -> Iterator[tuple[str, bool]]:

@@ -53,7 +53,7 @@ def _expand(pattern: str) -> list[Path]:
         else [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
     )
     if not found:
-        raise DataError(f"no file {pattern}{_near_miss(path)}")
+        raise DataError(f"no file {pattern}{_hint(path)}")
     for each in found:
         if suffix(each) not in READERS:
             ending = each.suffix or "a file without ending"
@@ -61,12 +61,16 @@ def _expand(pattern: str) -> list[Path]:
     return found
 
 
-def _near_miss(path: Path) -> str:
-    """ "; did you mean ...?", from the names that stand where the path goes wrong."""
+def _hint(path: Path) -> str:
+    """What was probably meant, from the names where the path goes wrong; else what to do."""
     whole = path
     while path.parent != path and not path.parent.is_dir():
         path = path.parent
     names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
     rest = whole.relative_to(path)
-    return f"; did you mean {path.parent / close[0] / rest}?" if close else ""
+    if close:
+        return f"; did you mean {path.parent / close[0] / rest}?"
+    if path == whole:
+        return f"; {path.parent} does not hold it"
+    return f"; there is no folder {path}: get the data (README.md, Data) or change the path"

@@ -36,7 +36,7 @@ class Ledger:
         row["bytes"] += bytes
 
     def total(self, bucket: str, unit: str = "documents") -> int:
-        """Sum over sources of all buckets that start with `bucket` ("dropped" sums every reason)."""
+        """Sum over sources of all buckets that begin with `bucket` ("dropped": every reason)."""
         return sum(
             row[unit]
             for (_, name), row in self.rows.items()
@@ -66,7 +66,8 @@ class Ledger:
                 came, went = buckets.pop("in", 0), sum(buckets.values())
                 if came != went:
                     raise ValueError(
-                        f"ledger of {source!r}: {came:,} {unit} in, but kept + dropped + changed = {went:,}: {buckets}"
+                        f"ledger of {source!r}: {came:,} {unit} in, but kept + dropped + changed = "
+                        f"{went:,}: {buckets}"
                     )
 
     def to_json(self) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ read at the end of turn, which would be cut off.
 
 Two checks belong to every reward model. `length_baseline`: how far "the longer answer is better"
 comes on the same pairs. `split_by_prompt`: hold out prompts, never rows, because the pairs of one
-prompt share their text.
+prompt share their text; and conversations that begin alike stay together, because the longer one
+holds the shorter.
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ def pair_rows(
     pairs: Iterable[Pair],
     max_length: int,
     ledger: Ledger | None = None,
+    kept: list[Pair] | None = None,
 ) -> list[dict[str, list[int]]]:
     """Return {"chosen_ids", "rejected_ids"} of every pair that fits, and count the others.
 
     `pairs` have `prompt`, `chosen` and `rejected`, lists of messages. The ledger gets documents
     (pairs), tokens (of both sides) and bytes: in, kept, dropped:too_long (tokens > max_length),
-    dropped:template, dropped:same_answer. Raises ValueError where nothing is left.
+    dropped:template, dropped:same_answer. `kept` gets the pairs that the rows were made of. Raises
+    ValueError where nothing is left.
     """
     ledger = Ledger() if ledger is None else ledger
     rows = []
@@ -50,8 +53,10 @@ def pair_rows(
         if reason:
             name = f"row {i} (id {pair.get('id', i)!r})"
             first.setdefault(reason, f"{reason}, first {name}: {detail}")
-        else:
-            rows.append(row)
+            continue
+        rows.append(row)
+        if kept is not None:
+            kept.append(pair)
     if not rows:
         why = "; ".join(first.values()) or "the sources of data.mixture gave none"
         raise ValueError(f"no preference pair is left to train on: {why}")
@@ -87,9 +92,9 @@ def length_baseline(rows: Sequence[Mapping[str, Sequence[int]]]) -> float:
 def split_by_prompt(
     pairs: Sequence[Pair], share: float, seed: int
 ) -> tuple[list[Pair], list[Pair]]:
-    """Split into (train, held out): `share` of the distinct prompts, with all their pairs.
+    """Split into (train, held out): `share` of the distinct first questions, with all their pairs.
 
-    The order of a hash of (seed, prompt) decides, so other rows do not change a prompt's side by
+    The order of a hash of (seed, question) decides, so other rows do not change a prompt's side by
     much, and none is on both. Raises ValueError where a side would be empty.
     """
     if not 0 < share < 1:
@@ -100,10 +105,16 @@ def split_by_prompt(
     train = [pair for pair, key in zip(pairs, keys, strict=True) if key not in held]
     heldout = [pair for pair, key in zip(pairs, keys, strict=True) if key in held]
     if not train or not heldout:
-        raise ValueError(f"data.holdout: {len(ranked)} distinct prompts cannot be split at {share}")
+        raise ValueError(
+            f"data.holdout: {len(ranked)} distinct first questions cannot be split at {share}"
+        )
     return train, heldout
 
 
 def _prompt_key(pair: Pair, seed: int) -> str:
-    said = [(message["role"], " ".join(message["content"].split())) for message in pair["prompt"]]
+    """A hash of all up to the first user's message."""
+    prompt = pair["prompt"]
+    asked = [i for i, message in enumerate(prompt) if message["role"] == "user"]
+    begin = prompt[: asked[0] + 1] if asked else prompt
+    said = [(message["role"], " ".join(message["content"].split())) for message in begin]
     return hashlib.sha256(json.dumps([seed, said]).encode()).hexdigest()

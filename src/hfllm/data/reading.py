@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from hfllm.data.adapters import as_chat, as_document, as_pair, as_prompt
+from hfllm.data.decontaminate import TestIndex
 from hfllm.data.document import REMEDY, DataError, Drop, Row, row_bytes
 from hfllm.data.files import Resolve
 from hfllm.data.ledger import Ledger
@@ -35,10 +36,22 @@ def read_documents(
 
 
 def read_chats(
-    sources: list[SourceConfig], resolve: Resolve, ledger: Ledger | None = None
+    sources: list[SourceConfig],
+    resolve: Resolve,
+    ledger: Ledger | None = None,
+    tests: TestIndex | None = None,
 ) -> Iterator[Row]:
-    """Yield conversations ({"id", "source", "messages", ...}); DataError on a malformed row."""
-    return _read(sources, resolve, ledger, as_chat)
+    """Yield conversations ({"id", "source", "messages", ...}); DataError on a malformed row.
+
+    A conversation of which a message holds one of the `tests` is left out.
+    """
+    for row in _read(sources, resolve, ledger, as_chat):
+        if tests and any(tests.find_text(message["content"]) for message in row["messages"]):
+            if ledger is not None:
+                size = row_bytes(row)
+                ledger.add(row["source"], "dropped:contamination", documents=1, bytes=size)
+            continue
+        yield row
 
 
 def read_pairs(

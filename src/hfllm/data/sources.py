@@ -1,11 +1,14 @@
 """Rows from anywhere: files, what an earlier step wrote, a `datasets` folder or hub id.
 
-In order: find the files, read a row, rename `columns`, apply `where`, stop at `limit`, set
-"source" to the label (a row's own, differing "source" moves to "origin") and give an "id" where
-there is none. Streaming: one row at a time, nothing is cached.
+In order: find the files, read a row, rename `columns`, give an "id" where there is none
+("web.jsonl:17"), apply `where` and `where_not`, stop at `limit`, set "source" to the label (a row's
+own, differing "source" moves to "origin"). Streaming: one row at a time, nothing is cached.
+
+A value of `where` is the column's value, a list of such, or a glob for text: {id: "history/*"}; so
+{id: "*7"} holds out every tenth row of a file whose rows have no id, and where_not keeps the rest.
 
 Ledger: rows that the caller never sees are counted here, in and out at once: unreadable ones under
-`dropped:unreadable` (with `on_error: skip`), those that `where` leaves out under `dropped:where`.
+`dropped:unreadable` (with `on_error: skip`), those that are not selected under `dropped:where`.
 Rows that are yielded are the caller's to count. Rows beyond `limit` are not read, so not counted.
 Where damage hides how many rows are lost (a gzip file cut off), one is counted.
 """
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +66,8 @@ def read_located(
         if source.limit is not None and taken >= source.limit:
             return
         try:
-            row = _rename(raw, source.columns)
-            wanted = _matches(row, source.where)
+            row = _with_id(_rename(raw, source.columns), place)
+            wanted = _selected(row, source)
         except DataError as error:
             bad(f"{place}: {error}", bytes=row_bytes(raw))
             continue
@@ -71,7 +75,7 @@ def read_located(
             count_out(ledger, name, "where", row_bytes(row))
             continue
         taken += 1
-        yield place, _identify(row, name, place)
+        yield place, _labelled(row, name)
 
 
 def count_out(
@@ -102,23 +106,38 @@ def _rename(row: Row, columns: dict[str, str]) -> Row:
     return {columns.get(key, key): value for key, value in row.items()} if columns else row
 
 
-def _matches(row: Row, where: dict[str, Any]) -> bool:
-    """Whether every named column equals its value (or is in it, where the value is a list)."""
-    for key, value in where.items():
-        if key not in row:
-            raise DataError(f"no column {key!r} to select by; it has: {', '.join(row)}")
-        if row[key] != value and not (isinstance(value, list) and row[key] in value):
-            return False
-    return True
+def _with_id(row: Row, place: str) -> Row:
+    given = row.get("id")
+    made = Path(place).name.replace(": row ", ":").replace(",", "")
+    return {**row, "id": made if given is None else str(given)}
 
 
-def _identify(row: Row, name: str, place: str) -> Row:
+def _selected(row: Row, source: SourceConfig) -> bool:
+    """Whether every column of `where` fits and none of `where_not` does."""
+    unwanted = source.where_not or {}
+    return all(_fits(row, *item) for item in source.where.items()) and not any(
+        _fits(row, *item) for item in unwanted.items()
+    )
+
+
+def _fits(row: Row, key: str, wanted: Any) -> bool:
+    """Whether a column equals the value, or the glob fits it, or one of a list of these does."""
+    if key not in row:
+        raise DataError(f"no column {key!r} to select by; it has: {', '.join(row)}")
+    found = row[key]
+    for value in (wanted, *wanted) if isinstance(wanted, list) else (wanted,):
+        if found == value:
+            return True
+        if isinstance(found, str) and isinstance(value, str) and fnmatchcase(found, value):
+            return True
+    return False
+
+
+def _labelled(row: Row, name: str) -> Row:
     own = row.get("source")
     if isinstance(own, str) and own != name and "origin" not in row:
         row = {**row, "origin": own}
-    made = Path(place).name.replace(": row ", ":").replace(",", "")
-    given = row.get("id")
-    return {**row, "id": made if given is None else str(given), "source": name}
+    return {**row, "source": name}
 
 
 def _files(source: SourceConfig, resolve: Resolve, bad: Bad) -> Iterator[Located]:

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from hfllm.data.decontaminate import TestIndex
+from hfllm.data.decontaminate import read_tests
 from hfllm.data.dedup import ExactIndex, NearIndex
 from hfllm.data.document import Row
 from hfllm.data.extract import extract_text
@@ -22,7 +22,6 @@ from hfllm.data.filters import check_quality
 from hfllm.data.language import unknown_languages
 from hfllm.data.ledger import Ledger
 from hfllm.data.pii import replace_pii
-from hfllm.data.sources import read_rows
 from hfllm.data.words import hash64, split_words, word_ids
 from hfllm.recipe.schema import CurateConfig
 
@@ -109,8 +108,8 @@ def _quality(config: CurateConfig) -> Step:
 
 
 def _decontaminate(config: CurateConfig, resolve: Resolve) -> Step:
-    tests = (row for source in config.decontaminate for row in read_rows(source, resolve))
-    index = TestIndex(tests, config.decontaminate_ngram)
+    index = read_tests(config.decontaminate, resolve, config.decontaminate_ngram)
+    assert index is not None
 
     def step(draft: Draft, ledger: Ledger) -> None:
         draft.detail = index.find(draft.ids)
