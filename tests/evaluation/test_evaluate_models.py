@@ -138,7 +138,7 @@ def test_the_table_has_a_cell_for_every_result(evaluated):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "guess"}, "kind 'guess' is none of bits_per_byte, answers, preference, choices"),
+        ({"kind": "guess"}, "kind 'guess' is none of bits_per_byte, answers, replies, preference"),
         ({"rows": []}, "task 'quiz' has no rows"),
         ({"limit": 0}, "task 'quiz' has no rows"),
         ({"kind": "preference"}, "name it under evaluate.reward"),

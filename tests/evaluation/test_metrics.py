@@ -7,7 +7,7 @@ from hfllm.evaluation.metrics import FOLDER, METRICS, load_metric
 
 
 def test_every_metric_loads_offline_by_its_folder():
-    assert METRICS == ("answer_accuracy", "bits_per_byte", "ece", "pair_accuracy")
+    assert METRICS == ("answer_accuracy", "bits_per_byte", "ece", "pair_accuracy", "repetition")
     for name in METRICS:
         assert load(str(FOLDER / name)).name == name
         assert (FOLDER / name / "__init__.py").exists(), "else the wheel leaves it out"
@@ -73,3 +73,16 @@ def test_ece_refuses_log_likelihoods():
 def test_pair_accuracy_counts_ties_half():
     found = load_metric("pair_accuracy").compute(predictions=[2, 1, 1], references=[1, 2, 1])
     assert found == {"accuracy": pytest.approx(0.5), "ties": pytest.approx(1 / 3)}
+
+
+def test_repetition_finds_circles_and_answers_given_twice():
+    circle = "I am a cat, I am a cat; I am a cat!"
+    twice = "I am a cat, I am a cat."
+    found = load_metric("repetition").compute(
+        predictions=[circle, twice, "Yes.", "yes", "", "the the the the the the", "No, never."]
+    )
+    assert found["looping_flags"] == [True, False, False, False, False, True, False]
+    assert found["same_answer_flags"] == [False, False, True, True, False, False, False]
+    assert found["looping"] == found["same_answer"] == pytest.approx(2 / 7)
+    with pytest.raises(ValueError, match="no answers"):
+        load_metric("repetition").compute(predictions=[])

@@ -80,6 +80,18 @@ def test_choices_agree_with_a_naive_loop(subject):
     assert found["quiz", "acc"]["n"] == 9
 
 
+def test_minimal_pairs_are_compared_whole_and_per_field(subject):
+    rows = [
+        {"sentence_good": f"Who is {i}?", "sentence_bad": f"Who {i} is?", "field": field}
+        for i, field in enumerate(("syntax", "syntax/semantics", "syntax_semantics"))
+    ]
+    found = by_metric(choices(subject, "blimp", TaskSpec("choices", rows)))
+    n = {key: row["n"] for key, row in found.items()}
+    assert n == {
+        ("blimp", "acc"): 3, ("blimp/syntax", "acc"): 1, ("blimp/syntax_semantics", "acc"): 2
+    }  # fmt: skip
+
+
 def test_the_forms_of_choice_rows():
     blimp = {"sentence_good": "Cats sleep.", "sentence_bad": "Cats sleeps."}
     assert as_options(blimp) == ([("", "Cats sleep."), ("", "Cats sleeps.")], 0)
@@ -218,6 +230,11 @@ def test_preference_beside_the_length_rule(folders):
     assert found["pairs", "chosen_longer"]["value"] == pytest.approx(1 / 3)
     longer = [not wins[0], not wins[1], wins[2]]
     assert found["pairs", "picks_longer"]["value"] == pytest.approx(sum(longer) / 3)
+    rows = [row | {"source": "heldout", "origin": "ab"[i % 2]} for i, row in enumerate(rows)]
+    parts = by_metric(preference(judge, "pairs", TaskSpec("preference", rows)))
+    assert parts["pairs", "accuracy"] == found["pairs", "accuracy"]
+    assert parts["pairs/a", "accuracy"]["value"] == pytest.approx((wins[0] + wins[2]) / 2)
+    assert parts["pairs/b", "accuracy"]["n"] == 1
 
 
 def test_kl_is_zero_to_itself_and_the_mean_of_log_ratios_else(subject):

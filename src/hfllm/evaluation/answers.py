@@ -26,15 +26,15 @@ class Sample:
     task: str
     id: str
     prompt: str
-    answer: str  # the reference
+    answer: str | None  # the reference
     model: str
     output: str
-    correct: bool
-    refused: bool
+    correct: bool | None  # null: no program can tell (replies.py)
+    refused: bool | None
     ended: bool
     tokens: int
-    true_score: float
-    answerable: bool
+    true_score: float | None
+    answerable: bool | None
     reward: float | None = None
     confidence: float | None = None
     choice_correct: bool | None = None
@@ -91,7 +91,7 @@ def summarize(samples: list[Sample]) -> list[Result]:
 
 
 def summarize_all(samples: list[Sample]) -> list[Result]:
-    """Means over every answers task of one model, each row counted once."""
+    """Means over all answers of one model, each row counted once; accuracy over the checked."""
     wanted = [*shares(samples), *means(samples), *judged(samples)]
     return [result(samples[0].model, ALL_ANSWERS, name, interval) for name, interval in wanted]
 
@@ -102,16 +102,19 @@ def measures(samples: list[Sample]) -> list[tuple[str, Interval]]:
 
 
 def shares(samples: list[Sample]) -> list[tuple[str, Interval]]:
-    """Accuracy and refusals (metrics/answer_accuracy), with Wilson's intervals."""
+    """Accuracy and refusals (metrics/answer_accuracy), with Wilson's intervals; of checked ones."""
+    samples = [s for s in samples if s.correct is not None]
+    if not samples:
+        return []
     values = load_metric("answer_accuracy").compute(
-        correct=[s.correct for s in samples],
-        refused=[s.refused for s in samples],
-        answerable=[s.answerable for s in samples],
+        correct=[bool(s.correct) for s in samples],
+        refused=[bool(s.refused) for s in samples],
+        answerable=[bool(s.answerable) for s in samples],
     )
     flags = {
-        "accuracy": [s.correct for s in samples],
-        "refused_answerable": [s.refused for s in samples if s.answerable],
-        "refused_unanswerable": [s.refused for s in samples if not s.answerable],
+        "accuracy": [bool(s.correct) for s in samples],
+        "refused_answerable": [bool(s.refused) for s in samples if s.answerable],
+        "refused_unanswerable": [bool(s.refused) for s in samples if not s.answerable],
         "refusal_precision": [not s.answerable for s in samples if s.refused],
     }
     mixed = {s.answerable for s in samples} == {True, False}  # precision of one kind says nothing
@@ -121,11 +124,12 @@ def shares(samples: list[Sample]) -> list[tuple[str, Interval]]:
 
 
 def means(samples: list[Sample]) -> list[tuple[str, Interval]]:
-    """Ended share, answer length in tokens and true score."""
+    """Ended share, answer length in tokens and, of what is checked, the true score."""
+    scores = [s.true_score for s in samples if s.true_score is not None]
     return [
         ("ended", share([s.ended for s in samples])),
         ("answer_tokens", mean([s.tokens for s in samples])),
-        ("true_score", bounded_mean([s.true_score for s in samples])),
+        *([("true_score", bounded_mean(scores))] if scores else []),
     ]
 
 

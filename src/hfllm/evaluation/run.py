@@ -22,11 +22,14 @@ from hfllm.evaluation import tasks as kinds
 from hfllm.evaluation.answers import Sample, answer_rows, summarize, summarize_all
 from hfllm.evaluation.intervals import Interval, mean, paired_difference
 from hfllm.evaluation.judge import Judge, check_same_vocabulary, open_judge, sampled_kl
+from hfllm.evaluation.replies import reply_rows, summarize_replies
 from hfllm.evaluation.specs import ALL_ANSWERS, ModelSpec, Result, TaskSpec, result
 from hfllm.evaluation.subject import Subject, open_subject, prompt_of
 from hfllm.inference.load import load_model
+from hfllm.recipe.schema import TASK_KINDS
 
 KL_PROMPTS = 128
+ASKED = {"answers": (answer_rows, summarize), "replies": (reply_rows, summarize_replies)}
 
 
 @dataclass
@@ -94,9 +97,9 @@ def check(
     if twice:
         raise ValueError(f"two models are called {twice[0]!r}: give each a name of its own")
     for name, task in tasks.items():
-        if task.kind not in kinds.KINDS:
+        if task.kind not in TASK_KINDS:
             raise ValueError(
-                f"task {name!r}: kind {task.kind!r} is none of {', '.join(kinds.KINDS)}"
+                f"task {name!r}: kind {task.kind!r} is none of {', '.join(TASK_KINDS)}"
             )
         if not task.taken():
             raise ValueError(f"task {name!r} has no rows: look at its source and limit")
@@ -116,10 +119,11 @@ def evaluate_model(
             outcome.results += kinds.bits_per_byte(subject, name, task)
         elif task.kind == "choices":
             outcome.results += kinds.choices(subject, name, task)
-        elif task.kind == "answers":
-            samples = answer_rows(subject, name, task)
+        elif task.kind in ASKED:
+            ask, sum_up = ASKED[task.kind]
+            samples = ask(subject, name, task)
             add_rewards(samples, judges.reward)
-            outcome.results += summarize(samples)
+            outcome.results += sum_up(samples)
             answered += samples
         if task.kind != "preference":
             took = time.perf_counter() - started
@@ -147,7 +151,7 @@ def add_rewards(samples: list[Sample], judge: Judge | None) -> None:
 
 
 def divergence(subject: Subject, samples: list[Sample], judges: Judges) -> list[Result]:
-    """KL(model || reference) per answer over at most KL_PROMPTS prompts of all answers tasks."""
+    """KL(model || reference) per answer over at most KL_PROMPTS prompts of all that were asked."""
     if judges.reference is None or not (subject.spec.chat and judges.reference[0].chat):
         return []
     spec, model, tokenizer = judges.reference
@@ -163,7 +167,10 @@ def divergence(subject: Subject, samples: list[Sample], judges: Judges) -> list[
 
 
 def differences(samples: list[Sample], models: list[str]) -> list[dict[str, Any]]:
-    """Each model minus the one before it on the same rows: accuracy, true score and reward."""
+    """Each model minus the one before it on the same rows: accuracy, true score and reward.
+
+    Rows that lack a mark for one of the two (an unchecked reply has no accuracy) do not count.
+    """
     by_model: dict[str, dict[tuple[str, str], Sample]] = {name: {} for name in models}
     for sample in samples:
         by_model[sample.model][sample.task, sample.id] = sample
@@ -177,10 +184,13 @@ def differences(samples: list[Sample], models: list[str]) -> list[dict[str, Any]
                 ("true_score", "true_score"),
                 ("reward", "reward"),
             ):
-                ours = [getattr(by_model[after][key], mark) for key in keys]
-                theirs = [getattr(by_model[before][key], mark) for key in keys]
-                if ours and None not in ours:
-                    gap = paired_difference(ours, theirs)
+                marks = [
+                    (getattr(by_model[after][key], mark), getattr(by_model[before][key], mark))
+                    for key in keys
+                ]
+                marks = [pair for pair in marks if None not in pair]
+                if marks:
+                    gap = paired_difference(*zip(*marks, strict=True))
                     out.append(
                         {
                             "model": after,

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 from hfllm.evaluation.intervals import Interval
 
-ALL_ANSWERS = "all_answers"  # the task name of means over every "answers" task
+ALL_ANSWERS = "all_answers"  # the task name of means over every "answers" and "replies" task
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def model_name(folder: str | Path) -> str:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One held-out test: rows and how to score them (`tasks.KINDS`); `limit` takes the first."""
+    """One held-out test: rows and how to score them (`tasks.py`); `limit` takes the first."""
 
     kind: str
     rows: Sequence[dict[str, Any]]

@@ -1,11 +1,16 @@
-"""What a task kind does with a model: `KINDS[kind](subject, name, spec) -> results`.
+"""What each kind of task (recipe.schema.TASK_KINDS) does with a model, or with the reward model.
 
 - bits_per_byte: documents {"text", "source"}; in total and per source.
 - choices: {"query", "choices", "gold"}, {"context_options", "continuation", "gold"} or BLiMP pairs
-  {"sentence_good", "sentence_bad"}; by likelihood, plain (`acc`) and per character (`acc_norm`).
+  {"sentence_good", "sentence_bad"}; by likelihood, plain (`acc`) and, but for these pairs, per
+  character (`acc_norm`); in total and per `field`, where the rows have one.
 - preference: {"prompt", "chosen", "rejected"}; how often a reward model agrees, beside the rule
-  that looks at nothing but the length.
-- answers: see answers.py; run.py calls it, because rewards and KL come after all answers.
+  that looks at nothing but the length; in total and per source.
+- answers, replies: see answers.py and replies.py; run.py calls them, because rewards and KL come
+  after all answers.
+
+The source of a row is its `origin` where it has one: what it was called before it was written to a
+file of several sources.
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from hfllm.evaluation.intervals import ratio, share, wilson
+from hfllm.evaluation.intervals import Interval, ratio, share, wilson
 from hfllm.evaluation.judge import Judge
 from hfllm.evaluation.loglik import (
     continuation,
@@ -26,8 +31,6 @@ from hfllm.evaluation.specs import Result, TaskSpec, result
 from hfllm.evaluation.subject import Subject
 from hfllm.inference.prompts import positions
 
-KINDS = ("bits_per_byte", "answers", "preference", "choices")
-
 
 def bits_per_byte(subject: Subject, name: str, spec: TaskSpec) -> list[Result]:
     """Bits per byte of held-out documents, all together and per source."""
@@ -35,12 +38,6 @@ def bits_per_byte(subject: Subject, name: str, spec: TaskSpec) -> list[Result]:
     label = f"{subject.spec.name}: {name}"
     nats = document_nats(subject.model, subject.tokenizer, [r["text"] for r in rows], label=label)
     sizes = [len(row["text"].encode()) for row in rows]
-    groups: dict[str, list[int]] = defaultdict(list)
-    for i, row in enumerate(rows):
-        groups[str(row.get("source", ""))].append(i)
-    parts = {name: list(range(len(rows)))}
-    if len(groups) > 1:
-        parts |= {f"{name}/{source}": numbers for source, numbers in groups.items()}
     return [
         result(
             subject.spec.name,
@@ -48,8 +45,21 @@ def bits_per_byte(subject: Subject, name: str, spec: TaskSpec) -> list[Result]:
             "bits_per_byte",
             bits([nats[i] for i in at], [sizes[i] for i in at]),
         )
-        for part, at in parts.items()
+        for part, at in parts_of(name, [source_of(row) for row in rows]).items()
     ]
+
+
+def source_of(row: dict[str, Any]) -> str:
+    """What a row is called in results per source."""
+    return str(row.get("origin") or row.get("source") or "")
+
+
+def parts_of(name: str, labels: list[str]) -> dict[str, list[int]]:
+    """Row numbers of the task as a whole and, where its rows differ in label, of `name/label`."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for i, label in enumerate(labels):
+        groups[f"{name}/{label}"].append(i)
+    return {name: list(range(len(labels)))} | (groups if len(groups) > 1 else {})
 
 
 def bits(nats: list[float], sizes: list[int]) -> Any:
@@ -79,9 +89,12 @@ def choices(subject: Subject, name: str, spec: TaskSpec) -> list[Result]:
         ]
         plain.append(totals.index(max(totals)) == gold)
         normed.append(rates.index(max(rates)) == gold)
+    fields = [str(row.get("field", "")).replace("/", "_") for row in rows]
     return [
-        result(subject.spec.name, name, "acc", share(plain)),
-        result(subject.spec.name, name, "acc_norm", share(normed)),
+        result(subject.spec.name, part, metric, share([flags[i] for i in at]))
+        for part, at in parts_of(name, fields).items()
+        for metric, flags in (("acc", plain), ("acc_norm", normed))
+        if metric == "acc" or not all("sentence_good" in rows[i] for i in at)
     ]
 
 
@@ -115,19 +128,26 @@ def preference(judge: Judge, name: str, spec: TaskSpec) -> list[Result]:
     )
     chosen, rejected = scores[: len(rows)], scores[len(rows) :]
     longer = [len(r["chosen"][-1]["content"]) - len(r["rejected"][-1]["content"]) for r in rows]
-    metric = load_metric("pair_accuracy")
-    accuracy = metric.compute(predictions=chosen, references=rejected)["accuracy"]
-    by_length = metric.compute(predictions=longer, references=[0] * len(rows))["accuracy"]
-    picks_longer = [
-        (c > r) == (more > 0) for c, r, more in zip(chosen, rejected, longer, strict=True) if more
+    marks = list(zip(chosen, rejected, longer, strict=True))
+    return [
+        result(judge.spec.name, part, metric, interval)
+        for part, at in parts_of(name, [source_of(row) for row in rows]).items()
+        for metric, interval in agreement([marks[i] for i in at])
     ]
-    n = len(rows)
+
+
+def agreement(marks: list[tuple[float, float, int]]) -> list[tuple[str, Interval]]:
+    """Of (score of the chosen, of the rejected, characters more in the chosen): what agrees."""
+    n = len(marks)
+    metric = load_metric("pair_accuracy")
+    chosen, rejected, longer = zip(*marks, strict=True)
+    accuracy = metric.compute(predictions=chosen, references=rejected)["accuracy"]
+    longer_wins = metric.compute(predictions=longer, references=[0] * n)["accuracy"]
+    picks_longer = [(c > r) == (more > 0) for c, r, more in marks if more]
     out = [
         ("accuracy", wilson(accuracy * n, n)),
         # the better of "longer wins" and "shorter wins"
-        ("length_accuracy", wilson(max(by_length, 1 - by_length) * n, n)),
-        ("chosen_longer", wilson(by_length * n, n)),
+        ("length_accuracy", wilson(max(longer_wins, 1 - longer_wins) * n, n)),
+        ("chosen_longer", wilson(longer_wins * n, n)),
     ]
-    if picks_longer:
-        out.append(("picks_longer", share(picks_longer)))
-    return [result(judge.spec.name, name, metric_name, interval) for metric_name, interval in out]
+    return out + ([("picks_longer", share(picks_longer))] if picks_longer else [])

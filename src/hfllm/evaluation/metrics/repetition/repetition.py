@@ -1,0 +1,52 @@
+"""Repetition: answers that go round in circles, and answers that equal one to another prompt."""
+
+import re
+from collections import Counter
+
+import datasets
+import evaluate
+
+DESCRIPTION = """
+An answer loops where some run of 4 words (letters and digits, case ignored) stands in it at least
+3 times: prose hardly ever does that, a degenerate model does it all the time. It is the same
+answer where another one of the list has the same words in the same order; that share grows with
+the length of the list, so compare models on the same prompts.
+"""
+INPUTS = """
+predictions: the answers, one per prompt
+Returns looping and same_answer (shares), and looping_flags and same_answer_flags per answer.
+"""
+RUN_WORDS = 4
+TIMES = 3
+
+
+class Repetition(evaluate.Metric):
+    """Shares of answers that loop, and of answers that are given twice."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=DESCRIPTION,
+            citation="",
+            inputs_description=INPUTS,
+            features=datasets.Features({"predictions": datasets.Value("string")}),
+        )
+
+    def _compute(self, predictions: list[str]) -> dict[str, float | list[bool]]:
+        if not len(predictions):
+            raise ValueError("repetition of no answers: give at least one")
+        said = [tuple(re.findall(r"\w+", text.lower())) for text in predictions]
+        looping = [loops(words) for words in said]
+        counts = Counter(said)
+        same = [counts[words] > 1 for words in said]
+        return {
+            "looping": sum(looping) / len(said),
+            "same_answer": sum(same) / len(said),
+            "looping_flags": looping,
+            "same_answer_flags": same,
+        }
+
+
+def loops(words: tuple[str, ...]) -> bool:
+    """Whether some run of RUN_WORDS words stands in the text at least TIMES times."""
+    runs = Counter(words[i : i + RUN_WORDS] for i in range(len(words) - RUN_WORDS + 1))
+    return max(runs.values(), default=0) >= TIMES

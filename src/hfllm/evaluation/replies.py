@@ -1,0 +1,52 @@
+"""The "replies" task: open prompts that no program can check; how the answers look from outside.
+
+There is no accuracy and no true score here, and none is made up: `correct` and `true_score` are
+null. What can be said: whether the answer ended by itself, how long it is, what the reward model
+gives it, whether it goes round in circles (metrics/repetition), and whether the model says one and
+the same thing to different prompts, which is how a hacked reward model shows first.
+"""
+
+from __future__ import annotations
+
+from hfllm.evaluation.answers import Sample, summarize
+from hfllm.evaluation.intervals import share
+from hfllm.evaluation.metrics import load_metric
+from hfllm.evaluation.specs import Result, TaskSpec, result
+from hfllm.evaluation.subject import Subject, prompt_of
+from hfllm.inference.prompts import as_text
+
+
+def reply_rows(subject: Subject, task: str, spec: TaskSpec) -> list[Sample]:
+    """Answer every prompt greedily; samples in the rows' order, unchecked."""
+    rows = spec.taken()
+    prompts = [prompt_of(row, subject.spec.chat) for row in rows]
+    label = f"{subject.spec.name}: {task}"
+    answers = subject.generator.answer(prompts, spec.max_new_tokens, label=label)
+    return [
+        Sample(
+            task=task,
+            id=str(row.get("id", number)),
+            prompt=as_text(prompt),
+            answer=None,
+            model=subject.spec.name,
+            output=answer.text.strip(),
+            correct=None,
+            refused=None,
+            ended=answer.ended,
+            tokens=answer.tokens,
+            true_score=None,
+            answerable=None,
+            row=row,
+            max_new_tokens=spec.max_new_tokens,
+        )
+        for number, (row, prompt, answer) in enumerate(zip(rows, prompts, answers, strict=True))
+    ]
+
+
+def summarize_replies(samples: list[Sample]) -> list[Result]:
+    """Ended, length and reward as for every answer, and the two shares of repetition."""
+    found = load_metric("repetition").compute(predictions=[s.output for s in samples])
+    return summarize(samples) + [
+        result(samples[0].model, samples[0].task, name, share(found[f"{name}_flags"]))
+        for name in ("looping", "same_answer")
+    ]

@@ -1,0 +1,79 @@
+"""Open prompts: what is said of their answers, and that nothing is made up about them."""
+
+import json
+
+import pytest
+from evaluation_rows import answer_row
+
+from hfllm.evaluation.answers import answer_rows, summarize_all
+from hfllm.evaluation.replies import reply_rows, summarize_replies
+from hfllm.evaluation.run import differences, evaluate_models
+from hfllm.evaluation.specs import ModelSpec, TaskSpec
+
+OPEN = [
+    {"id": str(i), "prompt": [{"role": "user", "content": f"Tell me of {i}."}]} for i in range(5)
+]
+TASKS = {
+    "known_facts": TaskSpec("answers", [answer_row(i) for i in range(6)], None, 8),
+    "open": TaskSpec("replies", OPEN, 4, 8),
+}
+
+
+@pytest.fixture(scope="module")
+def evaluated(folders, tmp_path_factory):
+    out = tmp_path_factory.mktemp("evaluate")
+    specs = [ModelSpec(name, folders[name], name != "pretrain") for name in ("sft", "ppo")]
+    judge = ModelSpec("reward", folders["reward"])
+    evaluate_models(specs, TASKS, out, reward=judge, reference=specs[0], batch_size=4)
+    samples = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
+    return json.loads((out / "results.json").read_text()), samples
+
+
+def metrics(found, task):
+    return {r["metric"]: r["n"] for r in found["results"] if (r["model"], r["task"]) == task}
+
+
+def test_what_cannot_be_checked_is_null(evaluated):
+    _, samples = evaluated
+    told = [s for s in samples if s["task"] == "open"]
+    assert len(told) == 8
+    for sample in told:
+        nulls = {key for key, value in sample.items() if value is None}
+        assert {"answer", "correct", "refused", "true_score", "answerable"} <= nulls
+        assert isinstance(sample["reward"], float) and isinstance(sample["ended"], bool)
+
+
+def test_replies_have_no_accuracy_and_add_none_to_all_answers(evaluated):
+    found, _ = evaluated
+    wanted = {"ended", "answer_tokens", "reward", "looping", "same_answer"}
+    assert metrics(found, ("ppo", "open")) == dict.fromkeys(wanted, 4)
+    everything = metrics(found, ("ppo", "all_answers"))
+    assert everything["accuracy"] == everything["true_score"] == 6
+    assert everything["reward"] == everything["ended"] == everything["kl"] == 10
+
+
+def test_rewards_are_compared_row_by_row_and_accuracy_over_the_checked(evaluated):
+    found, samples = evaluated
+    gaps = {(g["task"], g["metric"]): g for g in found["differences"]}
+    assert gaps["open", "reward"]["n"] == 4 and ("open", "accuracy") not in gaps
+    assert gaps["all_answers", "reward"]["n"] == 10
+    assert gaps["all_answers", "accuracy"]["n"] == gaps["all_answers", "true_score"]["n"] == 6
+    reward = {(s["model"], s["id"]): s["reward"] for s in samples if s["task"] == "open"}
+    mean = sum(reward["ppo", str(i)] - reward["sft", str(i)] for i in range(4)) / 4
+    assert gaps["open", "reward"]["value"] == pytest.approx(mean)
+
+
+def test_a_run_of_open_prompts_alone_has_no_accuracy_at_all(subject):
+    samples = reply_rows(subject, "open", TASKS["open"])
+    assert {r["metric"] for r in summarize_all(samples)} == {"ended", "answer_tokens"}
+    assert "accuracy" not in {r["metric"] for r in summarize_replies(samples)}
+    assert differences(samples, ["sft", "other"]) == []
+
+
+def test_open_prompts_are_asked_as_questions_are(subject):
+    rows = [{k: v for k, v in answer_row(i).items() if k in ("id", "prompt")} for i in range(3)]
+    checked = answer_rows(subject, "t", TaskSpec("answers", [answer_row(i) for i in range(3)]))
+    open_ones = reply_rows(subject, "t", TaskSpec("replies", rows))
+    for ours, theirs in zip(open_ones, checked, strict=True):
+        same = ("id", "prompt", "output", "ended", "tokens")
+        assert [getattr(ours, k) for k in same] == [getattr(theirs, k) for k in same]
