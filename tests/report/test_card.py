@@ -43,3 +43,9 @@ def test_unknowns_are_said_to_be_unknown(tmp_path: Path) -> None:
 
 def test_a_reward_model_is_a_classifier(run_dir: Path) -> None:
     assert "pipeline_tag: text-classification" in front_matter(model_card(run_dir / "reward"))
+
+
+def test_credits_name_whose_data_it_was(run_dir: Path) -> None:
+    card = model_card(run_dir / "sft", credits=["Books: A & B, CC BY 4.0"])
+    assert "## Whose data\n\n- Books: A &amp; B, CC BY 4.0\n" in card
+    assert "Whose data" not in model_card(run_dir / "sft")

@@ -63,3 +63,11 @@ def test_a_model_with_tests_of_its_own_has_a_table_of_its_own(run: Run) -> None:
 def test_values_outside_a_share_are_not_shown_in_percent() -> None:
     row = tables(evaluation([value("a", "reward", -1.5, 0.1)]))[0].rows[0]
     assert row.cells[0].value == "-1.50" and row.cells[0].interval == "[-1.60, -1.40]"
+
+
+def test_the_plain_accuracy_is_folded_only_beside_the_normalised_one() -> None:
+    both = [value("a", "acc", 0.5, 0.1), value("a", "acc_norm", 0.5, 0.1)]
+    alone = [value("a", "acc", 0.5, 0.1, task="pairs"), value("a", "acc", 0.5, 0.1, "pairs/x")]
+    rows = tables(evaluation(both + alone))[0].rows
+    folded = {(row.task, row.metric) for row in rows if row.secondary}
+    assert folded == {("t", "acc"), ("pairs/x", "acc")}

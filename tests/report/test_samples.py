@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from hfllm.report.collect import Run
+from pathlib import Path
+
+from hfllm.report.collect import Run, Step
+from hfllm.report.markdown import to_markdown
+from hfllm.report.page import gather, render
 from hfllm.report.samples import choices, chosen, growths, messages
 
 
@@ -49,3 +53,29 @@ def test_growth_shows_first_and_last_moment(run: Run) -> None:
     assert growth.prompt == "Question: What is the job of"
     assert len(growth.moments) == 6
     assert [growth.moments[0][0], growth.moments[-1][0]] == ["100", "700"]
+
+
+def unchecked(task: str, count: int) -> list[dict]:
+    return [
+        {"task": task, "id": str(i), "model": "ppo", "prompt": "Tell me.", "output": "I am.",
+         "answer": None, "correct": None, "refused": None, "ended": True, "true_score": None,
+         "reward": 0.5}
+        for i in range(count)
+    ]  # fmt: skip
+
+
+def test_an_answer_that_nobody_checked_carries_no_verdict() -> None:
+    rows = unchecked("open_prompts", 5)
+    run = Run("r", Path("r"), [Step("evaluate", "evaluate", "done", samples=rows)], "", [])
+    choice = choices(run, 3)[0]
+    assert "open prompts" in choice.rule and "got right" not in choice.rule
+    assert [e.answers[0].marks for e in choice.exchanges] == [[]] * 3
+    assert {e.reference for e in choice.exchanges} == {""}
+    rows += [row | {"task": "sums", "correct": True, "answer": "4"} for row in rows]
+    run = Run("r", Path("r"), [Step("evaluate", "evaluate", "done", samples=rows)], "", [])
+    mixed = choices(run, 4)[0]
+    assert "sums 100% right of 5" in mixed.rule and "from wrong in open prompts:" in mixed.rule
+    markdown = to_markdown(gather(run, None, 4))
+    assert markdown.count("expected: 4") == 2 and "expected: –" not in markdown
+    page = render(gather(run, None, 4))
+    assert page.count('class="badge right"') == 2 and 'class="badge wrong"' not in page

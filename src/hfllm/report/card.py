@@ -7,6 +7,7 @@ results of an evaluation of the same run, if there is one yet. What is unknown i
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,19 @@ LIMITS = (
 )
 
 
-def model_card(step_dir: Path, licence: str | None = None) -> str:
+def model_card(step_dir: Path, licence: str | None = None, credits: Sequence[str] = ()) -> str:
     """The card of the model that the step in `step_dir` (runs/NAME/STEP) made.
 
-    `licence` is a Hugging Face licence id ("apache-2.0"); None: "license" of the step's config, or
-    no licence line, which the hub shows as unknown. Errors: ValueError where there is no manifest.
+    `licence` is a Hugging Face licence id ("apache-2.0"); None: no licence line, which the hub
+    shows as unknown. `credits` say whose data it was made of. Errors: ValueError where there is
+    no manifest.
     """
     run = read_run(step_dir.parent)
     step = next((s for s in run.steps if s.name == step_dir.name and s.manifest), None)
     if step is None:
         raise ValueError(f"{step_dir}: no manifest, so no model card; run the step first")
-    licence = licence or step.section("config").get("license")
-    parts = [_head(step, licence), _intro(run, step), _data(run, step), _settings(step)]
-    parts += [_results(run, step), _limits(step), _provenance(step)]
+    parts = [_head(step, licence), _intro(run, step), _data(run, step), _credits(credits)]
+    parts += [_settings(step), _results(run, step), _limits(step), _provenance(step)]
     return "\n".join(part for part in parts if part)
 
 
@@ -100,6 +101,11 @@ def _data(run: Run, step: Step) -> str:
     )
     heads = ["Step", "Source", "Documents in", "kept", "Tokens in", "kept"]
     return f"## Data\n\n{md_table(heads, rows, 2)}\n{verdict}\n"
+
+
+def _credits(credits: Sequence[str]) -> str:
+    lines = "".join(f"- {safe(line)}\n" for line in credits)
+    return f"## Whose data\n\n{lines}" if lines else ""
 
 
 def _settings(step: Step) -> str:

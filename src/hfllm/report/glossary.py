@@ -1,7 +1,7 @@
-"""What the metrics mean, in plain words, and which of them are better high or low.
+"""The charts of training: which metrics stand together, and what they mean in plain words.
 
-One place for both the charts of training and the table of results; the page prints a word's
-meaning only where the word is used.
+The page prints a meaning only where the metric is used. The metrics of the results stand in
+measures.py.
 """
 
 from __future__ import annotations
@@ -197,54 +197,3 @@ CHARTS = (
         "Tokens that went through training per second of wall time.",
     ),
 )
-
-# Metrics of the results: (pattern of the name, meaning, +1 higher is better / -1 lower / 0 neither,
-# whether it is a share of one). The first pattern that matches counts.
-MEASURES: tuple[tuple[str, str, int, bool], ...] = (
-    (r"bits_per_byte|bpb", "Bits needed per byte of held-out text; lower is better.", -1, False),
-    (r"perplexity|loss|nll", "Surprise per token on held-out text; lower is better.", -1, False),
-    (
-        r"true_score",
-        "What an answer is really worth by the known facts, from 0 to 1, whatever the reward "
-        "model says.",
-        1,
-        True,
-    ),
-    (r"refused_answerable", "Answerable questions refused; lower is better.", -1, True),
-    (
-        r"refused_unanswerable",
-        "Unanswerable questions refused, as they should be: what is not refused was made up.",
-        1,
-        True,
-    ),
-    (r"refusal_precision", "Of the refusals, the share that was right to refuse.", 1, True),
-    (r"refus", "Answers that say “I do not know”.", 0, True),
-    (r"ended", "Answers that ended by themselves before the length limit.", 1, True),
-    (
-        r"ece|brier",
-        "Calibration error: how far stated confidence is from how often it is right; 0 is best.",
-        -1,
-        True,
-    ),
-    (r"^confidence", "Mean probability of the likeliest choice.", 0, True),
-    (r"length_accuracy", "What preferring by length alone would get on the pairs.", 0, True),
-    (r"chosen_longer", "Pairs in which the better answer is the longer one.", 0, True),
-    (r"picks_longer", "Pairs in which the reward model prefers the longer answer.", 0, True),
-    (r"choice_accuracy", "Questions whose right choice is the likeliest.", 1, True),
-    (r"^acc_norm", "Right choice likeliest per character (length-normalised).", 1, True),
-    (r"^acc$", "Right choice likeliest.", 1, True),
-    (r"accuracy|correct|exact|win", "Share that is right.", 1, True),
-    (r"reward|score", "Score from the reward model; it can be fooled.", 0, False),
-    (r"^kl", "KL divergence of the answers from the reference model, in nats.", 0, False),
-    (r"length|tokens", "Tokens per answer.", 0, False),
-)
-# Measures that explain others rather than stand for themselves: folded away under the table.
-SECONDARY = ("ended", "answer_tokens", "confidence", "choice_accuracy", "acc")
-
-
-def measure(metric: str) -> tuple[str, int, bool]:
-    """Meaning, direction (+1 higher is better, -1 lower, 0 neither) and whether it is a share."""
-    for pattern, meaning, direction, share in MEASURES:
-        if re.search(pattern, metric.lower()):
-            return meaning, direction, share
-    return "", 0, False

@@ -91,8 +91,8 @@ def _answers(choice: Choice) -> str:
             (a.model, a.text or "(empty)", ", ".join(words for _, words in a.marks))
             for a in exchange.answers
         ]
-        parts.append(f"**{safe(exchange.task)}**: {safe(question)}  ")
-        parts.append(f"expected: {safe(exchange.reference or '–')}\n")
+        expected = f"  \nexpected: {safe(exchange.reference)}" if exchange.reference else ""
+        parts.append(f"**{safe(exchange.task)}**: {safe(question)}{expected}\n")
         parts.append(md_table(["Model", "Answer", "Marks"], rows, 3))
     return "\n".join(parts)
 

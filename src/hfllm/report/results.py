@@ -14,7 +14,7 @@ from typing import Any
 from hfllm.report.bars import Interval, interval_plot
 from hfllm.report.collect import Run, Step, records
 from hfllm.report.figures import exact, number, percent, short
-from hfllm.report.glossary import SECONDARY, measure
+from hfllm.report.measures import is_secondary, measure
 
 BETTER, WORSE, OTHER = "better", "worse", "different"
 Result = dict[str, Any]
@@ -107,13 +107,27 @@ def _table(step: Step, models: list[str], results: list[Result]) -> Table:
     }
     keys = list(dict.fromkeys((task, metric) for task, metric, _ in cells))
     keys.sort(key=lambda key: key[0] != ALL_ANSWERS)  # the summary first
-    rows = [_row(key, [cells.get((*key, m)) for m in models], paired) for key in keys]
+    rows = [
+        _row(
+            key,
+            [cells.get((*key, m)) for m in models],
+            paired,
+            [metric for task, metric in keys if task == key[0]],
+        )
+        for key in keys
+    ]
     words = {metric: measure(metric)[0] for _, metric in keys}
     meanings = [(m.replace("_", " "), w) for m, w in words.items() if w]
     return Table(step.name, models, rows, meanings)
 
 
-def _row(key: tuple[str, str], found: list[Result | None], paired: dict[Any, Result]) -> Row:
+def _row(
+    key: tuple[str, str],
+    found: list[Result | None],
+    paired: dict[Any, Result],
+    metrics: list[str],
+) -> Row:
+    """One row; `metrics` are all of the same task."""
     task, metric = key
     _, direction, share = measure(metric)
     values = [number(r.get("value")) for r in found if r]
@@ -134,7 +148,7 @@ def _row(key: tuple[str, str], found: list[Result | None], paired: dict[Any, Res
         cells=cells,
         plot=_plot(found, share, f"{name}: values with their 95% intervals"),
         n=" / ".join(sizes),
-        secondary=metric in SECONDARY or ("/" in task and metric != "accuracy"),
+        secondary=is_secondary(task, metric, metrics),
     )
 
 

@@ -3,6 +3,7 @@
 Prompts are sorted by the SHA-256 of task and id. The choice goes round the tasks, and within a
 task takes in turn one that the last model got right and one that it got wrong, so that both are
 seen; the true shares stand beside, because the choice itself is balanced and not representative.
+Of a task that no program can check (`correct` is null) the first ones of that order are taken.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ from hfllm.report.collect import Run, Step
 from hfllm.report.figures import exact, number, percent, short
 
 RULE = (
-    "Chosen by rule, not by taste: prompts are sorted by the SHA-256 of their task and id; the "
-    "choice goes round the tasks and takes in turn one that {last} got right and one that it got "
-    "wrong. The mix is therefore balanced, not representative; the true shares are: {shares}."
+    "Chosen by rule, not by taste: prompts are sorted by the SHA-256 of their task and id, and the "
+    "choice goes round the tasks."
 )
+CHECKED = (
+    " It takes in turn one that {last} got right and one that it got wrong. The mix is therefore "
+    "balanced, not representative; the true shares are: {shares}."
+)
+UNCHECKED = " No program can tell right from wrong in {tasks}: these answers carry no such mark."
 MOMENTS = 6  # samples shown per pretraining prompt
 
 
@@ -74,22 +79,26 @@ def _choice(step: Step, order: dict[str, int], most: int) -> Choice:
         key = (str(row.get("task", "")), str(row.get("id", "")))
         groups.setdefault(key, {})[str(row["model"])] = row
     keys = chosen(groups, models[-1], most)
-    rule = RULE.format(last=models[-1], shares=_shares(groups.values(), models[-1]))
+    rule = RULE + _rule(groups.values(), models[-1])
     exchanges = [_exchange(key, groups[key], models) for key in keys]
     return Choice(step.name, models, rule, exact(len(groups)), exchanges)
 
 
-def _shares(groups: Iterable[dict[str, dict[str, Any]]], last: str) -> str:
+def _rule(groups: Iterable[dict[str, dict[str, Any]]], last: str) -> str:
+    """How the choice went within a task, with the shares of right answers of the last model."""
     by_task: dict[str, list[bool]] = {}
     for answers in groups:
         row = answers.get(last, {})
-        if isinstance(row.get("correct"), bool):
-            by_task.setdefault(str(row.get("task", "")), []).append(row["correct"])
-    parts = [
-        f"{task.replace('_', ' ')} {percent(sum(marks) / len(marks), 0)} right of {len(marks)}"
+        marks = by_task.setdefault(str(row.get("task", "")).replace("_", " "), [])
+        marks += [row["correct"]] if isinstance(row.get("correct"), bool) else []
+    shares = [
+        f"{task} {percent(sum(marks) / len(marks), 0)} right of {len(marks)}"
         for task, marks in sorted(by_task.items())
+        if marks
     ]
-    return ", ".join(parts) or "not recorded"
+    unchecked = sorted(task for task, marks in by_task.items() if task and not marks)
+    words = CHECKED.format(last=last, shares=", ".join(shares)) if shares else ""
+    return words + (UNCHECKED.format(tasks=", ".join(unchecked)) if unchecked else "")
 
 
 def chosen(

@@ -124,10 +124,11 @@ def _cost(total: Total) -> list[str]:
 
 def _curated(step: Step) -> list[str]:
     ledger = ledger_of(step)
-    came, kept = ledger.total("in"), ledger.total("kept")
+    reasons = ledger.reasons()
+    came, kept = ledger.total("in") - reasons.pop("where", 0), ledger.total("kept")  # as selected
     if not came:
         return []
-    worst = next(iter(ledger.reasons().items()), None)
+    worst = next(iter(reasons.items()), None)
     reason = ""
     if worst and worst[1]:
         reason = (
