@@ -3,6 +3,7 @@
 Order, cheapest first: YAML -> overrides -> interpolation -> stages and keys (OmegaConf structured
 configs) -> references between steps and their order. No torch and no trl is imported here; the
 `trainer:` sections are checked by `recipe.trainers`, files and sizes by `runs.preflight`.
+`vars` is a mapping of values that the recipe uses more than once: {data: ../data} as ${vars.data}.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from hfllm.recipe.graph import Graph, order_steps, parents_of
 from hfllm.recipe.schema import RESERVED, STAGES
 from hfllm.recipe.typed import first_line, typed
 
+LAUNCH = ("config", "accelerate_args")  # an accelerate config file, or the launcher's options
 NO_MAPPING = "a recipe is a mapping of steps; this file is not a mapping"
 
 
@@ -160,9 +162,14 @@ def _reserved(top: dict[str, Any], path: Path) -> list[str]:
         problems.append(f"seed: {seed!r} is not a whole number")
     if run_dir is not None and not isinstance(run_dir, str):
         problems.append(f"run_dir: {run_dir!r} is not a folder's path")
-    for key in ("launch", "track"):
+    for key in ("launch", "track", "vars"):
         if not isinstance(top.get(key) or {}, dict):
             problems.append(f"{key}: must be a mapping")
+    launch = top.get("launch")
+    for key in launch if isinstance(launch, dict) else ():
+        if key not in LAUNCH:
+            known = ", ".join(LAUNCH)
+            problems.append(f"launch.{key}: no such key.{closest(str(key), LAUNCH)} Known: {known}")
     name = top.get("name") or path.stem
     if not isinstance(name, str | int) or "/" in str(name) or str(name).startswith("."):
         problems.append(f"name: {name!r} must be a plain folder name (set run_dir for the place)")

@@ -1,0 +1,30 @@
+"""The reward step holds prompts out and leaves the very pairs behind that it was tested on."""
+
+import json
+
+from hfllm.data.ledger import Ledger
+from hfllm.data.reading import read_pairs
+from hfllm.recipe.schema import SourceConfig
+from tiny import pair, write_jsonl
+
+
+def test_the_held_out_pairs_are_written_as_they_were_tested(trained):
+    pairs = [pair(i) | {"id": f"p{i}-{k}"} for i in range(24) for k in range(2)]
+    long = [{"role": "assistant", "content": "A baker. " * 200}]
+    write_jsonl(trained.folder / "data" / "pairs.jsonl", [*pairs, pair(3) | {"rejected": long}])
+    step = trained.run("reward", "reward.data.holdout=0.25")
+    manifest = json.loads(step.manifest.read_text())
+
+    source = SourceConfig(step="reward", file="heldout.jsonl")
+    held = list(read_pairs([source], lambda name: step.data))
+    asked = {row["prompt"][0]["content"] for row in held}
+    assert len(asked) == 6 and len(held) == 12 == manifest["metrics"]["pairs_heldout"]
+    assert {row["origin"] for row in held} == {"pairs"}
+
+    ledger = Ledger.from_json(manifest["ledger"])
+    ledger.check()
+    left_out = ledger.reasons()
+    assert ledger.total("kept") == 36 == manifest["metrics"]["pairs_train"]
+    assert sum(left_out.values()) == 13 and left_out["heldout"] in (12, 13)
+    assert 0 <= manifest["metrics"]["eval_accuracy"] <= 1
+    assert "length_baseline_accuracy" in manifest["metrics"]
