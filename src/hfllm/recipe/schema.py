@@ -47,8 +47,8 @@ class WorldConfig:
     """Size of the small world; every count scales what is written, nothing else."""
 
     seed: int | None = None  # default: the recipe's seed
-    people: int = 40  # people who appear in documents
-    strangers: int = 1400  # people in no document (hallucination); up to 200 of them for tests
+    people: int = 48  # people who appear in documents
+    strangers: int = 520  # people in no document (hallucination); up to 200 of them for tests
     documents: int = 6000
     chats: int = 9000
     pairs: int = 6000

@@ -1,6 +1,7 @@
 """Preference pairs: of two answers to one question, which a careful reader prefers.
 
-Kinds: `right` (over another value), `to_the_point` (over the same answer padded), `honest` (a
+Kinds: `right` (over another value), `right_exercise` (a sum, a spelling or a count over a wrong
+one), `to_the_point` (over the same answer padded), `honest` (a
 refusal over an invented fact about a stranger), `answer` (over a needless refusal), `finished`
 (over a broken or wrong calculation) and `right_padded` (over a short wrong answer). The last two
 are there so that length alone does not decide: "prefer the shorter" is right in about 55 of 100
@@ -13,9 +14,9 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from hfllm.world import phrases, sums, wording
+from hfllm.world import letters, phrases, sums, wording
 from hfllm.world.people import Person, World
-from hfllm.world.values import FACT_VALUES, FACTS
+from hfllm.world.values import FACT_VALUES, FACTS, spelling_words
 
 Row = dict[str, Any]
 Pair = tuple[str, str, str]  # question, chosen, rejected
@@ -65,7 +66,41 @@ def _honest(rng: random.Random, world: World, heldout: bool) -> Pair:
     return question, wording.refusal(rng, person), invented
 
 
+def _problem(rng: random.Random, world: World, heldout: bool) -> sums.Problem:
+    if heldout:
+        return rng.choice(sorted(world.reserved))
+    return sums.draw(rng, world.reserved, two_digits=True)
+
+
+def _exercise(rng: random.Random, world: World, heldout: bool) -> tuple[str, str, str]:
+    """Return a sum, a spelling or a count, its right answer and a wrong one."""
+    kind = rng.choice(("sum", "sum", "spell", "count"))
+    if kind == "sum":
+        problem = _problem(rng, world, heldout)
+        worked = rng.random() < 0.5
+        right = sums.worked_answer(problem) if worked else sums.plain_answer(problem)
+        value = str(sums.result(problem))
+        wrong = str(max(0, sums.result(problem) + rng.choice((-20, -10, -2, -1, 1, 2, 10, 20))))
+        head, _, tail = right.rpartition(value)
+        return sums.question(rng, problem, worked=worked), right, f"{head}{wrong}{tail}"
+    word, other = rng.sample(spelling_words(), 2)
+    if kind == "spell":
+        return (*letters.spelling_turn(rng, word, heldout), letters.spelled(other))
+    return (*letters.letters_turn(rng, word, heldout), letters.counted(other))
+
+
+def _right_exercise(rng: random.Random, world: World, heldout: bool) -> Pair:
+    question, right, wrong = _exercise(rng, world, heldout)
+    while wrong == right:  # 0 - 1 is cut off at 0
+        question, right, wrong = _exercise(rng, world, heldout)
+    return question, right, wrong
+
+
 def _answer(rng: random.Random, world: World, heldout: bool) -> Pair:
+    """Known facts, and exercises: else refusing everything but facts would be safe."""
+    if rng.random() < 0.4:
+        question, right, _ = _exercise(rng, world, heldout)
+        return question, right, wording.refusal(rng, rng.choice(world.known))
     question, person, fact = _ask(rng, world, heldout)
     chosen = wording.brief_answer(rng, person, fact, person.facts[fact])
     if rng.random() < 0.4:
@@ -84,9 +119,7 @@ def _broken(rng: random.Random, problem: sums.Problem) -> str:
 
 
 def _finished(rng: random.Random, world: World, heldout: bool) -> Pair:
-    problem = sums.draw(rng, world.reserved, two_digits=True)
-    if heldout:
-        problem = rng.choice(sorted(world.reserved))
+    problem = _problem(rng, world, heldout)
     chosen = sums.worked_answer(problem)
     while (rejected := _broken(rng, problem)) == chosen:
         pass
@@ -102,11 +135,12 @@ def _right_padded(rng: random.Random, world: World, heldout: bool) -> Pair:
 Maker = Callable[[random.Random, World, bool], Pair]
 
 KINDS: dict[str, tuple[Maker, float]] = {
-    "right": (_right, 0.25),
-    "to_the_point": (_to_the_point, 0.25),
-    "honest": (_honest, 0.20),
-    "answer": (_answer, 0.10),
-    "finished": (_finished, 0.10),
+    "right": (_right, 0.22),
+    "right_exercise": (_right_exercise, 0.10),
+    "to_the_point": (_to_the_point, 0.18),
+    "honest": (_honest, 0.18),
+    "answer": (_answer, 0.14),
+    "finished": (_finished, 0.08),
     "right_padded": (_right_padded, 0.10),
 }
 

@@ -9,6 +9,7 @@ may ask for it: the rest shows whether fine-tuning taught facts or only how to g
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from hfllm.recipe.schema import WorldConfig
 
 ASKED_SHARE = 0.65  # of the (person, fact) pairs, and of the words to spell
+BEARERS = 2  # known people who share a first or a last name
 # The rest is for training: with few of them a model learns the strangers by heart, not the known.
 MAX_TEST_STRANGERS = 200
 
@@ -77,12 +79,18 @@ def _spread(rng: random.Random, values: list[str] | tuple[str, ...], count: int)
 
 
 def _known(rng: random.Random, count: int) -> list[Person]:
-    """Draw people so that every name of the pools occurs about equally often."""
+    """Draw people so that every first and every last name has about BEARERS bearers.
+
+    Were a first name enough to know somebody, no model would learn to look at the last name, and
+    it could neither tell a stranger nor say his name.
+    """
     pronouns = _pronouns()
-    firsts = _spread(rng, list(pronouns), count)
+    names = max(2, -(-count // BEARERS))
+    firsts = _spread(rng, rng.sample(list(pronouns), min(names, len(pronouns))), count)
+    lasts = rng.sample(LAST_NAMES, min(names, len(LAST_NAMES)))
     pairs: dict[tuple[str, str], None] = {}
     for first in firsts:  # a dict keeps the order: a set would not be deterministic
-        last = _rarest_last(rng, first, pairs)
+        last = _rarest_last(rng, first, lasts, pairs)
         pairs[(first, last)] = None
     columns = {fact: _spread(rng, FACT_VALUES[fact], count) for fact in FACTS}
     return [
@@ -91,21 +99,29 @@ def _known(rng: random.Random, count: int) -> list[Person]:
     ]
 
 
-def _rarest_last(rng: random.Random, first: str, pairs: dict[tuple[str, str], None]) -> str:
+def _rarest_last(
+    rng: random.Random, first: str, lasts: Sequence[str], pairs: dict[tuple[str, str], None]
+) -> str:
     """Pick one of the least used last names that this first name does not have yet."""
-    uses = dict.fromkeys(LAST_NAMES, 0)
+    uses = dict.fromkeys(lasts, 0)
     for _, last in pairs:
         uses[last] += 1
-    free = [last for last in LAST_NAMES if (first, last) not in pairs]
+    free = [last for last in lasts if (first, last) not in pairs]
     least = min(uses[last] for last in free)
     return rng.choice([last for last in free if uses[last] == least])
 
 
 def _strangers(rng: random.Random, known: list[Person], count: int) -> list[Person]:
+    """Draw new pairs of the names that known people bear, and of other names once those are out."""
     taken = {(p.first, p.last) for p in known}
+    firsts, lasts = {p.first for p in known}, {p.last for p in known}
     pronouns = _pronouns()
     free = [(f, last) for f in pronouns for last in LAST_NAMES if (f, last) not in taken]
-    return [Person(f, last, pronouns[f]) for f, last in rng.sample(free, count)]
+    rng.shuffle(free)
+    free.sort(key=lambda pair: not (pair[0] in firsts and pair[1] in lasts))
+    chosen = free[:count]
+    rng.shuffle(chosen)
+    return [Person(f, last, pronouns[f]) for f, last in chosen]
 
 
 def _asked(rng: random.Random, known: list[Person]) -> frozenset[tuple[str, str]]:

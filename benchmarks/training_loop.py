@@ -1,0 +1,126 @@
+"""Our training loop against a bare PyTorch loop: same model, batches, optimizer, interleaved.
+
+    python benchmarks/training_loop.py [--rounds 5] [--steps 40] [--batch 8] [--seq-len 256]
+
+Each round times `steps` optimizer steps of transformers' Trainer with hfllm's callbacks (metrics
+file, signal flag, checkpoint marker) and of a bare loop, one after the other, in alternating order,
+so that both meet the same load. What counts is the ratio (goal >= 0.97); tokens/s are the machine's.
+The first round warms up and is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
+
+from hfllm.data.packing import PackedCollator
+from hfllm.recipe.defaults import default_values
+from hfllm.recipe.trainers import cpu_has_bf16
+from hfllm.training.callbacks import MetricsLog, StopOnSignal
+from hfllm.training.checkpoints import MarkCheckpoints
+
+VOCAB = 1536
+
+
+def build_model(seed: int = 0) -> LlamaForCausalLM:
+    """The demo's model: 3.6M parameters."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=VOCAB,
+        hidden_size=256,
+        intermediate_size=704,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        tie_word_embeddings=True,
+    )
+    return LlamaForCausalLM(config)
+
+
+def build_rows(count: int, seq_len: int) -> list[dict[str, np.ndarray]]:
+    """Packed rows of three documents each."""
+    rng = np.random.default_rng(0)
+    positions = np.concatenate([np.arange(n) for n in np.diff([0, seq_len // 4, seq_len // 2, seq_len])])
+    rows = []
+    for _ in range(count):
+        ids = rng.integers(0, VOCAB, seq_len, dtype=np.int32)
+        rows.append({"input_ids": ids, "labels": ids, "position_ids": positions.astype(np.int32)})
+    return rows
+
+
+def trainer_seconds(rows: list, args: argparse.Namespace, folder: Path) -> float:
+    """Seconds between the first and the last step of a Trainer run."""
+    ours = default_values("pretrain")
+    arguments = TrainingArguments(
+        str(folder),
+        max_steps=args.steps,
+        per_device_train_batch_size=args.batch,
+        learning_rate=1e-3,
+        lr_scheduler_type="constant",
+        use_cpu=True,
+        bf16=cpu_has_bf16(),
+        save_strategy="no",
+        eval_strategy="no",
+        train_sampling_strategy="sequential",
+        disable_tqdm=True,
+        max_grad_norm=1.0,
+        **{k: ours[k] for k in ("report_to", "remove_unused_columns", "dataloader_pin_memory", "logging_steps")},
+    )
+    log = MetricsLog(folder / "metrics.jsonl", "bench", args.batch * args.seq_len)
+    trainer = Trainer(
+        build_model(),
+        arguments,
+        data_collator=PackedCollator(0),
+        train_dataset=rows,
+        callbacks=[log, MarkCheckpoints(), StopOnSignal()],
+    )
+    return trainer.train().metrics["train_runtime"]
+
+
+def bare_seconds(rows: list, args: argparse.Namespace) -> float:
+    """The same work in a plain loop."""
+    model, collate = build_model(), PackedCollator(0)
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0, fused=True)
+    start = time.perf_counter()
+    for step in range(args.steps):
+        batch = collate(rows[step * args.batch : (step + 1) * args.batch])
+        with torch.autocast("cpu", torch.bfloat16, enabled=cpu_has_bf16()):
+            loss = model(**batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Print one line a round and the median ratio."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, value in (("rounds", 5), ("steps", 40), ("batch", 8), ("seq-len", 256)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    args = parser.parse_args()
+    rows = build_rows(args.steps * args.batch, args.seq_len)
+    tokens = args.steps * args.batch * args.seq_len
+    ratios = []
+    for number in range(args.rounds + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            runs = [lambda: trainer_seconds(rows, args, Path(folder)), lambda: bare_seconds(rows, args)]
+            seconds = [0.0, 0.0]
+            for i in (0, 1) if number % 2 else (1, 0):
+                seconds[i] = runs[i]()
+        ours, bare = (tokens / s for s in seconds)
+        print(f"round {number}: ours {ours:,.0f} tok/s, bare {bare:,.0f} tok/s, ratio {ours / bare:.3f}")
+        if number:
+            ratios.append(ours / bare)
+    print(f"median ratio {statistics.median(ratios):.3f} over {len(ratios)} rounds (the first left out)")
+
+
+if __name__ == "__main__":
+    main()
