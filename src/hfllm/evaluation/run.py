@@ -132,7 +132,8 @@ def evaluate_model(
                 flush=True,
             )
     if answered:
-        outcome.results += summarize_all(answered)
+        if len({s.task for s in answered}) > 1 or any(s.correct is not None for s in answered):
+            outcome.results += summarize_all(answered)  # else it would say the same once more
         outcome.results += divergence(subject, answered, judges)
         outcome.samples += answered
 

@@ -19,8 +19,8 @@ from hfllm.report.markdown import md_table, result_table, safe
 from hfllm.report.results import tables
 
 LIMITS = (
-    "It may state false things with confidence; the figures above say how often on the tests of "
-    "its run, and nothing about other questions.",
+    "It may state false things with confidence; only the tests above, if there are any, say how "
+    "often, and nothing about other questions.",
     "It has not been tested for safety, bias or privacy beyond the filters of its data.",
 )
 
