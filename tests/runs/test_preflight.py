@@ -29,6 +29,25 @@ def test_steps_that_will_not_run_are_not_checked(workspace):
     preflight(workspace.load("sft.data.mixture[0].path=gone.jsonl"), ["tokenizer", "pretrain"])
 
 
+EVALUATE = {
+    "models": ["pretrain"],
+    "tasks": {
+        "pairs": {"kind": "preference", "source": {"step": "reward", "file": "heldout.jsonl"}}
+    },
+}
+
+
+def test_an_evaluation_that_cannot_work_is_told_before_any_training(workspace):
+    workspace.recipe({"evaluate": EVALUATE})
+    assert problems(workspace, names=["evaluate"]) == [
+        "evaluate.tasks.pairs.source: reward holds nothing out; set reward.data.holdout=0.1",
+        "evaluate.tasks.pairs.kind: tests a reward model; name it under evaluate.reward",
+    ]
+    found = problems(workspace, "evaluate.tasks.pairs.kind=guess", names=["evaluate"])
+    assert found[1].startswith("evaluate.tasks.pairs.kind: 'guess' is none of bits_per_byte, ")
+    preflight(workspace.load("reward.data.holdout=0.2", "evaluate.reward=reward"), ["evaluate"])
+
+
 @pytest.mark.parametrize(
     ("override", "expected"),
     [

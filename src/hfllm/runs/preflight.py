@@ -120,9 +120,12 @@ def _lengths(spec: StepSpec) -> list[str]:
 
 def _evaluation(spec: StepSpec) -> list[str]:
     """An evaluation that the recipe asks for needs rows (our own default gives way)."""
-    data, trainer = getattr(spec.config, "data", None), getattr(spec.config, "trainer", {})
+    data: Any = getattr(spec.config, "data", None)
+    trainer = getattr(spec.config, "trainer", {})
     asked = trainer.get("eval_strategy", "no")
-    if asked in (None, "no", False) or getattr(data, "heldout", 1) or getattr(data, "holdout", 0):
+    if asked in (None, "no", False) or data is None:
+        return []
+    if getattr(data, "heldout", True) or getattr(data, "holdout", False):
         return []
     return [f"{spec.name}.trainer.eval_strategy: {asked} needs {spec.name}.data.heldout"]
 
@@ -134,8 +137,8 @@ def _heldout_files(recipe: Recipe, spec: StepSpec) -> list[str]:
         if not source.step or source.file != "heldout.jsonl":
             continue
         maker = recipe.steps[source.step]
-        data = getattr(maker.config, "data", maker.config)
-        if not (getattr(data, "holdout", 1) or getattr(data, "heldout", None)):
+        data: Any = getattr(maker.config, "data", maker.config)
+        if not (getattr(data, "holdout", True) or getattr(data, "heldout", None)):
             where = f"{source.step}.{'holdout' if data is maker.config else 'data.holdout'}"
             problems.append(f"{spec.name}.{key}: {source.step} holds nothing out; set {where}=0.1")
     return problems
