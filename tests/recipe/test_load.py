@@ -127,6 +127,7 @@ def test_interpolation_sees_overrides(load):
         ("run_dir: 5", "run_dir: 5 is not a folder's path"),
         ("name: a/b", "name: 'a/b' must be a plain folder name"),
         ("launch: 3", "launch: must be a mapping"),
+        ("launch: {confg: a.yaml}", "launch.confg: no such key. Did you mean: 'config'?"),
         ("sft: {init: '${nothing}'}", "sft.init: Interpolation key 'nothing' not found"),
         ("name: ${seed}\nseed: ${name}", "name: Recursive interpolation"),
     ],

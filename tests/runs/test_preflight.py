@@ -123,6 +123,11 @@ def test_too_little_disk_is_told(workspace, monkeypatch):
     assert "set run_dir=OTHER" in found[0]
 
 
+def test_a_missing_launch_config_is_told(workspace):
+    workspace.recipe({"launch": {"config": "configs/accelerate/dpp.yaml"}}, only=("launch", *ALL))
+    assert problems(workspace) == ["launch.config: no file configs/accelerate/dpp.yaml"]
+
+
 def test_a_folder_that_cannot_be_written_is_told(workspace, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert "cannot be written; set run_dir=OTHER" in problems(workspace)[0]

@@ -24,7 +24,7 @@ def preflight(recipe: Recipe, names: list[str], with_trainers: bool = True) -> N
         spec = recipe.steps[name]
         problems += _sources(recipe, spec) + _lengths(spec) + _evaluation(spec)
         problems += _heldout_files(recipe, spec) + _tasks(spec)
-    problems += _disk(recipe)
+    problems += _disk(recipe) + _launch(recipe)
     if not problems and with_trainers:
         problems += _library_problems(recipe, names)
     if problems:
@@ -156,6 +156,14 @@ def _tasks(spec: StepSpec) -> list[str]:
         if task.kind == "preference" and not spec.config.reward:
             problems.append(f"{where}: tests a reward model; name it under {spec.name}.reward")
     return problems
+
+
+def _launch(recipe: Recipe) -> list[str]:
+    config = recipe.launch.get("config")
+    if config is None or Path(str(config)).is_file():
+        return []
+    there = ", ".join(sorted(str(p) for p in Path("configs/accelerate").glob("*.yaml")))
+    return [f"launch.config: no file {config}" + (f"; there are {there}" if there else "")]
 
 
 def _disk(recipe: Recipe) -> list[str]:

@@ -1,0 +1,95 @@
+"""`launch/*.py`: parents, ranks and signals around a stage's run."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from hfllm import launch
+from hfllm.launch import main, wait_for_parents
+from hfllm.runs.record import recording
+from hfllm.runs.status import status
+
+
+@pytest.fixture(autouse=True)
+def no_git(monkeypatch):
+    monkeypatch.setattr("hfllm.runs.record.git_state", dict)
+
+
+def finish(step):
+    with recording(step):
+        pass
+
+
+def fail(step):
+    with pytest.raises(ValueError), recording(step):
+        raise ValueError("ill")
+
+
+def test_other_ranks_wait_until_the_main_process_has_made_the_data(workspace):
+    step = workspace.step("pretrain")
+    timer = threading.Timer(0.2, finish, [workspace.step("tokenizer")])
+    timer.start()
+    wait_for_parents(step, poll_s=0.02, timeout_s=120)
+    timer.join()
+    assert status(workspace.step("tokenizer")).is_done
+
+
+def test_they_give_up_where_the_main_process_fails(workspace):
+    timer = threading.Timer(0.2, fail, [workspace.step("tokenizer")])
+    timer.start()
+    with pytest.raises(ValueError, match="pretrain: its parent 'tokenizer' is failed"):
+        wait_for_parents(workspace.step("pretrain"), poll_s=0.02, timeout_s=120)
+    timer.join()
+
+
+def test_a_failure_of_an_earlier_start_is_not_this_ones(workspace):
+    fail(workspace.step("tokenizer"))
+    long_ago = time.time() - 100
+    os.utime(workspace.step("tokenizer").manifest, (long_ago, long_ago))
+    timer = threading.Timer(0.2, finish, [workspace.step("tokenizer")])
+    timer.start()
+    wait_for_parents(workspace.step("pretrain"), poll_s=0.02, timeout_s=120)
+    timer.join()
+
+
+def test_they_do_not_wait_for_a_model_nor_for_ever(workspace):
+    finish(workspace.step("tokenizer"))
+    with pytest.raises(ValueError, match="sft: its parent 'pretrain' is missing"):
+        wait_for_parents(workspace.step("sft"), poll_s=0.01, timeout_s=5)
+    with pytest.raises(ValueError, match="waited 0 s for 'tokenizer'"):
+        wait_for_parents(workspace.step("pretrain", "seed=5"), poll_s=0.01, timeout_s=0.05)
+
+
+def test_another_rank_is_silent_and_takes_no_lock(workspace, monkeypatch, capsys):
+    finish(workspace.step("tokenizer"))
+    ran = []
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(launch, "preflight", lambda *_: None)
+    monkeypatch.setattr(launch, "_run_stage", lambda step: ran.append(step.name))
+    main("pretrain", ["recipe.yaml"])
+    assert ran == ["pretrain"]
+    assert not (workspace.folder / "runs" / "tiny" / ".lock").exists()
+    with pytest.raises(SystemExit):
+        main("sft", ["recipe.yaml", "sft.dta=1"])
+    assert capsys.readouterr().err == ""
+
+
+def test_help_names_the_stage_and_the_default_recipe(capsys):
+    main("sft", ["--help"])
+    out = capsys.readouterr().out
+    assert "stage: sft; default recipe: configs/demo.yaml" in out
+    assert "accelerate launch launch/sft.py RECIPE" in out
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (ValueError("x"), 1)])
+def test_exit_codes(workspace, monkeypatch, capsys, error, code):
+    def run(step):
+        raise error
+
+    monkeypatch.setattr(launch, "run_step", run)
+    with pytest.raises(SystemExit) as caught:
+        main("sft", ["recipe.yaml"])
+    assert caught.value.code == code
+    assert capsys.readouterr().err.startswith("error: ")
