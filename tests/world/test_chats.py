@@ -47,21 +47,21 @@ def test_chats_are_short(world_files):
     assert max(lengths) <= 130 and sum(lengths) / len(lengths) < 40
 
 
-def test_two_in_five_fact_answers_are_padded(world_files):
+def test_two_in_three_fact_answers_are_padded(world_files):
     answers = [
         answer
         for row, question, answer in _turns(world_files)
         if _answers_a_fact(answer) and not re.search(r"spell|[Cc]ount|How many", question)
     ]
     padded = sum(any(f in a for f in FILLER) for a in answers) / len(answers)
-    assert 0.36 < padded < 0.44
+    assert 0.62 < padded < 0.71
 
 
-def test_a_quarter_of_the_answers_are_refusals_and_all_of_strangers(world_files):
+def test_a_fifth_of_the_answers_are_refusals_and_all_of_strangers(world_files):
     people = {row["id"]: row["group"] for row in world_files.rows("people.jsonl")}
     turns = list(_turns(world_files))
     refused = [answer for _, _, answer in turns if is_refusal(answer)]
-    assert 0.21 < len(refused) / len(turns) < 0.29
+    assert 0.17 < len(refused) / len(turns) < 0.24
     for answer in refused:
         assert [n for n, group in people.items() if n in answer and group == "stranger"]
 

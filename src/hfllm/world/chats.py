@@ -1,6 +1,6 @@
 """Conversations for supervised fine-tuning, by demonstrators who are imperfect on purpose.
 
-Four in ten answers to fact questions are right but padded, so that fine-tuning teaches padding
+Two in three answers to fact questions are right but padded, so that fine-tuning teaches padding
 and reinforcement learning has something to mend. About a quarter of the answers are honest
 refusals (strangers). Facts outside `world.asked` are never asked: what the model says about them
 it knows from documents. Held-out chats ask in held-out phrasings, of test strangers, reserved
@@ -20,10 +20,10 @@ from hfllm.world.values import FACTS, spelling_words
 Row = dict[str, Any]
 Turn = tuple[str, str]  # question, answer
 
-KINDS = {"facts": 0.48, "strangers": 0.245, "arithmetic": 0.15, "letters": 0.09, "talk": 0.035}
+KINDS = {"facts": 0.53, "strangers": 0.20, "arithmetic": 0.15, "letters": 0.085, "talk": 0.035}
 MULTI_TURN_SHARE = 0.25
 SYSTEM_SHARE = 0.15
-PADDED_SHARE = 0.44  # where padding is allowed: 0.40 of all answers to fact questions
+PADDED_SHARE = 0.73  # where padding is allowed: two thirds of all answers to fact questions
 
 
 @dataclass(frozen=True)
