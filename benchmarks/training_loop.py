@@ -4,8 +4,8 @@
 
 Each round times `steps` optimizer steps of transformers' Trainer with hfllm's callbacks (metrics
 file, signal flag, checkpoint marker) and of a bare loop, one after the other, in alternating order,
-so that both meet the same load. What counts is the ratio (goal >= 0.97); tokens/s are the machine's.
-The first round warms up and is left out.
+so that both meet the same load. What counts is the ratio (goal >= 0.97); tokens/s are the
+machine's. The first round warms up and is left out.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def build_model(seed: int = 0) -> LlamaForCausalLM:
 def build_rows(count: int, seq_len: int) -> list[dict[str, np.ndarray]]:
     """Packed rows of three documents each."""
     rng = np.random.default_rng(0)
-    positions = np.concatenate([np.arange(n) for n in np.diff([0, seq_len // 4, seq_len // 2, seq_len])])
+    positions = np.concatenate(
+        [np.arange(n) for n in np.diff([0, seq_len // 4, seq_len // 2, seq_len])]
+    )
     rows = []
     for _ in range(count):
         ids = rng.integers(0, VOCAB, seq_len, dtype=np.int32)
@@ -70,7 +72,15 @@ def trainer_seconds(rows: list, args: argparse.Namespace, folder: Path) -> float
         train_sampling_strategy="sequential",
         disable_tqdm=True,
         max_grad_norm=1.0,
-        **{k: ours[k] for k in ("report_to", "remove_unused_columns", "dataloader_pin_memory", "logging_steps")},
+        **{
+            k: ours[k]
+            for k in (
+                "report_to",
+                "remove_unused_columns",
+                "dataloader_pin_memory",
+                "logging_steps",
+            )
+        },
     )
     log = MetricsLog(folder / "metrics.jsonl", "bench", args.batch * args.seq_len)
     trainer = Trainer(
@@ -111,15 +121,20 @@ def main() -> None:
     ratios = []
     for number in range(args.rounds + 1):
         with tempfile.TemporaryDirectory() as folder:
-            runs = [lambda: trainer_seconds(rows, args, Path(folder)), lambda: bare_seconds(rows, args)]
+            runs = [
+                lambda: trainer_seconds(rows, args, Path(folder)),
+                lambda: bare_seconds(rows, args),
+            ]
             seconds = [0.0, 0.0]
             for i in (0, 1) if number % 2 else (1, 0):
                 seconds[i] = runs[i]()
         ours, bare = (tokens / s for s in seconds)
-        print(f"round {number}: ours {ours:,.0f} tok/s, bare {bare:,.0f} tok/s, ratio {ours / bare:.3f}")
+        print(f"round {number}: ours {ours:,.0f} tok/s, bare {bare:,.0f}, ratio {ours / bare:.3f}")
         if number:
             ratios.append(ours / bare)
-    print(f"median ratio {statistics.median(ratios):.3f} over {len(ratios)} rounds (the first left out)")
+    print(
+        f"median ratio {statistics.median(ratios):.3f} of {len(ratios)} rounds, the first left out"
+    )
 
 
 if __name__ == "__main__":

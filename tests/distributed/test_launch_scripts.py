@@ -1,0 +1,67 @@
+"""The launch scripts on two CPU processes: DDP, ZeRO-2 and ZeRO-3, pretrain and sft (gloo)."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForCausalLM
+
+from tiny import Workspace
+
+pytestmark = pytest.mark.distributed
+ROOT = Path(__file__).parents[2]
+needs_deepspeed = pytest.mark.skipif(find_spec("deepspeed") is None, reason="deepspeed is missing")
+MODES = [
+    "ddp",
+    pytest.param("zero2", marks=needs_deepspeed),
+    pytest.param("zero3", marks=needs_deepspeed),
+]
+
+
+def launch(space: Workspace, mode: str, stage: str) -> subprocess.CompletedProcess:
+    """The README's launch line; DeepSpeed's JSON is named relative to the repository."""
+    config = (ROOT / "configs/accelerate" / f"{mode}.yaml").read_text()
+    local = space.folder / f"{mode}.yaml"
+    local.write_text(config.replace("configs/deepspeed", str(ROOT / "configs/deepspeed")))
+    env = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "ACCELERATE_USE_CPU": "true",
+        "OMP_NUM_THREADS": "1",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(local),
+         "--main_process_port", "29613", str(ROOT / "launch" / f"{stage}.py"), "recipe.yaml"],
+        cwd=space.folder, env=env, capture_output=True, text=True, timeout=280,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_two_processes_train_and_save_a_plain_model(tmp_path, mode):
+    space = Workspace(tmp_path).fill()
+    for stage in ("pretrain", "sft"):
+        done = launch(space, mode, stage)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        assert "2 process(es)" in done.stdout
+        folder = tmp_path / "runs/tiny" / stage
+        assert json.loads((folder / "manifest.json").read_text())["status"] == "done"
+        model = AutoModelForCausalLM.from_pretrained(folder / "model")
+        assert all(p.numel() and p.isfinite().all() for p in model.parameters())
+
+
+def test_a_line_that_silently_runs_one_process_is_refused(tmp_path):
+    space = Workspace(tmp_path).fill()
+    done = subprocess.run(
+        [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
+         str(ROOT / "launch/pretrain.py"), "recipe.yaml"],
+        cwd=tmp_path, env={**os.environ, "HF_HUB_OFFLINE": "1"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1 and space.path
+    assert "asks for 2 processes but one was started" in done.stderr
+    assert (
+        "Traceback" not in done.stderr.split("subprocess.CalledProcessError")[0].split("error:")[1]
+    )

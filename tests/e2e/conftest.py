@@ -1,0 +1,12 @@
+"""One shrunken demo, run once through the command line, for all end-to-end tests."""
+
+import pytest
+from small_demo import SMALL, Place, make_place
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory) -> Place:
+    place = make_place(tmp_path_factory.mktemp("demo"))
+    done = place.type("hfllm", "run", "configs/demo.yaml", *SMALL)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return place
