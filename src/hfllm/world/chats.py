@@ -1,7 +1,7 @@
 """Conversations for supervised fine-tuning, by demonstrators who are imperfect on purpose.
 
 Two in three answers to fact questions are right but padded, so that fine-tuning teaches padding
-and reinforcement learning has something to mend. About a quarter of the answers are honest
+and reinforcement learning has something to mend. About a fifth of the answers are honest
 refusals (strangers). Facts outside `world.asked` are never asked: what the model says about them
 it knows from documents. Held-out chats ask in held-out phrasings, of test strangers, reserved
 sums and all facts.
