@@ -1,11 +1,11 @@
 """Preference pairs: of two answers to one question, which a careful reader prefers.
 
 Kinds: `right` (over another value), `right_exercise` (a sum, a spelling or a count over a wrong
-one), `to_the_point` (over the same answer padded), `honest` (a
-refusal over an invented fact about a stranger), `answer` (over a needless refusal), `finished`
-(over a broken or wrong calculation) and `right_padded` (over a short wrong answer). The last two
-are there so that length alone does not decide: "prefer the shorter" is right in about 55 of 100
-pairs, "prefer the longer" in about 45 (ties count half), which a reward model must clearly beat.
+one), `to_the_point` (over the same answer padded), `honest` (a refusal over an invented fact about
+a stranger), `answer` (over a needless refusal), `finished` (over a broken or wrong calculation)
+and `right_padded` (over a short wrong answer). The last two are there so that length alone does
+not decide: "prefer the shorter" and "prefer the longer" are each right in about half of the pairs
+(ties count half), which a reward model must clearly beat.
 """
 
 from __future__ import annotations
