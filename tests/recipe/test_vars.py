@@ -25,7 +25,10 @@ def test_vars_are_filled_in_and_overridden(tmp_path):
     ("text", "problem"),
     [
         ("vars: 3\ntokenizer: {}", "vars: must be a mapping"),
-        ("vars: {a: 1}\ntokenizer: {vocab_size: '${vars.b}'}", "Interpolation key 'vars.b' not fou"),
+        (
+            "vars: {a: 1}\ntokenizer: {vocab_size: '${vars.b}'}",
+            "Interpolation key 'vars.b' not fou",
+        ),
         ("var: {a: 1}\ntokenizer: {}", "var: 'var' is not a stage. Did you mean: 'vars'?"),
     ],
 )
