@@ -1,7 +1,6 @@
 """`launch/*.py`: parents, ranks and signals around a stage's run."""
 
 import os
-import threading
 import time
 
 import pytest
@@ -27,37 +26,41 @@ def fail(step):
         raise ValueError("ill")
 
 
-def test_other_ranks_wait_until_the_main_process_has_made_the_data(workspace):
-    step = workspace.step("pretrain")
-    timer = threading.Timer(0.2, finish, [workspace.step("tokenizer")])
-    timer.start()
-    wait_for_parents(step, poll_s=0.02, timeout_s=120)
-    timer.join()
+@pytest.fixture()
+def meanwhile(monkeypatch):
+    """What the main process does while another rank sleeps for the first time."""
+
+    def meanwhile(action, step):
+        todo = [lambda: action(step)]
+        monkeypatch.setattr(launch.time, "sleep", lambda _: todo.pop()() if todo else None)
+
+    return meanwhile
+
+
+def test_other_ranks_wait_until_the_main_process_has_made_the_data(workspace, meanwhile):
+    meanwhile(finish, workspace.step("tokenizer"))
+    wait_for_parents(workspace.step("pretrain"))
     assert status(workspace.step("tokenizer")).is_done
 
 
-def test_they_give_up_where_the_main_process_fails(workspace):
-    timer = threading.Timer(0.2, fail, [workspace.step("tokenizer")])
-    timer.start()
+def test_they_give_up_where_the_main_process_fails(workspace, meanwhile):
+    meanwhile(fail, workspace.step("tokenizer"))
     with pytest.raises(ValueError, match="pretrain: its parent 'tokenizer' is failed"):
-        wait_for_parents(workspace.step("pretrain"), poll_s=0.02, timeout_s=120)
-    timer.join()
+        wait_for_parents(workspace.step("pretrain"))
 
 
-def test_a_failure_of_an_earlier_start_is_not_this_ones(workspace):
+def test_a_failure_of_an_earlier_start_is_not_this_ones(workspace, meanwhile):
     fail(workspace.step("tokenizer"))
     long_ago = time.time() - 100
     os.utime(workspace.step("tokenizer").manifest, (long_ago, long_ago))
-    timer = threading.Timer(0.2, finish, [workspace.step("tokenizer")])
-    timer.start()
-    wait_for_parents(workspace.step("pretrain"), poll_s=0.02, timeout_s=120)
-    timer.join()
+    meanwhile(finish, workspace.step("tokenizer"))
+    wait_for_parents(workspace.step("pretrain"))
 
 
 def test_they_do_not_wait_for_a_model_nor_for_ever(workspace):
     finish(workspace.step("tokenizer"))
     with pytest.raises(ValueError, match="sft: its parent 'pretrain' is missing"):
-        wait_for_parents(workspace.step("sft"), poll_s=0.01, timeout_s=5)
+        wait_for_parents(workspace.step("sft"))
     with pytest.raises(ValueError, match="waited 0 s for 'tokenizer'"):
         wait_for_parents(workspace.step("pretrain", "seed=5"), poll_s=0.01, timeout_s=0.05)
 

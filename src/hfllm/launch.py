@@ -154,7 +154,7 @@ def wait_for_parents(step: Step, poll_s: float = 0.5, timeout_s: float = WAIT_SE
         parent = step.other(name)
         while not status(parent).is_done:
             now = status(parent)
-            failed = now.state == "failed" and parent.manifest.stat().st_mtime > begun
+            failed = now.state == "failed" and parent.manifest.stat().st_mtime > begun - 1
             if failed or (parent.stage in LAUNCHED and now.state != "interrupted"):
                 raise ValueError(f"{step.name}: its parent '{name}' is {now.state}")
             if time.monotonic() > deadline:
