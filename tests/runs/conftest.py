@@ -2,6 +2,7 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def no_git(monkeypatch):
-    """Two processes of git per recording would be most of these tests' time."""
-    monkeypatch.setattr("hfllm.runs.record.git_state", dict)
+def quick_recording(monkeypatch):
+    """Two processes of git and a look at every package would be most of these tests' time."""
+    for name in ("git_state", "library_versions", "hardware"):
+        monkeypatch.setattr(f"hfllm.runs.record.{name}", dict)

@@ -132,6 +132,7 @@ def test_a_signal_in_the_last_step_loses_nothing(trained, monkeypatch):
     same(weights(trained.run("sft")), before)
 
 
+@pytest.mark.slow
 def test_without_resume_it_begins_anew(trained, monkeypatch):
     os.environ["HFLLM_FORCE"] = "sft"
     before = weights(trained.step("sft"))
@@ -153,6 +154,7 @@ def test_rows_are_packed_once_and_taken_up(trained, monkeypatch):
     trained.run("pretrain")
 
 
+@pytest.mark.slow
 def test_a_longer_run_begins_with_the_shorter_ones_losses(trained):
     constant = "pretrain.trainer.lr_scheduler_type=constant"
     runs = []

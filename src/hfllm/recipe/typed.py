@@ -1,8 +1,8 @@
 """A step's section -> its typed config, with every wrong key told at once by its true path.
 
-Each level is merged into its own dataclass key by key, because OmegaConf stops at the first error
-and, inside lists, names only the last part of the key. Then the whole is built once, which also
-finds what must be set and is not.
+The whole is merged at once. Where that fails, each level is merged into its own dataclass key by
+key, because OmegaConf stops at the first error and, inside lists, names only the last part of the
+key.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 def typed(name: str, schema: type, given: dict[str, Any]) -> tuple[Any, list[str]]:
     """The config of class `schema` (None where something is wrong) and the problems, one a line."""
-    problems = list(_wrong(name, schema, given))
-    if problems:
-        return None, problems
-    merged = OmegaConf.merge(OmegaConf.structured(schema), given)
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), given)
+    except (OmegaConfBaseException, TypeError, ValueError) as error:
+        return None, list(_wrong(name, schema, given)) or [f"{name}: {first_line(error)}"]
     missing = sorted(OmegaConf.missing_keys(merged))
     if missing:
         return None, [f"{name}.{key}: must be set" for key in missing]
