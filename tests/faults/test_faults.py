@@ -67,6 +67,11 @@ def half_weights(space: Workspace) -> None:
     half(space, path, (space.folder / path).read_bytes())
 
 
+def half_reward_model(space: Workspace) -> None:
+    shutil.copytree(space.folder / "runs/tiny/sft/model", space.folder / "rm")
+    half(space, "rm/model.safetensors", (space.folder / "rm/model.safetensors").read_bytes())
+
+
 def other_tokenizer(space: Workspace) -> None:
     from hfllm.recipe.schema import TokenizerConfig
     from hfllm.tokenization.train import train_tokenizer
@@ -257,6 +262,17 @@ ARTIFACTS = [
         "reward",
         ("reward.init: no model to read in runs/tiny/sft/model: ",),
         half_weights,
+    ),
+    Fault(
+        "cut-off reward model",
+        "ppo ppo.reward=rm",
+        ("no reward model to read in rm: ",),
+        half_reward_model,
+    ),
+    Fault(
+        "a language model as reward",
+        "ppo ppo.reward=runs/tiny/sft/model",
+        ("runs/tiny/sft/model is no reward model: score.weight is not in", "stage `reward`"),
     ),
     Fault(
         "broken manifest",

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -98,9 +99,13 @@ def load_reward_model(
         ValueError: if the folder has no score head (transformers would make a random one, and
             TRL hides its warning), or its pad token is unfit.
     """
-    model, info = AutoModelForSequenceClassification.from_pretrained(
-        folder, num_labels=1, dtype=dtype, output_loading_info=True
-    )
+    try:
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            folder, num_labels=1, dtype=dtype, output_loading_info=True
+        )
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"no reward model to read in {folder}: {reason}") from error
     if info["missing_keys"]:
         raise ValueError(
             f"{folder} is no reward model: {', '.join(sorted(info['missing_keys'])[:3])} is not in "
