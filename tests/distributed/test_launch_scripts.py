@@ -27,12 +27,9 @@ def launch(space: Workspace, mode: str, stage: str) -> subprocess.CompletedProce
     config = (ROOT / "configs/accelerate" / f"{mode}.yaml").read_text()
     local = space.folder / f"{mode}.yaml"
     local.write_text(config.replace("configs/deepspeed", str(ROOT / "configs/deepspeed")))
-    env = {
-        **os.environ,
-        "HF_HUB_OFFLINE": "1",
-        "ACCELERATE_USE_CPU": "true",
-        "OMP_NUM_THREADS": "1",
-    }
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    if mode == "ddp":  # under DeepSpeed it silently means plain DDP
+        env["ACCELERATE_USE_CPU"] = "true"
     return subprocess.run(
         [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(local),
          "--main_process_port", "29613", str(ROOT / "launch" / f"{stage}.py"), "recipe.yaml"],
@@ -46,7 +43,8 @@ def test_two_processes_train_and_save_a_plain_model(tmp_path, mode):
     for stage in ("pretrain", "sft"):
         done = launch(space, mode, stage)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-        assert "2 process(es)" in done.stdout
+        engine = f", DeepSpeed ZeRO-{mode[-1]}" if mode.startswith("zero") else ""
+        assert f"2 process(es){engine}, learning" in done.stdout
         folder = tmp_path / "runs/tiny" / stage
         assert json.loads((folder / "manifest.json").read_text())["status"] == "done"
         model = AutoModelForCausalLM.from_pretrained(folder / "model")
@@ -54,14 +52,21 @@ def test_two_processes_train_and_save_a_plain_model(tmp_path, mode):
 
 
 def test_a_line_that_silently_runs_one_process_is_refused(tmp_path):
-    space = Workspace(tmp_path).fill()
+    Workspace(tmp_path).fill()
     done = subprocess.run(
         [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
          str(ROOT / "launch/pretrain.py"), "recipe.yaml"],
         cwd=tmp_path, env={**os.environ, "HF_HUB_OFFLINE": "1"}, capture_output=True, text=True,
     )  # fmt: skip
-    assert done.returncode == 1 and space.path
+    assert done.returncode == 1
     assert "asks for 2 processes but one was started" in done.stderr
-    assert (
-        "Traceback" not in done.stderr.split("subprocess.CalledProcessError")[0].split("error:")[1]
-    )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_deepspeed_that_would_silently_be_ddp_is_refused(monkeypatch):
+    from hfllm.runs.processes import check_launch_line
+
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    with pytest.raises(ValueError, match="silently trains as plain DDP"):
+        check_launch_line()

@@ -33,6 +33,7 @@ def harness(model, tokenizer, add_bos_token):
 
 
 def request(kind, arguments):
+    pytest.importorskip("lm_eval")
     from lm_eval.api.instance import Instance
 
     return Instance(request_type=kind, doc={}, arguments=arguments, idx=0)

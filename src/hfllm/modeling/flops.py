@@ -14,8 +14,12 @@ from typing import Any
 
 
 def count_parameters(model: Any) -> int:
-    """All parameters, tied ones once."""
-    return sum(p.numel() for p in model.parameters())
+    """All parameters, tied ones once; ZeRO-3 keeps a part of each here and its size beside it."""
+    return sum(map(_size, model.parameters()))
+
+
+def _size(parameter: Any) -> int:
+    return getattr(parameter, "ds_numel", parameter.numel())
 
 
 def matmul_parameters(model: Any) -> int:
@@ -26,7 +30,7 @@ def matmul_parameters(model: Any) -> int:
     tables = {id(m.weight): m.weight for m in model.modules() if isinstance(m, nn.Embedding)}
     if head is not None:
         tables.pop(id(head.weight), None)  # tied: looked up, but multiplied with as well
-    looked_up = sum(weight.numel() for weight in tables.values())
+    looked_up = sum(map(_size, tables.values()))
     return count_parameters(model) - looked_up - _idle_expert_parameters(model)
 
 

@@ -112,6 +112,12 @@ def _checkpoint(trainer: Trainer, step: Step, manifest: Manifest) -> str | None:
     return str(found)
 
 
+def _engine(trainer: Trainer) -> str:
+    if not trainer.is_deepspeed_enabled:
+        return ""
+    return f", DeepSpeed ZeRO-{trainer.accelerator.state.deepspeed_plugin.zero_stage}"
+
+
 def _announce(
     trainer: Trainer, step: Step, per_step: int, tokens_per_step: int | None, parameters: int
 ) -> None:
@@ -121,7 +127,7 @@ def _announce(
     place = "cpu" if args.use_cpu else str(args.device)
     print(
         f"{step.name}: {parameters / 1e6:.2f}M parameters, {per} a step, {precision}, {place}, "
-        f"{args.world_size} process(es), learning rate {args.learning_rate:g}",
+        f"{args.world_size} process(es){_engine(trainer)}, learning rate {args.learning_rate:g}",
         flush=True,
     )
 
