@@ -22,6 +22,7 @@ from hfllm.recipe.schema import RESERVED, STAGES
 from hfllm.recipe.typed import first_line, typed
 
 LAUNCH = ("config", "accelerate_args")  # an accelerate config file, or the launcher's options
+TRACK = ("report_to", "run_name", "project")  # TrainingArguments' own names
 NO_MAPPING = "a recipe is a mapping of steps; this file is not a mapping"
 
 
@@ -93,6 +94,7 @@ def load_recipe(path: Path | str, overrides: list[str] | None = None) -> Recipe:
     if problems:
         raise RecipeError(path, problems)
     name = str(top.get("name") or path.stem)
+    _track(top.get("track") or {}, name, steps)
     return Recipe(
         path=path,
         name=name,
@@ -104,6 +106,14 @@ def load_recipe(path: Path | str, overrides: list[str] | None = None) -> Recipe:
         overrides=overrides,
         resolved=top,
     )
+
+
+def _track(track: dict[str, Any], name: str, steps: dict[str, StepSpec]) -> None:
+    """`track:` is what every training step logs to, unless its own `trainer:` says otherwise."""
+    for spec in steps.values():
+        if track and hasattr(spec.config, "trainer"):
+            said = {"run_name": f"{name}/{spec.name}", **track}
+            spec.config.trainer = said | spec.config.trainer
 
 
 def closest(word: str, names: Any) -> str:
@@ -165,11 +175,12 @@ def _reserved(top: dict[str, Any], path: Path) -> list[str]:
     for key in ("launch", "track", "vars"):
         if not isinstance(top.get(key) or {}, dict):
             problems.append(f"{key}: must be a mapping")
-    launch = top.get("launch")
-    for key in launch if isinstance(launch, dict) else ():
-        if key not in LAUNCH:
-            known = ", ".join(LAUNCH)
-            problems.append(f"launch.{key}: no such key.{closest(str(key), LAUNCH)} Known: {known}")
+    for section, keys in (("launch", LAUNCH), ("track", TRACK)):
+        given = top.get(section)
+        for key in given if isinstance(given, dict) else ():
+            if key not in keys:
+                hint = f"{closest(str(key), keys)} Known: {', '.join(keys)}"
+                problems.append(f"{section}.{key}: no such key.{hint}")
     name = top.get("name") or path.stem
     if not isinstance(name, str | int) or "/" in str(name) or str(name).startswith("."):
         problems.append(f"name: {name!r} must be a plain folder name (set run_dir for the place)")

@@ -26,8 +26,8 @@ from hfllm.recipe.load import Recipe
 
 # trainer keys that change what is told or kept on the way, not the artifact
 WITHOUT_EFFECT = (
-    "logging_steps", "logging_strategy", "report_to", "run_name", "disable_tqdm", "save_steps",
-    "save_strategy", "save_total_limit", "log_level", "dataloader_num_workers",
+    "logging_steps", "logging_strategy", "report_to", "run_name", "project", "disable_tqdm",
+    "save_steps", "save_strategy", "save_total_limit", "log_level", "dataloader_num_workers",
     "dataloader_prefetch_factor", "dataloader_pin_memory", "output_dir", "log_completions",
 )  # fmt: skip
 SAMPLE_BYTES = 64 * 1024

@@ -53,6 +53,7 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
     ledger = Ledger()
     prompts = _prompts(config, step, tokenizer, ledger)
     manifest.ledger = ledger.to_json()
+    _check_positions(step, policy, tokenizer, prompts, args.max_completion_length)
     trainer = PPOTrainer(
         model=policy,
         reward_funcs=rewards,
@@ -70,6 +71,22 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
         extra={"prompts": len(prompts)},
     )
     return trainer, work
+
+
+def _check_positions(
+    step: Step, policy: Any, tokenizer: Any, prompts: list[dict[str, Any]], answer_tokens: int
+) -> None:
+    """Refuse answers that would leave the positions that the policy was trained on."""
+    positions = getattr(policy.config.get_text_config(), "max_position_embeddings", None)
+    longest = max(
+        len(render(tokenizer, row["prompt"], add_generation_prompt=True)) for row in prompts
+    )
+    if positions and longest + answer_tokens > positions:
+        raise ValueError(
+            f"{step.name}: the longest prompt ({longest} tokens) and "
+            f"trainer.max_completion_length ({answer_tokens}) are beyond the model's {positions} "
+            "positions; lower data.max_prompt_tokens or trainer.max_completion_length"
+        )
 
 
 def _prompts(
