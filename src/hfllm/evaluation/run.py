@@ -9,7 +9,6 @@ beside the reward and the reference model.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from hfllm.evaluation.specs import ALL_ANSWERS, ModelSpec, Result, TaskSpec, res
 from hfllm.evaluation.subject import Subject, open_subject, prompt_of
 from hfllm.inference.load import load_model
 from hfllm.recipe.schema import TASK_KINDS
+from hfllm.runs.manifest import write_atomically
 
 KL_PROMPTS = 128
 ASKED = {"answers": (answer_rows, summarize), "replies": (reply_rows, summarize_replies)}
@@ -213,12 +213,5 @@ def write(outcome: Outcome, models: list[str], out: Path) -> None:
         "settings": outcome.passports,
     }
     lines = [json.dumps(sample.to_json(), ensure_ascii=False) for sample in outcome.samples]
-    replace(out / "samples.jsonl", "".join(f"{line}\n" for line in lines))
-    replace(out / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-
-
-def replace(path: Path, text: str) -> None:
-    """Write a file so that it is never seen half written."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    write_atomically(out / "samples.jsonl", "".join(f"{line}\n" for line in lines))
+    write_atomically(out / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")

@@ -51,9 +51,9 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
         scorer_size = matmul_parameters(scorer.model)
         rewards.insert(0, scorer)
     ledger = Ledger()
-    prompts = _prompts(config, step, tokenizer, ledger)
+    prompts, longest = _prompts(config, step, tokenizer, ledger)
     manifest.ledger = ledger.to_json()
-    _check_positions(step, policy, tokenizer, prompts, args.max_completion_length)
+    _check_positions(step, policy, longest, args.max_completion_length)
     trainer = PPOTrainer(
         model=policy,
         reward_funcs=rewards,
@@ -73,14 +73,9 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
     return trainer, work
 
 
-def _check_positions(
-    step: Step, policy: Any, tokenizer: Any, prompts: list[dict[str, Any]], answer_tokens: int
-) -> None:
+def _check_positions(step: Step, policy: Any, longest: int, answer_tokens: int) -> None:
     """Refuse answers that would leave the positions that the policy was trained on."""
     positions = getattr(policy.config.get_text_config(), "max_position_embeddings", None)
-    longest = max(
-        len(render(tokenizer, row["prompt"], add_generation_prompt=True)) for row in prompts
-    )
     if positions and longest + answer_tokens > positions:
         raise ValueError(
             f"{step.name}: the longest prompt ({longest} tokens) and "
@@ -91,11 +86,14 @@ def _check_positions(
 
 def _prompts(
     config: PPOStageConfig, step: Step, tokenizer: Any, ledger: Ledger
-) -> list[dict[str, Any]]:
-    """Prompts that fit; longer ones are counted, never cut (a cut prompt is another question)."""
+) -> tuple[list[dict[str, Any]], int]:
+    """Prompts that fit, and the tokens of the longest of them.
+
+    Longer ones are counted, never cut: a cut prompt is another question.
+    """
     from hfllm.data.document import row_bytes
 
-    kept = []
+    kept, longest = [], 0
     for row in read_prompts(config.data.mixture, step.data_of, ledger):
         length = len(render(tokenizer, row["prompt"], add_generation_prompt=True).input_ids)
         if length > config.data.max_prompt_tokens:
@@ -104,10 +102,11 @@ def _prompts(
             continue
         count_kept(ledger, row, tokens=length)
         kept.append(row)
+        longest = max(longest, length)
     ledger.check()
     if not kept:
         raise ValueError(
             f"{step.name}: no prompt is within data.max_prompt_tokens "
             f"({config.data.max_prompt_tokens}): {ledger.reasons()}"
         )
-    return kept
+    return kept, longest
