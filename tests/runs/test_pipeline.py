@@ -73,6 +73,30 @@ def test_from_runs_it_and_all_that_read_it(workspace, ran):
     assert ran == [("reward", True), ("ppo", True)]
 
 
+def test_a_done_step_runs_when_its_parent_comes_out_different_in_the_same_run(
+    workspace, monkeypatch
+):
+    def write(step, text):
+        with recording(step):
+            step.tokenizer.mkdir(parents=True, exist_ok=True)
+            (step.tokenizer / "tokenizer.json").write_text(text)
+
+    ran = []
+
+    def again(step, forced, lock):
+        ran.append(step.name)
+        write(step, "another" if step.name == "tokenizer" else step.name)
+
+    for name in STEPS:
+        write(workspace.step(name), name)
+    monkeypatch.setattr(pipeline, "preflight", lambda *_: None)
+    monkeypatch.setattr(pipeline, "_run_step", again)
+    workspace.step("tokenizer").manifest.unlink()
+    run_recipe(workspace.load())
+    # pretrain reads the tokenizer; it came out as before, so nothing below it runs again
+    assert ran == ["tokenizer", "pretrain"]
+
+
 @pytest.mark.parametrize("option", ["only", "start"])
 def test_an_unknown_step_is_told_with_the_near_miss(workspace, option):
     with pytest.raises(ValueError, match="no step 'reward_'. Did you mean: 'reward'?"):

@@ -101,3 +101,26 @@ def test_an_artifact_that_is_not_its_manifests_is_told(workspace):
     told = mismatch(step, "tokenizer", "tokenizer", "beef")
     assert "is beef, but its manifest says " + listed in told
     assert "hfllm run recipe.yaml --from tokenizer" in told
+
+
+def test_a_parent_that_came_out_different_makes_its_children_stale(workspace):
+    parent = finish(workspace, "tokenizer")
+    child = finish(workspace, "pretrain")
+    finish(workspace, "tokenizer")  # made again, the same
+    assert status(child).is_done
+    with recording(parent):
+        (parent.tokenizer / "tokenizer.json").write_text("another")
+    now = status(child)
+    assert now.state == "stale"
+    assert now.reason == "'tokenizer' was made again and its tokenizer came out different"
+
+
+def test_an_interrupted_step_does_not_go_on_from_another_parent(workspace):
+    parent = finish(workspace, "tokenizer")
+    step = workspace.step("pretrain")
+    with pytest.raises(KeyboardInterrupt), recording(step):
+        raise KeyboardInterrupt
+    assert status(step).state == "interrupted"
+    with recording(parent):
+        (parent.tokenizer / "tokenizer.json").write_text("another")
+    assert status(step).state == "stale"

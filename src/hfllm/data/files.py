@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import glob
 import os
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from hfllm.data.document import DataError
 from hfllm.data.readers import READERS, suffix
+from hfllm.hints import first_missing, near_path
 from hfllm.recipe.schema import SourceConfig
 
 Resolve = Callable[[str], Path]  # name of a step -> the data folder it writes
@@ -63,14 +63,9 @@ def _expand(pattern: str) -> list[Path]:
 
 def _hint(path: Path) -> str:
     """What was probably meant, from the names where the path goes wrong; else what to do."""
-    whole = path
-    while path.parent != path and not path.parent.is_dir():
-        path = path.parent
-    names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
-    rest = whole.relative_to(path)
-    if close:
-        return f"; did you mean {path.parent / close[0] / rest}?"
-    if path == whole:
+    if near := near_path(path):
+        return f"; did you mean {near}?"
+    wrong = first_missing(path)
+    if wrong == path:
         return f"; {path.parent} does not hold it"
-    return f"; there is no folder {path}: get the data (README.md, Data) or change the path"
+    return f"; there is no folder {wrong}: get the data (README.md, Data) or change the path"

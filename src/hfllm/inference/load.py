@@ -7,7 +7,6 @@ for a reward model means scores without meaning.
 
 from __future__ import annotations
 
-import difflib
 import json
 import sys
 from collections.abc import Iterator
@@ -25,6 +24,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging
+
+from hfllm.hints import first_missing, near_path
 
 MODEL_FILES = ("config.json", "adapter_config.json")
 
@@ -52,22 +53,15 @@ def find_model(folder: str | Path) -> str:
         and not str(folder).startswith((".", "/"))
     ):
         return str(folder)  # owner/name on the hub
-    raise ValueError(f"no folder {path}{near_miss(path)}")
+    raise ValueError(f"no folder {path}{_hint(path)}")
 
 
-def near_miss(path: Path) -> str:
-    """The tail of an error line: the existing path that the user may have meant."""
-    parts: list[str] = []
-    while not path.parent.is_dir():
-        parts.insert(0, path.name)
-        path = path.parent
-    if not path.parent.is_dir():
-        return ""
-    names = [p.name for p in path.parent.iterdir() if p.is_dir() and not p.name.startswith(".")]
-    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
-    if close:
-        return f": did you mean {path.parent.joinpath(close[0], *parts)}?"
-    return f": {path.parent} holds {', '.join(sorted(names)[:8]) or 'no folder'}"
+def _hint(path: Path) -> str:
+    if near := near_path(path):
+        return f": did you mean {near}?"
+    above = first_missing(path).parent
+    names = sorted(p.name for p in above.iterdir() if p.is_dir()) if above.is_dir() else []
+    return f": {above} holds {', '.join(names[:8]) or 'no folder'}"
 
 
 def load_model(

@@ -7,13 +7,14 @@ special ids come from the tokenizer, positions from seq_len unless the recipe se
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from hfllm.hints import did_you_mean
 
 POSITIONS = "max_position_embeddings"
 # What older configurations hold, or what would be overwritten here without a word.
@@ -76,8 +77,7 @@ def _known_type(model_type: Any) -> str:
     if model_type is None:
         raise ValueError("model.model_type must be set, for example `model_type: llama`")
     if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
-        near = difflib.get_close_matches(str(model_type), list(CONFIG_MAPPING.keys()), n=1)
-        hint = f" Did you mean: '{near[0]}'?" if near else ""
+        hint = did_you_mean(str(model_type), CONFIG_MAPPING.keys())
         raise ValueError(f"model.model_type: transformers has no '{model_type}'.{hint}")
     return model_type
 
@@ -86,8 +86,7 @@ def _check_key(key: str, model_type: str, known: set[str]) -> None:
     if key in INSTEAD:
         raise ValueError(f"model.{key}: {INSTEAD[key]}")
     if key not in known:
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f" Did you mean: '{near[0]}'?" if near else ""
+        hint = did_you_mean(key, known)
         raise ValueError(f"model.{key}: no key of a {model_type} config.{hint}")
 
 

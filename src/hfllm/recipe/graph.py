@@ -7,12 +7,12 @@ where a model is meant, it may also be a local folder or a hub id ("owner/name")
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hfllm.hints import did_you_mean
 from hfllm.recipe.schema import PretrainConfig, SourceConfig, TrainConfig
 
 if TYPE_CHECKING:
@@ -151,8 +151,7 @@ def _problem(
     if stages and is_outside_model(reference):
         return None
     kind = "step, model folder or hub id (owner/name)" if stages else "step"
-    near = difflib.get_close_matches(reference, list(graph.steps), n=1)
-    hint = f" Did you mean: '{near[0]}'?" if near else ""
+    hint = did_you_mean(reference, graph.steps)
     return f"{where}: '{reference}' is no {kind}.{hint} Steps: {', '.join(graph.steps)}"
 
 

@@ -8,7 +8,6 @@ configs) -> references between steps and their order. No torch and no trl is imp
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hfllm.hints import did_you_mean
 from hfllm.recipe.graph import Graph, order_steps, parents_of
 from hfllm.recipe.schema import RESERVED, STAGES
 from hfllm.recipe.typed import first_line, typed
@@ -116,17 +116,11 @@ def _track(track: dict[str, Any], name: str, steps: dict[str, StepSpec]) -> None
             spec.config.trainer = said | spec.config.trainer
 
 
-def closest(word: str, names: Any) -> str:
-    """' Did you mean: NAME?' where one is near, else ''."""
-    near = difflib.get_close_matches(word, list(names), n=1)
-    return f" Did you mean: '{near[0]}'?" if near else ""
-
-
 def _plain(path: Path, overrides: list[str]) -> dict[str, Any]:
     """The recipe as plain containers, overrides merged and interpolations resolved."""
     if not path.is_file():
         folder = path.parent if path.parent.is_dir() else Path("configs")
-        hint = closest(path.name, [p.name for p in folder.glob("*.yaml")])
+        hint = did_you_mean(path.name, [p.name for p in folder.glob("*.yaml")])
         raise RecipeError(path, [f"no such recipe file.{hint}"])
     try:
         config = OmegaConf.load(path)
@@ -179,7 +173,7 @@ def _reserved(top: dict[str, Any], path: Path) -> list[str]:
         given = top.get(section)
         for key in given if isinstance(given, dict) else ():
             if key not in keys:
-                hint = f"{closest(str(key), keys)} Known: {', '.join(keys)}"
+                hint = f"{did_you_mean(str(key), keys)} Known: {', '.join(keys)}"
                 problems.append(f"{section}.{key}: no such key.{hint}")
     name = top.get("name") or path.stem
     if not isinstance(name, str | int) or "/" in str(name) or str(name).startswith("."):
@@ -190,7 +184,7 @@ def _reserved(top: dict[str, Any], path: Path) -> list[str]:
 def _step(name: str, section: Any, problems: list[str]) -> StepSpec | None:
     section = {} if section is None else section
     if not isinstance(section, dict):
-        hint = closest(str(name), RESERVED)
+        hint = did_you_mean(str(name), RESERVED)
         problems.append(f"{name}: a step is a mapping, not {section!r}.{hint}")
         return None
     given = dict(section)
@@ -198,7 +192,7 @@ def _step(name: str, section: Any, problems: list[str]) -> StepSpec | None:
     if not isinstance(stage, str) or stage not in STAGES:
         what = f"'{name}' is not a stage" if "stage" not in section else f"unknown stage '{stage}'"
         known = ", ".join(STAGES)
-        hint = closest(str(stage), (*STAGES, *RESERVED))
+        hint = did_you_mean(str(stage), (*STAGES, *RESERVED))
         problems.append(f"{name}: {what}.{hint} Stages: {known}; others need `stage:`")
         return None
     config, wrong = typed(name, STAGES[stage], given)

@@ -10,13 +10,13 @@ results.json  samples.jsonl
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hfllm.hints import did_you_mean
 from hfllm.recipe.load import Recipe, StepSpec
 
 LAUNCHED = ("pretrain", "sft", "reward", "ppo")  # stages that run under accelerate launch
@@ -115,6 +115,5 @@ def step_named(recipe: Recipe, name: str) -> Step:
 
 def no_such_step(recipe: Recipe, name: str) -> str:
     """One line: which steps there are, and the near miss."""
-    near = difflib.get_close_matches(name, list(recipe.steps), n=1)
-    hint = f" Did you mean: '{near[0]}'?" if near else ""
+    hint = did_you_mean(name, recipe.steps)
     return f"{recipe.path}: no step '{name}'.{hint} Steps: {', '.join(recipe.steps)}"

@@ -41,6 +41,9 @@ class Manifest:
     config_fingerprint: str
     config: dict[str, Any] = field(default_factory=dict)
     parents: dict[str, str] = field(default_factory=dict)  # step -> its fingerprint
+    # step -> what its manifest listed when this step began: a parent that is made again and comes
+    # out otherwise makes this step stale, though no key changed
+    parent_artifacts: dict[str, dict[str, str]] = field(default_factory=dict)
     artifact: dict[str, str] = field(default_factory=dict)  # model, tokenizer, chat_template, data
     recipe: str = ""
     seed: int = 0

@@ -28,7 +28,7 @@ from hfllm.runs.lock import run_lock
 from hfllm.runs.manifest import write_atomically
 from hfllm.runs.preflight import preflight
 from hfllm.runs.processes import step_processes
-from hfllm.runs.status import Status, recipe_statuses
+from hfllm.runs.status import Status, recipe_statuses, status
 
 # glibc returns freed tensors to the system and asks for them again, step after step; keeping them
 # makes CPU training 5-18% faster. It must be set before the process starts.
@@ -101,10 +101,18 @@ def run_recipe(
         return
     with _signals_as_exits(), run_lock(recipe.run_dir) as lock:
         write_atomically(recipe.run_dir / "config.yaml", OmegaConf.to_yaml(recipe.resolved))
-        for number, name in enumerate(todo, 1):
-            console.print(f"\n[{number}/{len(todo)}] {name}", style="bold", markup=False)
+        done = 0
+        for item in steps:
+            name = item.step.name
+            if item.action == "skip":
+                if only or not done or (now := status(item.step)).is_done:
+                    continue
+                console.print(f"\n run  {name:<12} {now.reason}", markup=False)
+                todo.append(name)  # a parent came out different in this run
+            done += 1
+            console.print(f"\n[{done}/{len(todo)}] {name}", style="bold", markup=False)
             begin = time.monotonic()
-            _run_step(step_named(recipe, name), name in forced, lock)
+            _run_step(item.step, name in forced, lock)
             console.print(f"      {name} done in {time.monotonic() - begin:.0f} s", markup=False)
 
 

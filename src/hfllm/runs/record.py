@@ -30,6 +30,7 @@ from hfllm.runs.manifest import (
     library_versions,
     write_atomically,
 )
+from hfllm.runs.status import recorded_artifact
 
 
 @contextmanager
@@ -73,6 +74,7 @@ def _running(step: Step) -> Manifest:
         config_fingerprint=config_fingerprint(recipe, spec.name),
         config=step_config(recipe, spec.name),
         parents={name: step_fingerprint(recipe, name) for name in spec.parents},
+        parent_artifacts={name: recorded_artifact(step.other(name)) for name in spec.parents},
         recipe=str(recipe.path),
         seed=recipe.seed,
         versions=library_versions(),

@@ -37,6 +37,8 @@ def status(step: Step) -> Status:
         return Status("missing", "not run yet")
     if manifest.fingerprint != step_fingerprint(step.recipe, step.name):
         return Status("stale", difference(step, manifest))
+    if other := _remade_parent(step, manifest):
+        return Status("stale", other)
     if manifest.status == "failed":
         return Status("failed", f"failed before: {manifest.error}")
     if manifest.status != "done":
@@ -45,6 +47,23 @@ def status(step: Step) -> Status:
     if lost:
         return Status("stale", f"its {lost} is gone from {step.folder}")
     return Status("done", f"done in {manifest.wall_s:.0f} s, fingerprint {manifest.fingerprint}")
+
+
+def recorded_artifact(step: Step) -> dict[str, str]:
+    """Return the artifact fingerprints in a step's manifest: {kind: fingerprint}."""
+    manifest = Manifest.read(step.manifest)
+    return manifest.artifact if manifest else {}
+
+
+def _remade_parent(step: Step, manifest: Manifest) -> str | None:
+    """Name the parent that was made again since and came out different, though no key changed."""
+    for parent, before in manifest.parent_artifacts.items():
+        now = recorded_artifact(step.other(parent)) if parent in step.recipe.steps else {}
+        kinds = [kind for kind, found in before.items() if now.get(kind, found) != found]
+        if kinds:
+            what = " and ".join(kinds).replace("_", " ")
+            return f"'{parent}' was made again and its {what} came out different"
+    return None
 
 
 def _lost(step: Step, manifest: Manifest) -> str | None:
@@ -111,8 +130,7 @@ def set_aside(step: Step, keep: int = 1) -> Path | None:
 
 def mismatch(step: Step, parent: str, kind: str, found: str) -> str | None:
     """One line where an artifact is not the one that a parent's manifest lists, else None."""
-    manifest = Manifest.read(step.other(parent).manifest)
-    listed = manifest.artifact.get(kind) if manifest else None
+    listed = recorded_artifact(step.other(parent)).get(kind)
     if listed is None or listed == found:
         return None
     return (
