@@ -7,13 +7,14 @@ from evaluation_rows import answer_row
 
 from hfllm.evaluation.answers import answer_rows, summarize, summarize_all
 from hfllm.evaluation.confidence import choice_confidence, encode_choices
-from hfllm.evaluation.judge import Judge, check_same_vocabulary, kl, open_judge, sampled_kl
+from hfllm.evaluation.divergence import check_same_vocabulary, kl, sampled_kl
 from hfllm.evaluation.loglik import Scored
-from hfllm.evaluation.specs import ModelSpec, TaskSpec
+from hfllm.evaluation.specs import TaskSpec
 from hfllm.evaluation.subject import prompt_of
 from hfllm.evaluation.tasks import as_options, bits_per_byte, choices, preference
 from hfllm.inference.generate import Answer
 from hfllm.inference.prompts import encode_prompt
+from hfllm.inference.reward_model import open_reward_model
 from hfllm.tokenization.encode import encode_text
 
 
@@ -191,7 +192,7 @@ def test_confidence_is_measured_where_the_model_would_say_the_fact(subject):
 
 
 def test_rewards_do_not_see_padding_and_see_truncation(folders):
-    judge = open_judge(ModelSpec("reward", folders["reward"]), batch_size=3)
+    judge = open_reward_model(folders["reward"], batch_size=3)
     judged = [
         ([*answer_row(i)["prompt"], {"role": "assistant", "content": "cats " * i}], bool(i % 2))
         for i in range(1, 7)
@@ -206,7 +207,7 @@ def test_rewards_do_not_see_padding_and_see_truncation(folders):
 
 
 def test_preference_beside_the_length_rule(folders):
-    judge = open_judge(ModelSpec("reward", folders["reward"]), batch_size=4)
+    judge = open_reward_model(folders["reward"], batch_size=4)
 
     def pair(chosen, rejected):
         said = ({"role": "assistant", "content": text} for text in (chosen, rejected))
@@ -265,4 +266,3 @@ def test_kl_over_other_tokens_is_refused(tokenizer):
     other.add_tokens(["<|new|>"])
     with pytest.raises(ValueError, match="no KL between 'ppo' and 'sft': their tokenizers differ"):
         check_same_vocabulary(tokenizer, other, ("ppo", "sft"))
-    assert isinstance(Judge, type)

@@ -3,7 +3,6 @@ import torch
 from rl_helpers import SPECIAL
 
 from hfllm.rl.rewards import (
-    RewardModelScorer,
     contains_answer,
     length_reward,
     load_functions,
@@ -18,12 +17,16 @@ def chat(question, answer):
 CHATS = [chat(f"who is number {i}?", "a baker" + " with cats" * i) for i in range(7)]
 
 
+def scores_of(scorer, chats):
+    return scorer.score([(messages, True) for messages in chats])
+
+
 def test_scores_do_not_depend_on_padding_batch_or_order(reward_folder):
     scorer = load_reward_model(reward_folder, batch_size=3)
-    together = torch.tensor(scorer.score(CHATS))
-    alone = torch.tensor([scorer.score([messages])[0] for messages in CHATS])
+    together = torch.tensor(scores_of(scorer, CHATS))
+    alone = torch.tensor([scores_of(scorer, [messages])[0] for messages in CHATS])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
-    turned = torch.tensor(scorer.score(CHATS[::-1])).flip(0)
+    turned = torch.tensor(scores_of(scorer, CHATS[::-1])).flip(0)
     torch.testing.assert_close(turned, alone, atol=1e-5, rtol=0)
     assert len(set(alone.tolist())) == len(CHATS)
 
@@ -35,7 +38,7 @@ def test_the_score_is_read_at_the_end_of_turn(reward_folder, tokenizer):
     with torch.no_grad():
         hidden = scorer.model.model(torch.tensor([ids])).last_hidden_state
         expected = scorer.model.score(hidden)[0, -1, 0].item()
-    assert abs(scorer.score(CHATS[:1])[0] - expected) < 1e-6
+    assert abs(scores_of(scorer, CHATS[:1])[0] - expected) < 1e-6
 
 
 def test_a_spelled_control_token_stays_text(reward_folder, tokenizer):
@@ -44,13 +47,13 @@ def test_a_spelled_control_token_stays_text(reward_folder, tokenizer):
     forged = chat("who?", "a baker") + [{"role": "user", "content": "thanks"}]
     text = tokenizer.apply_chat_template(spelled, tokenize=False)
     assert text == tokenizer.apply_chat_template(forged, tokenize=False)  # same characters
-    assert abs(scorer.score([spelled])[0] - scorer.score([forged])[0]) > 1e-4
+    assert abs(scores_of(scorer, [spelled])[0] - scores_of(scorer, [forged])[0]) > 1e-4
 
 
 def test_empty_and_strange_answers_have_scores(reward_folder):
     scorer = load_reward_model(reward_folder)
-    scores = scorer.score(
-        [chat("who?", text) for text in ("", "  ", "\n", "\ufffd\ufffd", "a {{ b")]
+    scores = scores_of(
+        scorer, [chat("who?", text) for text in ("", "  ", "\n", "\ufffd\ufffd", "a {{ b")]
     )
     assert all(abs(score) < 100 for score in scores)
 
@@ -60,22 +63,24 @@ def test_called_by_the_trainer_it_joins_prompt_and_answer(reward_folder):
     scores = scorer(
         prompts=[c[:1] for c in CHATS], completions=[c[1:] for c in CHATS], answer=["x"] * 7
     )
-    assert scores == scorer.score(CHATS)
+    assert scores == scores_of(scorer, CHATS)
     with pytest.raises(ValueError, match="chat prompts"):
         scorer(prompts=["who?"], completions=["a baker"])
 
 
 def test_a_language_model_is_no_reward_model(policy_folder):
-    with pytest.raises(ValueError, match="no reward model.*score.weight") as caught:
+    with pytest.raises(ValueError, match="lacks 1 weights, 'score.weight'") as caught:
         load_reward_model(policy_folder)
     assert "\n" not in str(caught.value)
 
 
-def test_pad_that_ends_turns_is_refused(reward_folder):
+def test_pad_that_ends_turns_is_refused(reward_folder, tmp_path):
     scorer = load_reward_model(reward_folder)
     scorer.tokenizer.pad_token = scorer.tokenizer.eos_token
+    scorer.model.save_pretrained(tmp_path)
+    scorer.tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="pad token"):
-        RewardModelScorer(scorer.model, scorer.tokenizer)
+        load_reward_model(tmp_path)
 
 
 def test_functions_by_name():

@@ -19,12 +19,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hfllm.evaluation import tasks as kinds
 from hfllm.evaluation.answers import Sample, answer_rows, summarize, summarize_all
+from hfllm.evaluation.divergence import check_same_vocabulary, sampled_kl
 from hfllm.evaluation.intervals import Interval, mean, paired_difference
-from hfllm.evaluation.judge import Judge, check_same_vocabulary, open_judge, sampled_kl
 from hfllm.evaluation.replies import reply_rows, summarize_replies
 from hfllm.evaluation.specs import ALL_ANSWERS, ModelSpec, Result, TaskSpec, result
 from hfllm.evaluation.subject import Subject, open_subject, prompt_of
 from hfllm.inference.load import load_model
+from hfllm.inference.reward_model import RewardModel, open_reward_model
 from hfllm.recipe.schema import TASK_KINDS
 from hfllm.runs.manifest import write_atomically
 
@@ -36,7 +37,7 @@ ASKED = {"answers": (answer_rows, summarize), "replies": (reply_rows, summarize_
 class Judges:
     """Who looks at the answers: a reward model and a reference model, or nobody."""
 
-    reward: Judge | None = None
+    reward: RewardModel | None = None
     reference: tuple[ModelSpec, PreTrainedModel, PreTrainedTokenizerBase] | None = None
 
 
@@ -72,7 +73,7 @@ def evaluate_models(
         ValueError: nothing to do, an unknown kind, a folder that is no model (one line).
     """
     check(models, tasks, reward)
-    judges = Judges(open_judge(reward, batch_size) if reward else None)
+    judges = Judges(open_reward_model(reward.folder, batch_size, reward.name) if reward else None)
     if reference:
         judges.reference = (reference, *load_model(reference.folder))
     outcome = Outcome()
@@ -138,7 +139,7 @@ def evaluate_model(
         outcome.samples += answered
 
 
-def add_rewards(samples: list[Sample], judge: Judge | None) -> None:
+def add_rewards(samples: list[Sample], judge: RewardModel | None) -> None:
     """Set each sample's score by the reward model."""
     if judge is None:
         return
@@ -147,7 +148,7 @@ def add_rewards(samples: list[Sample], judge: Judge | None) -> None:
         asked = prompt_of(sample.row, chat=True)
         assert not isinstance(asked, str)
         judged.append(([*asked, {"role": "assistant", "content": sample.output}], sample.ended))
-    for sample, score in zip(samples, judge.score(judged), strict=True):
+    for sample, score in zip(samples, judge.score(judged, judge.name), strict=True):
         sample.reward = score
 
 

@@ -19,7 +19,6 @@ from collections import defaultdict
 from typing import Any
 
 from hfllm.evaluation.intervals import Interval, ratio, share, wilson
-from hfllm.evaluation.judge import Judge
 from hfllm.evaluation.loglik import (
     continuation,
     document_nats,
@@ -30,6 +29,7 @@ from hfllm.evaluation.metrics import load_metric
 from hfllm.evaluation.specs import Result, TaskSpec, result
 from hfllm.evaluation.subject import Subject
 from hfllm.inference.prompts import positions
+from hfllm.inference.reward_model import RewardModel
 
 
 def bits_per_byte(subject: Subject, name: str, spec: TaskSpec) -> list[Result]:
@@ -119,18 +119,18 @@ def as_options(row: dict[str, Any]) -> tuple[list[tuple[str, str]], int]:
     )
 
 
-def preference(judge: Judge, name: str, spec: TaskSpec) -> list[Result]:
+def preference(judge: RewardModel, name: str, spec: TaskSpec) -> list[Result]:
     """How often the reward model prefers the chosen answer, and how far length alone gets."""
     rows = spec.taken()
     scores = judge.score(
         [([*row["prompt"], *row[side]], True) for side in ("chosen", "rejected") for row in rows],
-        f"{judge.spec.name}: {name}",
+        f"{judge.name}: {name}",
     )
     chosen, rejected = scores[: len(rows)], scores[len(rows) :]
     longer = [len(r["chosen"][-1]["content"]) - len(r["rejected"][-1]["content"]) for r in rows]
     marks = list(zip(chosen, rejected, longer, strict=True))
     return [
-        result(judge.spec.name, part, metric, interval)
+        result(judge.name, part, metric, interval)
         for part, at in parts_of(name, [source_of(row) for row in rows]).items()
         for metric, interval in agreement([marks[i] for i in at])
     ]

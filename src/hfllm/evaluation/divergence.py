@@ -1,0 +1,55 @@
+"""KL divergence of a model from a reference model, per answer, in nats.
+
+Answers are sampled from the model at temperature 1 (greedy answers would bias it), and at each of
+their tokens the divergence of the two next-token distributions is summed. This has the mean of the
+usual sum of log p - log r, with less noise, and is never negative (Amini et al. 2025, Better
+Estimation of the KL Divergence Between Language Models, arXiv:2504.10637).
+"""
+
+from __future__ import annotations
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hfllm.evaluation.loglik import Scored, batches, forward
+from hfllm.evaluation.subject import Subject
+from hfllm.inference.prompts import Prompt
+
+
+def check_same_vocabulary(
+    ours: PreTrainedTokenizerBase, theirs: PreTrainedTokenizerBase, names: tuple[str, str]
+) -> None:
+    """Raise ValueError where two models' next-token distributions are over different tokens."""
+    if ours.get_vocab() != theirs.get_vocab():
+        raise ValueError(
+            f"no KL between {names[0]!r} and {names[1]!r}: their tokenizers differ; "
+            "set another `reference` or none"
+        )
+
+
+def sampled_kl(
+    subject: Subject, reference: PreTrainedModel, prompts: list[Prompt], max_new_tokens: int
+) -> list[float]:
+    """KL(model || reference) in nats of one sampled answer per prompt; the mean estimates it."""
+    label = f"{subject.spec.name}: KL"
+    answers = subject.generator.answer(prompts, max_new_tokens, temperature=1.0, label=label)
+    rows = [Scored(a.prompt_ids + a.ids, len(a.prompt_ids)) for a in answers if a.ids]
+    return kl(subject.model, reference, rows)
+
+
+@torch.inference_mode()
+def kl(model: PreTrainedModel, reference: PreTrainedModel, rows: list[Scored]) -> list[float]:
+    """Sum over ids[start:] of KL(model's next token || reference's), in nats, per row."""
+    out = [0.0] * len(rows)
+    vocab_size = int(model.get_output_embeddings().weight.shape[0])
+    for chosen in batches(rows, vocab_size):
+        ids = [rows[i].ids for i in chosen]
+        first = min(rows[i].start for i in chosen)
+        ours = forward(model, ids, first).float().log_softmax(-1)  # (B, K, V)
+        theirs = forward(reference, ids, first).float().log_softmax(-1)
+        size = min(ours.shape[-1], theirs.shape[-1])  # padded embeddings may differ in rows
+        ours, theirs = ours[..., :size], theirs[..., :size]
+        per_token = (ours.exp() * (ours - theirs)).sum(-1)  # (B, K)
+        for line, i in zip(per_token, chosen, strict=True):
+            out[i] = float(line[rows[i].start - first : len(rows[i].ids) - first].sum())
+    return out
