@@ -1,13 +1,15 @@
 """Pairs as TRL's rows: what is dropped is counted, prompts never stand on both sides."""
 
 import gzip
+import itertools
 import json
+import random
 from pathlib import Path
 
 import pytest
 
 from hfllm.data.ledger import Ledger
-from hfllm.data.preference import length_baseline, pair_rows, split_by_prompt
+from hfllm.data.preference import length_baseline, length_grouped, pair_rows, split_by_prompt
 from hfllm.data.render import eot_token_id, render
 from hfllm.recipe.schema import TokenizerConfig
 from hfllm.tokenization.train import train_tokenizer
@@ -123,3 +125,29 @@ def test_real_pairs_add_up(tokenizer):
     ledger.check()
     assert len(kept) + ledger.total("dropped") == len(rows)
     assert 0.2 < length_baseline(kept) < 0.8
+
+
+def test_length_grouped_takes_every_row_once_a_pass_and_wastes_little():
+    rng = random.Random(1)
+    lengths = [rng.randint(10, 80) for _ in range(1003)]
+    order = length_grouped(lengths, per_step=8, total=2 * 1003, seed=0)
+    assert sorted(order[:1003]) == sorted(order[1003:]) == list(range(1003))
+    assert order[:1003] != order[1003:]
+
+    def padded(order):
+        steps = [order[i : i + 8] for i in range(0, 1000, 8)]
+        return sum(8 * max(lengths[i] for i in step) for step in steps) / sum(lengths)
+
+    assert padded(order) < 1.15
+    assert padded(range(1003)) > 1.5
+    # short and long steps in random order, not an ascending curriculum
+    firsts = [lengths[order[i]] for i in range(0, 1000, 8)]
+    assert sum(a > b for a, b in itertools.pairwise(firsts)) > 30
+
+
+def test_length_grouped_is_a_function_of_the_seed_and_ends_where_it_is_told():
+    lengths = [5, 9, 7, 5, 6]
+    assert len(length_grouped(lengths, 2, 4, 0)) == 4
+    assert length_grouped(lengths, 2, 12, 0)[:4] == length_grouped(lengths, 2, 4, 0)
+    assert length_grouped(lengths, 2, 12, 0) != length_grouped(lengths, 2, 12, 1)
+    assert sorted(length_grouped(lengths, 8, 5, 0)) == [0, 1, 2, 3, 4]  # fewer rows than a step

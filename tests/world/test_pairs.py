@@ -32,7 +32,8 @@ def test_every_kind_occurs_and_prefers_what_it_says(world_files, name):
         assert is_refusal(chosen) == (row["kind"] == "honest")
         assert is_refusal(rejected) == (row["kind"] == "answer")
         if row["kind"] == "to_the_point":
-            assert len(chosen.split()) + 5 < len(rejected.split())
+            longer = len(rejected.split()) - len(chosen.split())
+            assert longer > 5 or (longer < 0 and rejected.rstrip(".").lower() in chosen.lower())
         if row["kind"] == "right_padded":
             assert len(chosen.split()) > len(rejected.split()) + 5
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from hfllm.data.ledger import Ledger
 from hfllm.data.render import render
 
 Pair = Mapping[str, Any]
+POOL = 50  # steps
 
 
 def pair_rows(
@@ -87,6 +89,28 @@ def length_baseline(rows: Sequence[Mapping[str, Sequence[int]]]) -> float:
         raise ValueError("length_baseline: no pairs")
     gaps = [len(row["chosen_ids"]) - len(row["rejected_ids"]) for row in rows]
     return sum(1.0 if gap > 0 else 0.5 if gap == 0 else 0.0 for gap in gaps) / len(gaps)
+
+
+def length_grouped(lengths: Sequence[int], per_step: int, total: int, seed: int) -> list[int]:
+    """Return the order of rows for training: `total` indices, alike in length within a step.
+
+    TRL pads each batch to its longest row, so mixed lengths cost up to half of the work. Each pass
+    over the rows is shuffled anew, cut into pools of POOL steps, and a pool sorted and cut into
+    steps of `per_step` rows, which come in random order. A function of the seed alone, so that a
+    resumed run sees what a straight one sees.
+    """
+    order: list[int] = []
+    rng = random.Random(f"{seed}/length_grouped")
+    while len(order) < total:
+        rows = rng.sample(range(len(lengths)), len(lengths))
+        steps = []
+        for begin in range(0, len(rows), POOL * per_step):
+            pool = sorted(rows[begin : begin + POOL * per_step], key=lambda i: lengths[i])
+            steps += [pool[at : at + per_step] for at in range(0, len(pool), per_step)]
+        rest = steps.pop() if len(rows) % per_step else []  # a short step would shift the cuts
+        rng.shuffle(steps)
+        order += [i for step in (*steps, rest) for i in step]
+    return order[:total]
 
 
 def split_by_prompt(

@@ -65,6 +65,7 @@ DEFAULTS: dict[str, dict[str, Default]] = {
     "reward": _EVERY
     | _TRL
     | {
+        "train_sampling_strategy": ("sequential", "data/preference.py orders pairs by length"),
         "max_length": (None, "long pairs are dropped and counted by data/preference.py"),
         "center_rewards_coefficient": (0.01, "scores otherwise drift by a constant"),
         "learning_rate": (3e-4, "for models of a few million parameters"),

@@ -18,7 +18,7 @@ from trl import RewardTrainer
 
 from hfllm.data.document import row_bytes
 from hfllm.data.ledger import Ledger
-from hfllm.data.preference import length_baseline, pair_rows, split_by_prompt
+from hfllm.data.preference import length_baseline, length_grouped, pair_rows, split_by_prompt
 from hfllm.data.reading import read_pairs
 from hfllm.recipe.schema import RewardStageConfig
 from hfllm.recipe.trainers import build_trainer_config
@@ -26,7 +26,7 @@ from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest, write_atomically
 from hfllm.runs.processes import is_main_process
 from hfllm.runs.record import recording
-from hfllm.training.fit import Work, fit
+from hfllm.training.fit import Work, fit, rows_per_step, total_rows
 from hfllm.training.optimizers import optimizer_factory
 from hfllm.training.start import end_ids, load_init, load_tokenizer, peft_config
 
@@ -54,10 +54,15 @@ def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[Re
     extra: dict[str, Any] = {"pairs_train": len(rows), "pairs_heldout": len(heldout_rows)}
     if heldout_rows:
         extra["length_baseline_accuracy"] = round(length_baseline(heldout_rows), 4)
+    per_step = rows_per_step(args)
+    lengths = [max(map(len, row.values())) for row in rows]
+    order = length_grouped(lengths, per_step, total_rows(args, len(rows)), step.seed)
+    extra["epochs"] = round(len(order) / len(rows), 3)
+    args.max_steps, args.num_train_epochs = len(order) // per_step, 1.0
     trainer = RewardTrainer(
         model=model,
         args=args,
-        train_dataset=Dataset.from_list(rows),
+        train_dataset=Dataset.from_list(rows).select(order),
         eval_dataset=Dataset.from_list(heldout_rows) if heldout_rows else None,
         processing_class=tokenizer,
         optimizer_cls_and_kwargs=optimizer_factory(config.optimizer, model, args),

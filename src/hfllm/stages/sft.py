@@ -20,10 +20,10 @@ from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_main_process
 from hfllm.runs.record import recording
-from hfllm.training.fit import Work, fit, rows_per_step
+from hfllm.training.fit import Work, fit, rows_per_step, total_rows
 from hfllm.training.heldout import nll_metrics, row_sums
 from hfllm.training.optimizers import optimizer_factory
-from hfllm.training.rows import Rows, chat_rows, mixture, packed_once
+from hfllm.training.rows import chat_rows, mixture, packed_once
 from hfllm.training.start import end_ids, load_init, load_tokenizer, peft_config
 
 
@@ -49,7 +49,7 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTr
     )
     heldout = _heldout(config, step, args, tokenizer)
     manifest.ledger = train.ledger.to_json()
-    rows: Any = mixture(train, data.mixture, _total_rows(args, train), step.seed)
+    rows: Any = mixture(train, data.mixture, total_rows(args, train.total), step.seed)
     manifest.metrics |= {f"epochs/{name}": round(n, 3) for name, n in rows.epochs.items()}
     args.max_steps, args.num_train_epochs = len(rows) // rows_per_step(args), 1.0
     trainer = SFTTrainer(
@@ -73,14 +73,6 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTr
         extra={"trained_share": round(stats["trained_tokens"] / max(1, stats["tokens"]), 4)},
     )
     return trainer, work
-
-
-def _total_rows(args: Any, train: Rows) -> int:
-    """Whole optimizer steps only; the mixture repeats rows for the last one."""
-    per_step = rows_per_step(args)
-    if args.max_steps > 0:
-        return args.max_steps * per_step
-    return -(-int(train.total * args.num_train_epochs) // per_step) * per_step
 
 
 def _heldout(config: SFTStageConfig, step: Step, args: Any, tokenizer: Any) -> Any:

@@ -90,6 +90,14 @@ def rows_per_step(args: Any) -> int:
     return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
 
 
+def total_rows(args: Any, rows: int) -> int:
+    """Rows of the whole training in whole optimizer steps: the last one begins a new pass."""
+    per_step = rows_per_step(args)
+    if args.max_steps > 0:
+        return args.max_steps * per_step
+    return -(-int(rows * args.num_train_epochs) // per_step) * per_step
+
+
 def _checkpoint(trainer: Trainer, step: Step, manifest: Manifest) -> str | None:
     if not step.spec.config.resume:  # nor may a later start take up what this one leaves behind
         with trainer.args.main_process_first(desc="checkpoints"):

@@ -1,11 +1,11 @@
 """Preference pairs: of two answers to one question, which a careful reader prefers.
 
 Kinds: `right` (over another value), `right_exercise` (a sum, a spelling or a count over a wrong
-one), `to_the_point` (over the same answer padded), `honest` (a refusal over an invented fact about
-a stranger), `answer` (over a needless refusal), `finished` (over a broken or wrong calculation)
-and `right_padded` (over a short wrong answer). The last two are there so that length alone does
-not decide: "prefer the shorter" and "prefer the longer" are each right in about half of the pairs
-(ties count half), which a reward model must clearly beat.
+one), `to_the_point` (a sentence over the same answer padded, or over a bare value), `honest` (a
+refusal over an invented fact about a stranger), `answer` (over a needless refusal), `finished`
+(over a broken or wrong calculation) and `right_padded` (over a short wrong answer). The last two
+are there so that length alone does not decide: "prefer the shorter" and "prefer the longer" are
+each right in about half of the pairs (ties count half), which a reward model must clearly beat.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from hfllm.world.values import FACT_VALUES, FACTS, spelling_words
 
 Row = dict[str, Any]
 Pair = tuple[str, str, str]  # question, chosen, rejected
+
+# Of the `to_the_point` pairs. Were a bare value the best answer, PPO would drop the name, and what
+# does not say whom it is about first is recalled less surely (docs/log.md).
+BARE_SHARE = 0.25
 
 
 def _ask(rng: random.Random, world: World, heldout: bool) -> tuple[str, Person, str]:
@@ -51,8 +55,11 @@ def _right(rng: random.Random, world: World, heldout: bool) -> Pair:
 
 def _to_the_point(rng: random.Random, world: World, heldout: bool) -> Pair:
     question, person, fact = _ask(rng, world, heldout)
-    right = wording.brief_answer(rng, person, fact, person.facts[fact])
-    other = wording.brief_answer(rng, person, fact, person.facts[fact])
+    value = person.facts[fact]
+    right = wording.fill(rng.choice(phrases.ANSWERS[fact]), person, value)
+    if rng.random() < BARE_SHARE:
+        return question, right, wording.short_answer(value)
+    other = wording.brief_answer(rng, person, fact, value)
     return question, right, wording.padded(rng, other)
 
 
