@@ -144,11 +144,11 @@ Maker = Callable[[random.Random, World, bool], Pair]
 KINDS: dict[str, tuple[Maker, float]] = {
     "right": (_right, 0.22),
     "right_exercise": (_right_exercise, 0.10),
-    "to_the_point": (_to_the_point, 0.18),
+    "to_the_point": (_to_the_point, 0.20),
     "honest": (_honest, 0.18),
     "answer": (_answer, 0.14),
     "finished": (_finished, 0.08),
-    "right_padded": (_right_padded, 0.10),
+    "right_padded": (_right_padded, 0.08),
 }
 
 
