@@ -9,17 +9,18 @@ import pytest
 SRC = Path(__file__).parents[1] / "src" / "hfllm"
 FILES = sorted(SRC.rglob("*.py"))
 
-# A room may import itself and what stands before it. training and rl stand side by side, as do
-# evaluation and inference; cli and launch stand above all.
+# A room may import itself and what stands before it. training and rl stand side by side; cli and
+# launch stand above all.
 ORDER = [
+    {"hints"},
     {"recipe"},
     {"runs"},
     {"data"},
     {"world"},
     {"tokenization"},
     {"modeling"},
-    {"training", "rl"},
     {"inference"},
+    {"training", "rl"},
     {"evaluation"},
     {"report"},
     {"stages"},

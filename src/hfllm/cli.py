@@ -142,4 +142,5 @@ def tokens(
     with clear_errors():
         from hfllm.tokenization.show import show_tokens
 
-        print(show_tokens(sys.stdin.read() if text is None else text, tokenizer))
+        words = sys.stdin.read() if text is None else text
+        print(show_tokens(words, tokenizer, color=sys.stdout.isatty()))

@@ -117,6 +117,7 @@ def run_step(step: Step) -> None:
         return
     with run_lock(step.recipe.run_dir):
         prepare_parents(step)
+        now = status(step)  # a parent that was made just now may have come out different
         if step.folder.is_dir() and (now.state == "stale" or forced and now.state != "interrupted"):
             print(f"{step.name}: {now.reason}; the old one is in {set_aside(step)}", flush=True)
         _run_stage(step)

@@ -29,6 +29,9 @@ def test_every_kind_occurs_and_prefers_what_it_says(world_files, name):
     for row in rows:
         chosen, rejected = _answers(row)
         assert chosen != rejected
+        if row["kind"] == "to_the_point" and is_refusal(chosen):  # of a stranger
+            assert is_refusal(rejected) and len(rejected.split()) > len(chosen.split()) + 5
+            continue
         assert is_refusal(chosen) == (row["kind"] == "honest")
         assert is_refusal(rejected) == (row["kind"] == "answer")
         if row["kind"] == "to_the_point":

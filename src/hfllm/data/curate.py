@@ -23,10 +23,12 @@ from typing import IO
 from hfllm.data.audit import Audit, known_truth
 from hfllm.data.document import DataError, Row
 from hfllm.data.files import Resolve
+from hfllm.data.filters import REASONS
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading import read_documents
 from hfllm.data.sources import check_sources, label
 from hfllm.data.steps import HELDOUT, Draft, Step, build_steps
+from hfllm.hints import did_you_mean
 from hfllm.recipe.schema import CurateConfig
 
 SHOWN_CHARS = 200
@@ -38,8 +40,9 @@ def curate(config: CurateConfig, resolve: Resolve, out: Path) -> Ledger:
 
     Raises DataError on a wrong config, an unreadable row (see sources.py), or if nothing is left.
     """
-    for problem in check_curate(config, resolve):
-        raise DataError(problem)
+    sources = [*config.sources, *config.decontaminate]
+    if problems := check_curate(config) + check_sources(sources, resolve):
+        raise DataError("; ".join(problems))
     out.mkdir(parents=True, exist_ok=True)
     ledger, audit, replaced = Ledger(), Audit(), Counter[str]()
     steps = build_steps(config, resolve, replaced)
@@ -66,9 +69,9 @@ def curate(config: CurateConfig, resolve: Resolve, out: Path) -> Ledger:
     return ledger
 
 
-def check_curate(config: CurateConfig, resolve: Resolve) -> list[str]:
-    """Problems of a config that can be seen without reading rows; for checks before a run."""
-    problems = check_sources(config.sources, resolve) + check_sources(config.decontaminate, resolve)
+def check_curate(config: CurateConfig) -> list[str]:
+    """Problems of the values, which can be seen without a file; for checks before a run."""
+    problems = []
     if not 0 <= config.holdout < 1:
         problems.append(f"holdout is {config.holdout}, but must be a share from 0 to below 1")
     if config.holdout_group not in (None, "title"):
@@ -78,6 +81,10 @@ def check_curate(config: CurateConfig, resolve: Resolve) -> list[str]:
     for source in config.filters.exempt if config.filters else ():
         if source not in map(label, config.sources):
             problems.append(f"filters.exempt names {source!r}, which is none of the sources")
+    for source, reasons in config.filters.exempt.items() if config.filters else ():
+        for reason in (r for r in reasons if r not in REASONS):
+            hint = did_you_mean(reason, REASONS) or f" Known: {', '.join(REASONS)}"
+            problems.append(f"filters.exempt.{source}: no filter says {reason!r}.{hint}")
     return problems
 
 

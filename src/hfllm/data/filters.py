@@ -8,8 +8,6 @@ and a page of sums needs no stop words;
 repeated runs are of one length (5 words), as a share of words that have stood in the text before.
 Cheapest first, at about 10 MB/s in all.
 
-Reasons: short, long, symbols, few_alpha_words, language, gibberish, few_stop_words, repeated_lines,
-repeated_ngrams.
 """
 
 from __future__ import annotations
@@ -32,6 +30,10 @@ SYMBOL = re.compile(r"\.\.\.|[#…]|[{}<>|\\^~$%*•]{2,}")  # code has single s
 SUM = re.compile(  # possessive: long runs of digits must not cost their square
     r"(?<![\d.,])\d[\d.,]*+(?:\s*[-+*/x×÷]\s*\d[\d.,]*+)+(?:\s*=\s*-?\d[\d.,]*+)?"
 )
+REASONS = (
+    "short", "long", "symbols", "few_alpha_words", "language", "gibberish", "few_stop_words",
+    "repeated_lines", "repeated_ngrams",
+)  # fmt: skip
 RUN_WORDS = 5
 MIN_LINES = 4  # with fewer, a repeated line is emphasis, not a menu
 

@@ -5,8 +5,8 @@ stage); drop a pair that is longer than max_length, that the template refuses, o
 are the same tokens, each with its reason in the ledger. A pair is never truncated: the reward is
 read at the end of turn, which would be cut off.
 
-Two checks belong to every reward model. `length_baseline`: how far "the longer answer is better"
-comes on the same pairs. `split_by_prompt`: hold out prompts, never rows, because the pairs of one
+Two checks belong to every reward model. `length_baseline`: how far length alone comes on the
+same pairs. `split_by_prompt`: hold out prompts, never rows, because the pairs of one
 prompt share their text; and conversations that begin alike stay together, because the longer one
 holds the shorter.
 """
@@ -84,11 +84,12 @@ def _pair_row(
 
 
 def length_baseline(rows: Sequence[Mapping[str, Sequence[int]]]) -> float:
-    """Accuracy of "the longer answer is better" in [0, 1]; equal lengths count one half."""
+    """Accuracy in [0, 1] of the better of "longer wins" and "shorter wins"; a tie counts half."""
     if not rows:
         raise ValueError("length_baseline: no pairs")
     gaps = [len(row["chosen_ids"]) - len(row["rejected_ids"]) for row in rows]
-    return sum(1.0 if gap > 0 else 0.5 if gap == 0 else 0.0 for gap in gaps) / len(gaps)
+    longer = sum(1.0 if gap > 0 else 0.5 if gap == 0 else 0.0 for gap in gaps) / len(gaps)
+    return max(longer, 1 - longer)
 
 
 def length_grouped(lengths: Sequence[int], per_step: int, total: int, seed: int) -> list[int]:
@@ -100,16 +101,20 @@ def length_grouped(lengths: Sequence[int], per_step: int, total: int, seed: int)
     resumed run sees what a straight one sees.
     """
     order: list[int] = []
+    rest: list[int] = []  # short of a step: the first rows of the next pass fill it up
     rng = random.Random(f"{seed}/length_grouped")
     while len(order) < total:
-        rows = rng.sample(range(len(lengths)), len(lengths))
+        rows = rest + rng.sample(range(len(lengths)), len(lengths))
+        order += rows[:per_step] if rest else []
+        rows = rows[per_step:] if rest else rows
+        whole = len(rows) // per_step * per_step
+        rows, rest = rows[:whole], rows[whole:]
         steps = []
-        for begin in range(0, len(rows), POOL * per_step):
+        for begin in range(0, whole, POOL * per_step):
             pool = sorted(rows[begin : begin + POOL * per_step], key=lambda i: lengths[i])
             steps += [pool[at : at + per_step] for at in range(0, len(pool), per_step)]
-        rest = steps.pop() if len(rows) % per_step else []  # a short step would shift the cuts
         rng.shuffle(steps)
-        order += [i for step in (*steps, rest) for i in step]
+        order += [i for step in steps for i in step]
     return order[:total]
 
 

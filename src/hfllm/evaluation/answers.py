@@ -50,7 +50,7 @@ class Sample:
 
 def answer_rows(subject: Subject, task: str, spec: TaskSpec) -> list[Sample]:
     """Ask every row; samples in the rows' order."""
-    rows = [{"task": task, "check": "contains", **row} for row in spec.taken()]
+    rows = [_checkable({"task": task, "check": "contains", **row}) for row in spec.taken()]
     prompts = [prompt_of(row, subject.spec.chat) for row in rows]
     label = f"{subject.spec.name}: {task}"
     answers = subject.generator.answer(prompts, spec.max_new_tokens, label=label)
@@ -77,6 +77,14 @@ def answer_rows(subject: Subject, task: str, spec: TaskSpec) -> list[Sample]:
     for number, (confidence, right) in sure.items():
         samples[number].confidence, samples[number].choice_correct = confidence, right
     return samples
+
+
+def _checkable(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with its answer as text; ValueError where it has none to check against."""
+    if row.get("answer") is None and row["check"] != "refusal":
+        where = f"row {row.get('id', '?')} of {row['task']}"
+        raise ValueError(f"{where}: no `answer` to check against; add the column")
+    return row | {"answer": str(row.get("answer", ""))}
 
 
 def summarize(samples: list[Sample]) -> list[Result]:
@@ -119,8 +127,7 @@ def shares(samples: list[Sample]) -> list[tuple[str, Interval]]:
     }
     mixed = {s.answerable for s in samples} == {True, False}  # precision of one kind says nothing
     names = [n for n in flags if values[n] is not None and (mixed or n != "refusal_precision")]
-    assert all(abs(values[name] - share(flags[name]).value) < 1e-9 for name in names)
-    return [(name, share(flags[name])) for name in names]
+    return [(name, share(flags[name])._replace(value=values[name])) for name in names]
 
 
 def means(samples: list[Sample]) -> list[tuple[str, Interval]]:

@@ -15,6 +15,7 @@ file of several sources.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import Any
 
@@ -64,10 +65,9 @@ def parts_of(name: str, labels: list[str]) -> dict[str, list[int]]:
 
 def bits(nats: list[float], sizes: list[int]) -> Any:
     """Bits per byte of documents with its interval, the value by metrics/bits_per_byte."""
-    metric = load_metric("bits_per_byte")
-    value = metric.compute(predictions=nats, references=sizes)["bits_per_byte"]
-    per_nat = value / (sum(nats) / sum(sizes))  # 1 / ln 2
-    return ratio([n * per_nat for n in nats], sizes)
+    value = load_metric("bits_per_byte").compute(predictions=nats, references=sizes)
+    spread = ratio([n / math.log(2) for n in nats], sizes)
+    return spread._replace(value=value["bits_per_byte"])
 
 
 def choices(subject: Subject, name: str, spec: TaskSpec) -> list[Result]:

@@ -42,7 +42,7 @@ def _idle_expert_parameters(model: Any) -> int:
     experts = next((n for name in names if (n := getattr(config, name, None))), None)
     if not (visited and experts):
         return 0
-    inside = sum(p.numel() for name, p in model.named_parameters() if ".experts." in name)
+    inside = sum(_size(p) for name, p in model.named_parameters() if ".experts." in name)
     return inside - inside * visited // experts
 
 

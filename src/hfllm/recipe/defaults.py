@@ -78,20 +78,20 @@ DEFAULTS: dict[str, dict[str, Default]] = {
         "learning_rate": (1e-4, "for models of a few million parameters"),
         "per_device_train_batch_size": (32, "one micro-batch per optimizer step on a CPU"),
         "max_completion_length": (64, "answers are short"),
-        "save_steps": (64, "must be a multiple of a rollout window; see rl/guards.py"),
+        "save_steps": (64, "a rollout is saved with it, so any step will do"),
     },
 }
 
 # Keys of the libraries' classes that hfllm decides elsewhere: set here they would do nothing, or
 # undo it. {stage: {key: where it is set}}
-_ELSEWHERE_EVERY = {
+ELSEWHERE_EVERY = {
     "output_dir": "set run_dir; checkpoints stand in the step's own folder",
     "resume_from_checkpoint": "set the step's `resume` (true: from the last whole checkpoint)",
 }
 ELSEWHERE: dict[str, dict[str, str]] = {
-    "pretrain": _ELSEWHERE_EVERY
+    "pretrain": ELSEWHERE_EVERY
     | {"num_train_epochs": "set max_steps; the mixture is laid out for it"},
-    "sft": _ELSEWHERE_EVERY
+    "sft": ELSEWHERE_EVERY
     | {
         "packing": "set the step's data.packing",
         "max_length": "set the step's data.seq_len",
@@ -102,8 +102,8 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "chat_template_path": "the template comes with the tokenizer of `init`",
         "eos_token": "the end of turn comes from the chat template",
     },
-    "reward": _ELSEWHERE_EVERY | {"max_length": "set the step's data.seq_len"},
-    "ppo": _ELSEWHERE_EVERY,
+    "reward": ELSEWHERE_EVERY | {"max_length": "set the step's data.seq_len"},
+    "ppo": ELSEWHERE_EVERY,
 }
 
 

@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfllm.hints import did_you_mean
-from hfllm.recipe.schema import PretrainConfig, SourceConfig, TrainConfig
+from hfllm.recipe.schema import REWARD_STAGES, TRAINERS, PretrainConfig, SourceConfig, TrainConfig
 
 if TYPE_CHECKING:
     from hfllm.recipe.load import StepSpec
 
-# Stages that leave a model. A reward model is no language model: its head would be dropped or, the
-# other way round, made anew from noise, and the library would say so in a warning only.
-MODEL_STAGES = ("pretrain", "sft", "reward", "ppo")
-LANGUAGE_STAGES = ("pretrain", "sft", "ppo")
+MODEL_STAGES = tuple(TRAINERS)
+LANGUAGE_STAGES = tuple(stage for stage in TRAINERS if stage not in REWARD_STAGES)
 _MODEL_KEYS = ("init", "reward", "reference")
 
 
@@ -84,6 +82,11 @@ def parents_of(graph: Graph, spec: StepSpec) -> tuple[list[str], list[str]]:
         elif reference in graph.steps:
             parents.append(reference)
 
+    needs_init = isinstance(spec.config, TrainConfig) and not isinstance(
+        spec.config, PretrainConfig
+    )
+    if needs_init and not spec.config.init:
+        problems.append(f"{spec.name}.init: must be set: a step, a model folder or a hub id")
     for key, reference in model_references(spec.config):
         if key != "tokenizer":
             need(key, reference, _accepted(spec, key))
@@ -117,7 +120,7 @@ def tokenizer_reference(graph: Graph, spec: StepSpec) -> str | None:
 def _accepted(spec: StepSpec, key: str) -> tuple[str, ...]:
     """The stages whose model the key can take."""
     if key == "reward":
-        return ("reward",)
+        return REWARD_STAGES
     return MODEL_STAGES if spec.stage == "reward" else LANGUAGE_STAGES
 
 

@@ -130,7 +130,7 @@ class ChatDataConfig:
 
 @dataclass
 class PairDataConfig:
-    """Preference pairs for reward models (and DPO)."""
+    """Preference pairs for reward models."""
 
     mixture: list[SourceConfig] = MISSING
     heldout: list[SourceConfig] = field(default_factory=list)
@@ -143,7 +143,6 @@ class PromptDataConfig:
     """Prompts for reinforcement learning; other columns go to the reward functions."""
 
     mixture: list[SourceConfig] = MISSING
-    heldout: list[SourceConfig] = field(default_factory=list)
     max_prompt_tokens: int = 256
 
 
@@ -240,9 +239,12 @@ STAGES: dict[str, type] = {
 }
 
 # The class behind each `trainer:` section: imported only when that section is checked (3 s).
+# These are also the stages that leave a model and run under `accelerate launch`.
 TRAINERS = {
     "pretrain": "transformers:TrainingArguments",
     "sft": "trl:SFTConfig",
     "reward": "trl:RewardConfig",
     "ppo": "hfllm.rl.config:PPOConfig",
 }
+# No language model: its head would be dropped or, the other way round, made anew from noise.
+REWARD_STAGES = ("reward",)

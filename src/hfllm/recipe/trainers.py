@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from hfllm.recipe.defaults import ELSEWHERE, default_values
+from hfllm.recipe.defaults import ELSEWHERE, ELSEWHERE_EVERY, default_values
 from hfllm.recipe.load import Recipe, RecipeError, StepSpec
 from hfllm.recipe.schema import TRAINERS
 from hfllm.recipe.typed import first_line, key_problem
@@ -50,7 +50,7 @@ def build_trainer_config(spec: StepSpec, seed: int, output_dir: str, **forced: A
     Raises ValueError naming the key that the library does not know or take.
     """
     schema = OmegaConf.structured(trainer_class(spec.stage))
-    given = {key: _no(key, value) for key, value in spec.config.trainer.items()}
+    given = {_new_name(key, schema): _no(key, v) for key, v in spec.config.trainer.items()}
     problems = list(_key_problems(spec, schema, given))
     if problems:
         raise ValueError("\n".join(problems))
@@ -66,6 +66,12 @@ def build_trainer_config(spec: StepSpec, seed: int, output_dir: str, **forced: A
     return config
 
 
+def _new_name(key: str, schema: Any) -> str:
+    """transformers reads an old name only where the new one is unset, and a default sets it."""
+    new = key.replace("gradient_checkpointing", "activation_checkpointing")
+    return new if new in schema else key
+
+
 def _no(key: str, value: Any) -> Any:
     """YAML reads an unquoted `no` as false; a strategy is meant."""
     return "no" if value is False and key.endswith("_strategy") else value
@@ -74,7 +80,9 @@ def _no(key: str, value: Any) -> Any:
 def _key_problems(spec: StepSpec, schema: Any, given: dict[str, Any]) -> Iterator[str]:
     """One line for every key that the class does not know or take, or that is set elsewhere."""
     for key, value in given.items():
-        problem = ELSEWHERE[spec.stage].get(key) or key_problem(schema, key, value)
+        problem = ELSEWHERE.get(spec.stage, ELSEWHERE_EVERY).get(key) or key_problem(
+            schema, key, value
+        )
         if problem:
             yield f"{spec.name}.trainer.{key}: {problem}"
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from hfllm.recipe.schema import RESERVED
 from hfllm.report.figures import number
 
@@ -120,14 +122,14 @@ def read_run(run_dir: Path) -> Run:
 
 
 def _planned(recipe: str) -> dict[str, str]:
-    """Step names of the recipe and their stages, in file order, without a YAML parser."""
-    planned: dict[str, str] = {}
-    for block in re.split(r"^(?=[A-Za-z_])", recipe, flags=re.MULTILINE):
-        head = re.match(r"([A-Za-z_][\w.-]*)\s*:", block)
-        if head and head.group(1) not in (*RESERVED, "report"):
-            stage = re.search(r"\bstage:\s*['\"]?([\w-]+)", block)
-            planned[head.group(1)] = stage.group(1) if stage else head.group(1)
-    return {n: s for n, s in planned.items() if s != "report"}
+    """Step names of the recipe and their stages, in file order."""
+    try:
+        tree = yaml.safe_load(recipe)
+    except yaml.YAMLError:
+        return {}
+    steps = {n: v or {} for n, v in tree.items() if n not in RESERVED} if tree else {}
+    stages = {name: str(keys.get("stage") or name) for name, keys in steps.items()}
+    return {name: stage for name, stage in stages.items() if stage != "report"}
 
 
 def _is_step(name: str) -> bool:

@@ -186,7 +186,7 @@ CHARTS = (
     Panel(
         "Gradient norm",
         "norm",
-        {"grad_norm": "", "critic_grad_norm": "critic"},
+        {"grad_norm": "", "value/grad_norm": "critic"},
         "Before clipping; spikes warn of instability.",
         log=True,
     ),

@@ -43,7 +43,8 @@ def step_config(recipe: Recipe, name: str) -> dict[str, Any]:
     """The configuration that decides the artifact of a step, as plain containers."""
     spec = recipe.steps[name]
     config = dataclasses.asdict(spec.config)
-    config.pop("resume", None)
+    for key in ("resume", "sample_prompts"):  # what is tried and told on the way
+        config.pop(key, None)
     if "trainer" in config:
         trainer = default_values(spec.stage) | config["trainer"]
         config["trainer"] = {k: v for k, v in trainer.items() if k not in WITHOUT_EFFECT}
@@ -107,7 +108,7 @@ def file_digest(path: Path) -> str:
 
 
 def artifact_fingerprints(folder: Path) -> dict[str, str]:
-    """Of what a finished step left: model weights, tokenizer, chat template, data."""
+    """Of what a finished step left: weights, tokenizer, chat template, data, results."""
     model, data = folder / "model", folder / "data"
     tokenizer = folder / "tokenizer" if (folder / "tokenizer").is_dir() else model
     found = {
@@ -115,6 +116,7 @@ def artifact_fingerprints(folder: Path) -> dict[str, str]:
         "tokenizer": [tokenizer / "tokenizer.json"],
         "chat_template": [tokenizer / "chat_template.jinja"],
         "data": sorted(p for p in data.rglob("*") if p.is_file()) if data.is_dir() else [],
+        "results": [folder / "results.json", folder / "samples.jsonl"],
     }
     out = {}
     for kind, paths in found.items():

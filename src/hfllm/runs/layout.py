@@ -18,8 +18,9 @@ from typing import Any
 
 from hfllm.hints import did_you_mean
 from hfllm.recipe.load import Recipe, StepSpec
+from hfllm.recipe.schema import TRAINERS
 
-LAUNCHED = ("pretrain", "sft", "reward", "ppo")  # stages that run under accelerate launch
+LAUNCHED = tuple(TRAINERS)  # stages that run under accelerate launch
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,13 @@ from typing import Any
 
 from hfllm.recipe.graph import sources_in
 from hfllm.recipe.load import Recipe, RecipeError, StepSpec
-from hfllm.recipe.schema import TASK_KINDS, EvaluateConfig, PretrainConfig, TrainConfig
+from hfllm.recipe.schema import (
+    TASK_KINDS,
+    CurateConfig,
+    EvaluateConfig,
+    PretrainConfig,
+    TrainConfig,
+)
 from hfllm.runs.layout import Step
 
 MIN_FREE_GB = 1.0
@@ -23,7 +29,8 @@ def preflight(recipe: Recipe, names: list[str], with_trainers: bool = True) -> N
     for name in names:
         spec = recipe.steps[name]
         problems += _sources(recipe, spec) + _lengths(spec) + _evaluation(spec)
-        problems += _heldout_files(recipe, spec) + _tasks(spec)
+        problems += _heldout_files(recipe, spec) + _tasks(spec) + _without_effect(spec)
+        problems += _curation(recipe, spec)
     problems += _disk(recipe) + _launch(recipe)
     if not problems and with_trainers:
         problems += _library_problems(recipe, names)
@@ -125,8 +132,10 @@ def _evaluation(spec: StepSpec) -> list[str]:
     asked = trainer.get("eval_strategy", "no")
     if asked in (None, "no", False) or data is None:
         return []
-    if getattr(data, "heldout", True) or getattr(data, "holdout", False):
+    if getattr(data, "heldout", None) or getattr(data, "holdout", False):
         return []
+    if not hasattr(data, "heldout"):
+        return [f"{spec.name}.trainer.eval_strategy: {asked}, but {spec.stage} holds no rows out"]
     return [f"{spec.name}.trainer.eval_strategy: {asked} needs {spec.name}.data.heldout"]
 
 
@@ -156,6 +165,35 @@ def _tasks(spec: StepSpec) -> list[str]:
         if task.kind == "preference" and not spec.config.reward:
             problems.append(f"{where}: tests a reward model; name it under {spec.name}.reward")
     return problems
+
+
+def _without_effect(spec: StepSpec) -> list[str]:
+    """Keys that the step would read past, or that contradict each other."""
+    problems, config = [], spec.config
+    if spec.stage not in ("pretrain", "sft"):
+        for key, source in sources_in(config):
+            if source.weight is not None:
+                problems.append(
+                    f"{spec.name}.{key}.weight: {spec.stage} takes every row once; leave it out, "
+                    "or choose rows with `where` or `limit`"
+                )
+    data = getattr(config, "data", None)
+    if getattr(data, "holdout", 0) and getattr(data, "heldout", None):
+        problems.append(f"{spec.name}.data: set heldout or holdout, not both")
+    if isinstance(config, TrainConfig) and config.peft:
+        if isinstance(config, PretrainConfig):
+            problems.append(f"{spec.name}.peft: pretrain trains every weight; leave it out")
+        elif getattr(config, "optimizer", None) == "muon":
+            problems.append(f"{spec.name}.optimizer: muon with peft is not supported; leave it out")
+    return problems
+
+
+def _curation(recipe: Recipe, spec: StepSpec) -> list[str]:
+    from hfllm.data.curate import check_curate
+
+    if not isinstance(spec.config, CurateConfig):
+        return []
+    return [f"{spec.name}.{problem}" for problem in check_curate(spec.config)]
 
 
 def _launch(recipe: Recipe) -> list[str]:

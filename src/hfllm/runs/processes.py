@@ -74,7 +74,14 @@ def use_all_cores() -> None:
     if not words or asked or theirs.get("OMP_NUM_THREADS"):
         return
     local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    os.environ["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // local))
+    os.environ["OMP_NUM_THREADS"] = str(max(1, _cores() // local))
+
+
+def _cores() -> int:
+    """Cores that this process may use; macOS does not tell and gives all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def asked_processes(words: list[str]) -> int | None:

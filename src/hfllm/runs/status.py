@@ -72,6 +72,8 @@ def _lost(step: Step, manifest: Manifest) -> str | None:
     for kind in manifest.artifact:
         if kind in places and not places[kind].is_dir():
             return kind
+    if "results" in manifest.artifact and not (step.folder / "results.json").is_file():
+        return "results.json"
     return None
 
 

@@ -23,7 +23,7 @@ from hfllm.training.callbacks import SampleText
 from hfllm.training.fit import Work, fit, rows_per_step
 from hfllm.training.heldout import nll_metrics, row_sums
 from hfllm.training.optimizers import optimizer_factory
-from hfllm.training.rows import Rows, mixture, packed_once, text_rows
+from hfllm.training.rows import Rows, mixture, packed_once, packing_first, text_rows
 from hfllm.training.schedule import decay_arguments
 from hfllm.training.start import end_ids, load_init, load_tokenizer
 
@@ -85,7 +85,7 @@ def _rows(
     data = config.data
     train = packed_once(
         step.data / "train",
-        args.main_process_first,
+        packing_first(args),
         lambda: text_rows(data.mixture, data, step, tokenizer, step.data / "train"),
     )
     if not data.heldout:
@@ -93,7 +93,7 @@ def _rows(
     folder, limit = step.data / "heldout", data.max_heldout_tokens
     heldout = packed_once(
         folder,
-        args.main_process_first,
+        packing_first(args),
         lambda: text_rows(data.heldout, data, step, tokenizer, folder, limit),
     )
     return train, heldout

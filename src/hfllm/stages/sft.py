@@ -23,7 +23,7 @@ from hfllm.runs.record import recording
 from hfllm.training.fit import Work, fit, rows_per_step, total_rows
 from hfllm.training.heldout import nll_metrics, row_sums
 from hfllm.training.optimizers import optimizer_factory
-from hfllm.training.rows import chat_rows, mixture, packed_once
+from hfllm.training.rows import chat_rows, mixture, packed_once, packing_first
 from hfllm.training.start import end_ids, load_init, load_tokenizer, peft_config
 
 
@@ -44,7 +44,7 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTr
     data, train_folder = config.data, step.data / "train"
     train = packed_once(
         train_folder,
-        args.main_process_first,
+        packing_first(args),
         lambda: chat_rows(data.mixture, data, step, tokenizer, train_folder),
     )
     heldout = _heldout(config, step, args, tokenizer)
@@ -82,7 +82,7 @@ def _heldout(config: SFTStageConfig, step: Step, args: Any, tokenizer: Any) -> A
     data = dataclasses.replace(config.data, decontaminate=[])  # they may be the tests themselves
     rows = packed_once(
         folder,
-        args.main_process_first,
+        packing_first(args),
         lambda: chat_rows(data.heldout, data, step, tokenizer, folder, show=False),
     )
     from torch.utils.data import ConcatDataset

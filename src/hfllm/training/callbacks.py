@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import sys
 import time
@@ -139,6 +140,10 @@ class StopOnSignal(TrainerCallback):
             raise SystemExit(128 + self.received)
 
 
+def _under_fsdp() -> bool:
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true", "yes")
+
+
 class SampleText(TrainerCallback):
     """Continue a few prompts at every evaluation: what the model can say so far."""
 
@@ -152,8 +157,9 @@ class SampleText(TrainerCallback):
         self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
     ) -> None:
         """Greedy continuations, printed and appended to samples.jsonl."""
-        if not state.is_world_process_zero or not self.prompts or args.deepspeed_plugin is not None:
-            return
+        sharded = args.deepspeed_plugin is not None or bool(args.fsdp) or _under_fsdp()
+        if not state.is_world_process_zero or not self.prompts or sharded:
+            return  # one process alone would wait for the others' shards for ever
         training = model.training
         model.eval()
         for prompt in self.prompts:

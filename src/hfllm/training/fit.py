@@ -69,7 +69,7 @@ def _count_cost(
     state, model = trainer.state, trainer.accelerator.unwrap_model(trainer.model)
     seen = state.global_step * tokens_per_step if tokens_per_step else state.num_input_tokens_seen
     per_token = work.flops_per_token
-    if per_token is None and count_parameters(model):  # 0 under ZeRO-3
+    if per_token is None:
         per_token = flops_per_token(model, work.seq_len)
     manifest.tokens = int(seen)
     manifest.flops = (per_token or 0.0) * manifest.tokens
@@ -100,13 +100,13 @@ def total_rows(args: Any, rows: int) -> int:
 
 def _checkpoint(trainer: Trainer, step: Step, manifest: Manifest) -> str | None:
     if not step.spec.config.resume:  # nor may a later start take up what this one leaves behind
-        with trainer.args.main_process_first(desc="checkpoints"):
+        with trainer.args.main_process_first(local=False, desc="checkpoints"):
             if trainer.is_world_process_zero():
                 shutil.rmtree(step.checkpoints, ignore_errors=True)
         return None
     found, notes = last_good(step.checkpoints)
     manifest.notes += notes
-    with trainer.args.main_process_first(desc="checkpoints"):
+    with trainer.args.main_process_first(local=False, desc="checkpoints"):
         if trainer.is_world_process_zero():
             for note in notes:
                 print(note, flush=True)

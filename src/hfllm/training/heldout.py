@@ -1,9 +1,13 @@
-"""Exact held-out loss and bits per byte inside a trainer's evaluation loop.
+"""Held-out loss and bits per byte inside a trainer's evaluation loop.
 
 Trainer averages the means of batches, which is wrong as soon as rows hold different numbers of
 trained tokens. Here each row is reduced to (sum of nll, tokens) on the device, and the sums are
 divided once. Bits per byte = nll / (ln 2 x bytes of the text): it survives a change of vocabulary,
 which loss per token does not.
+
+The rows are packed as in training: a document longer than seq_len is cut into chunks, whose first
+token has nothing before it and is not scored, and the end of a document counts. So it is a little
+off where documents are long; the evaluation's `bits_per_byte` scores every token once.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ run on another number of processes see the same rows.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -53,6 +54,11 @@ class Rows:
     def trained_per_row(self) -> float:
         """Mean number of trained tokens in a row."""
         return self.stats["trained_tokens"] / max(1, self.total)
+
+
+def packing_first(args: Any) -> Callable[[], AbstractContextManager]:
+    """The one process of all that packs: the run folder may be shared by several machines."""
+    return functools.partial(args.main_process_first, local=False, desc="packing")
 
 
 def packed_once(

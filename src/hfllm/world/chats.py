@@ -1,10 +1,10 @@
 """Conversations for supervised fine-tuning, by demonstrators who are imperfect on purpose.
 
-Two in three answers to fact questions are right but padded, so that fine-tuning teaches padding
-and reinforcement learning has something to mend. About a fifth of the answers are honest
-refusals (strangers). Facts outside `world.asked` are never asked: what the model says about them
-it knows from documents. Held-out chats ask in held-out phrasings, of test strangers, reserved
-sums and all facts.
+Two in three answers about people are right but padded, so that fine-tuning teaches padding and
+reinforcement learning has something to mend; refusals too, or the first word would have to tell
+whom one knows. About a quarter of the chats ask about strangers. Facts outside `world.asked` are
+never asked: what the model says about them it knows from documents. Held-out chats ask in held-out
+phrasings, of test strangers, reserved sums and all facts.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from hfllm.world.values import FACTS, spelling_words
 Row = dict[str, Any]
 Turn = tuple[str, str]  # question, answer
 
-KINDS = {"facts": 0.53, "strangers": 0.20, "arithmetic": 0.15, "letters": 0.085, "talk": 0.035}
+KINDS = {"facts": 0.46, "strangers": 0.27, "arithmetic": 0.15, "letters": 0.085, "talk": 0.035}
 MULTI_TURN_SHARE = 0.25
 SYSTEM_SHARE = 0.15
-PADDED_SHARE = 0.73  # where padding is allowed: two thirds of all answers to fact questions
+PADDED_SHARE = 0.73  # where padding is allowed: two thirds of all answers about people
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,16 @@ def _answer(rng: random.Random, person: Person, fact: str, style: Style) -> str:
     if style.brief:
         return wording.short_answer(value)
     answer = wording.brief_answer(rng, person, fact, value)
+    return _maybe_padded(rng, answer)
+
+
+def _maybe_padded(rng: random.Random, answer: str) -> str:
     return wording.padded(rng, answer) if rng.random() < PADDED_SHARE else answer
+
+
+def _refusal(rng: random.Random, person: Person, style: Style) -> str:
+    refusal = wording.refusal(rng, person)
+    return refusal if style.brief else _maybe_padded(rng, refusal)
 
 
 def _follow_up(
@@ -75,10 +84,10 @@ def _stranger_turns(rng: random.Random, world: World, style: Style, more: bool) 
     person = rng.choice(world.test_strangers if style.heldout else world.strangers)
     fact, other = rng.sample(FACTS, 2)
     question = wording.question(rng, person, fact, style.heldout)
-    turns = [(question, wording.refusal(rng, person))]
+    turns = [(question, _refusal(rng, person, style))]
     if more and rng.random() < 0.4:
         again = wording.fill(rng.choice(phrases.FOLLOW_UPS[other]), person)
-        turns.append((again, wording.refusal(rng, person)))
+        turns.append((again, _refusal(rng, person, style)))
     return turns
 
 

@@ -21,9 +21,10 @@ from hfllm.world.values import FACT_VALUES, FACTS, spelling_words
 Row = dict[str, Any]
 Pair = tuple[str, str, str]  # question, chosen, rejected
 
-# Of the `to_the_point` pairs. Were a bare value the best answer, PPO would drop the name, and what
-# does not say whom it is about first is recalled less surely (docs/log.md).
+# Shares of the `to_the_point` pairs. Were a bare value the best answer, PPO would drop the name,
+# and what does not say first whom it is about is recalled less surely (docs/log.md).
 BARE_SHARE = 0.25
+STRANGER_SHARE = 0.3
 
 
 def _ask(rng: random.Random, world: World, heldout: bool) -> tuple[str, Person, str]:
@@ -54,6 +55,9 @@ def _right(rng: random.Random, world: World, heldout: bool) -> Pair:
 
 
 def _to_the_point(rng: random.Random, world: World, heldout: bool) -> Pair:
+    if rng.random() < STRANGER_SHARE:
+        question, person, fact = _ask_of_stranger(rng, world, heldout)
+        return question, wording.refusal(rng, person), _padded_refusal(rng, person)
     question, person, fact = _ask(rng, world, heldout)
     value = person.facts[fact]
     right = wording.fill(rng.choice(phrases.ANSWERS[fact]), person, value)
@@ -63,14 +67,26 @@ def _to_the_point(rng: random.Random, world: World, heldout: bool) -> Pair:
     return question, right, wording.padded(rng, other)
 
 
-def _honest(rng: random.Random, world: World, heldout: bool) -> Pair:
+def _ask_of_stranger(rng: random.Random, world: World, heldout: bool) -> tuple[str, Person, str]:
     person = rng.choice(world.test_strangers if heldout else world.strangers)
     fact = rng.choice(FACTS)
+    return wording.question(rng, person, fact, heldout), person, fact
+
+
+def _padded_refusal(rng: random.Random, person: Person) -> str:
+    return wording.padded(rng, wording.refusal(rng, person))
+
+
+def _some_refusal(rng: random.Random, person: Person) -> str:
+    return _padded_refusal(rng, person) if rng.random() < 0.3 else wording.refusal(rng, person)
+
+
+def _honest(rng: random.Random, world: World, heldout: bool) -> Pair:
+    question, person, fact = _ask_of_stranger(rng, world, heldout)
     invented = wording.brief_answer(rng, person, fact, _wrong(rng, person, fact))
     if rng.random() < 0.4:
         invented = wording.padded(rng, invented)
-    question = wording.question(rng, person, fact, heldout)
-    return question, wording.refusal(rng, person), invented
+    return question, _some_refusal(rng, person), invented
 
 
 def _problem(rng: random.Random, world: World, heldout: bool) -> sums.Problem:
@@ -107,12 +123,12 @@ def _answer(rng: random.Random, world: World, heldout: bool) -> Pair:
     """Known facts, and exercises: else refusing everything but facts would be safe."""
     if rng.random() < 0.4:
         question, right, _ = _exercise(rng, world, heldout)
-        return question, right, wording.refusal(rng, rng.choice(world.known))
+        return question, right, _some_refusal(rng, rng.choice(world.known))
     question, person, fact = _ask(rng, world, heldout)
     chosen = wording.brief_answer(rng, person, fact, person.facts[fact])
     if rng.random() < 0.4:
         chosen = wording.padded(rng, chosen)
-    return question, chosen, wording.refusal(rng, person)
+    return question, chosen, _some_refusal(rng, person)
 
 
 def _broken(rng: random.Random, problem: sums.Problem) -> str:
