@@ -121,6 +121,24 @@ RECIPE = [
         ("sft.data.seq_len: 128 is beyond the 64 positions", "set data.seq_len to 64 or less"),
     ),
     Fault("misspelt model key", "pretrain pretrain.model.hiden_size=3", ("Did you mean: 'hidden",)),
+    Fault("no init", "sft sft.init=null", ("sft.init: must be set: a step, a model folder or",)),
+    Fault(
+        "weight without a mixture",
+        "reward reward.data.mixture=[{path: data/pairs.jsonl,weight: 2}]",
+        ("reward.data.mixture[0].weight: reward takes every row once", "with `where` or `limit`"),
+    ),
+    Fault(
+        "two ways to hold out",
+        "reward reward.data.holdout=0.2 reward.data.heldout=[{path: data/pairs.jsonl}]",
+        ("reward.data: set heldout or holdout, not both",),
+    ),
+    Fault(
+        "adapters under muon",
+        "sft sft.optimizer=muon sft.peft={r: 2}",
+        ("sft.optimizer: muon with peft is not supported; leave it out",),
+    ),
+    Fault("pretrain.peft", "pretrain pretrain.peft={r: 2}", ("pretrain trains every weight",)),
+    Fault("evaluated ppo", "ppo ppo.trainer.eval_strategy=steps", ("ppo holds no rows out",)),
     Fault("small vocabulary", "pretrain pretrain.model.vocab_size=9", ("leave it out to have it",)),
 ]  # fmt: skip
 
@@ -171,6 +189,12 @@ DATA = [
         "tokenizer",
         ("data/documents.jsonl:1: no column text or html; the row has: txt", "with `columns`"),
         rows("documents.jsonl", {"txt": "a"}),
+    ),
+    Fault(
+        "html that nobody extracted",
+        "tokenizer",
+        ("source 'documents', row ", "has `html` and no `text`: run it through `curate` first"),
+        rows("documents.jsonl", {"html": "<p>a</p>"}),
     ),
     Fault(
         "large vocabulary",
@@ -266,13 +290,13 @@ ARTIFACTS = [
     Fault(
         "cut-off reward model",
         "ppo ppo.reward=rm",
-        ("no reward model to read in rm: ",),
+        ("cannot load rm: ",),
         half_reward_model,
     ),
     Fault(
         "a language model as reward",
         "ppo ppo.reward=runs/tiny/sft/model",
-        ("runs/tiny/sft/model is no reward model: score.weight is not in", "stage `reward`"),
+        ("runs/tiny/sft/model lacks 1 weights, 'score.weight' first", "by the stage `reward`"),
     ),
     Fault(
         "broken manifest",

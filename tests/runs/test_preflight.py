@@ -48,6 +48,18 @@ def test_an_evaluation_that_cannot_work_is_told_before_any_training(workspace):
     preflight(workspace.load("reward.data.holdout=0.2", "evaluate.reward=reward"), ["evaluate"])
 
 
+def test_a_curation_that_cannot_work_is_told_before_it_starts(workspace):
+    filters = {"exempt": {"documents": ["shrot"], "web": ["short"]}}
+    curate = {"sources": [{"path": "data/documents.jsonl"}], "holdout": 2, "filters": filters}
+    workspace.recipe({"curate": curate})
+    found = problems(workspace, names=["curate"])
+    assert found == [
+        "curate.holdout is 2.0, but must be a share from 0 to below 1",
+        "curate.filters.exempt names 'web', which is none of the sources",
+        "curate.filters.exempt.documents: no filter says 'shrot'. Did you mean: 'short'?",
+    ]
+
+
 @pytest.mark.parametrize(
     ("override", "expected"),
     [

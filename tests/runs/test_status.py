@@ -124,3 +124,16 @@ def test_an_interrupted_step_does_not_go_on_from_another_parent(workspace):
     with recording(parent):
         (parent.tokenizer / "tokenizer.json").write_text("another")
     assert status(step).state == "stale"
+
+
+def test_results_are_an_artifact_and_samples_of_a_training_are_not(workspace):
+    step = workspace.step("pretrain")
+    with recording(step):
+        step.model.mkdir(parents=True)
+        (step.folder / "samples.jsonl").write_text("{}")
+    assert status(step).is_done
+    with recording(step):
+        (step.folder / "results.json").write_text("{}")
+    assert status(step).is_done
+    (step.folder / "results.json").unlink()
+    assert status(step).reason == f"its results.json is gone from {step.folder}"

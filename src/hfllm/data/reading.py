@@ -35,6 +35,17 @@ def read_documents(
     return _read(sources, resolve, ledger, as_document, on_drop)
 
 
+def read_texts(
+    sources: list[SourceConfig], resolve: Resolve, ledger: Ledger | None = None
+) -> Iterator[Row]:
+    """Yield documents that have a `text`; DataError on one that is still HTML."""
+    for row in read_documents(sources, resolve, ledger):
+        if "text" not in row:
+            where = f"source {row['source']!r}, row {row['id']}"
+            raise DataError(f"{where}: has `html` and no `text`: run it through `curate` first")
+        yield row
+
+
 def read_chats(
     sources: list[SourceConfig],
     resolve: Resolve,

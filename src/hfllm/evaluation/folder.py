@@ -43,6 +43,8 @@ def evaluate_folder(
     folder = Path(find_model(model))
     tasks = read_tasks(tests, limit)
     for path in text:
+        if stem(path) in tasks:
+            raise ValueError(f"{path}: two files are called {stem(path)!r}; rename one of them")
         tasks[stem(path)] = TaskSpec("bits_per_byte", read_documents(path), limit)
     chat = is_chat_model(folder) if base is None else not base
     with tempfile.TemporaryDirectory() as scratch:

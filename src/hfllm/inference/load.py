@@ -79,7 +79,8 @@ def load_reward(
     folder: str | Path, dtype: torch.dtype | None = None, device: str | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A reward model (one score per sequence) and its tokenizer, loaded and checked likewise."""
-    model, tokenizer = _load(AutoModelForSequenceClassification, folder, dtype, device)
+    remedy = "; a reward model is made by the stage `reward`"
+    model, tokenizer = _load(AutoModelForSequenceClassification, folder, dtype, device, remedy)
     if model.config.num_labels != 1:
         raise ValueError(
             f"{folder} has {model.config.num_labels} labels, a reward model has one: train `reward`"
@@ -93,7 +94,11 @@ def load_reward(
 
 
 def _load(
-    auto: Any, folder: str | Path, dtype: torch.dtype | None, device: str | None
+    auto: Any,
+    folder: str | Path,
+    dtype: torch.dtype | None,
+    device: str | None,
+    remedy: str = "",
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     place = find_model(folder)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -108,7 +113,7 @@ def _load(
     if missing:
         raise ValueError(
             f"{place} lacks {len(missing)} weights, {missing[0]!r} first: "
-            f"its weights are not those of {type(model).__name__}"
+            f"its weights are not those of {type(model).__name__}{remedy}"
         )
     check_vocabulary(model, tokenizer, place)
     model = model.to(device).eval()

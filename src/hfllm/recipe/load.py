@@ -59,6 +59,11 @@ class Recipe:
     overrides: list[str] = field(default_factory=list)
     resolved: dict[str, Any] = field(default_factory=dict)
 
+    def no_such_step(self, name: str) -> str:
+        """One line for an error: which steps there are, and the near miss."""
+        hint = did_you_mean(name, self.steps)
+        return f"{self.path}: no step '{name}'.{hint} Steps: {', '.join(self.steps)}"
+
     def step_of_stage(self, stage: str) -> str | None:
         """The step named like the stage, else the first of that stage, else None."""
         if stage in self.steps and self.steps[stage].stage == stage:

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from hfllm.hints import did_you_mean
 from hfllm.recipe.defaults import DEFAULTS
 from hfllm.recipe.load import Recipe, StepSpec, parse_override
 from hfllm.recipe.schema import TRAINERS
@@ -21,8 +20,7 @@ from hfllm.recipe.trainers import build_trainer_config, check_trainers, hardware
 def show_recipe(recipe: Recipe, step: str | None = None, everything: bool = False) -> Iterator[str]:
     """Lines of text. Raises RecipeError where a `trainer:` section is wrong."""
     if step and step not in recipe.steps:
-        hint = did_you_mean(step, recipe.steps)
-        raise ValueError(f"{recipe.path}: no step '{step}'.{hint} Steps: {', '.join(recipe.steps)}")
+        raise ValueError(recipe.no_such_step(step))
     names = [step] if step else list(recipe.steps)
     check_trainers(recipe, names)
     yield f"# {recipe.path} -> {recipe.run_dir}, seed {recipe.seed}"

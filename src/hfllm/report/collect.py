@@ -100,10 +100,6 @@ class Run:
     recipe: str
     problems: list[str]
 
-    def of_stage(self, *stages: str) -> list[Step]:
-        """The steps of these stages that left something behind."""
-        return [s for s in self.steps if s.stage in stages and s.status != NOT_RUN]
-
 
 def read_run(run_dir: Path) -> Run:
     """Read `run_dir`. Errors: ValueError where it is not a folder."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from hfllm.recipe.schema import TRAINERS
 from hfllm.report.collect import NOT_RUN, Run, Step
 from hfllm.report.figures import DASH, duration, exact, number, scientific, short
 
-TRAINING_STAGES = ("pretrain", "sft", "reward", "ppo", "dpo", "grpo")
+TRAINING_STAGES = tuple(TRAINERS)
 
 
 @dataclass(frozen=True)

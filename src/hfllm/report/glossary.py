@@ -106,7 +106,7 @@ CHARTS = (
         },
         "What the answers earn from the reward model and the reward functions. It rises also "
         "when the policy fools the reward model: compare the true score in the results.",
-        stages=("ppo", "grpo"),
+        stages=("ppo",),
     ),
     Panel(
         "Distance from the starting model",
@@ -114,42 +114,42 @@ CHARTS = (
         {"objective/kl": "", "kl": ""},
         "KL divergence from the reference model; a large one means that the policy has left what "
         "the reward model knows.",
-        stages=("ppo", "grpo"),
+        stages=("ppo",),
     ),
     Panel(
         "Length of the answers",
         "tokens",
         {"completions/mean_length": "all", "completions/mean_terminated_length": "ended"},
         "Mean number of tokens, of all answers and of those that ended by themselves.",
-        stages=("ppo", "grpo"),
+        stages=("ppo",),
     ),
     Panel(
         "Ended by themselves",
         "share of answers",
         {"completions/ended": "train", "eval_completions/ended": "held-out"},
         "Answers with an end of turn before the length limit.",
-        stages=("ppo", "grpo"),
+        stages=("ppo",),
     ),
     Panel(
         "Seconds per log",
         "seconds",
         {"time/generate_s": "generate", "time/score_s": "score", "time/update_s": "update"},
         "Where the time goes: writing answers, scoring them, updating the model.",
-        stages=("ppo", "grpo"),
+        stages=("ppo",),
     ),
     Panel(
         "Cut off",
         "share of answers",
         {"completions/clipped_ratio": "cut off"},
         "Answers that ran into the length limit.",
-        stages=("ppo", "grpo"),
+        stages=("ppo",),
     ),
     Panel(
         "Value loss",
         "score squared",
         {"value/loss": ""},
         "Squared error of the critic: what it expects against what the answers earned.",
-        stages=("ppo", "grpo"),
+        stages=("ppo",),
     ),
     Panel(
         "Explained variance",
@@ -163,7 +163,7 @@ CHARTS = (
         "share of tokens",
         {"clip_ratio/region_mean": "policy", "value/clip_ratio": "value"},
         "Tokens whose probability, or value, moved further than PPO allows in one update.",
-        stages=("ppo", "grpo"),
+        stages=("ppo",),
     ),
     Panel(
         "Entropy",

@@ -57,7 +57,7 @@ def key_figure(step: Step) -> tuple[str, str]:
         if value is not None:
             show = exact if unit == "vocabulary" else percent if "right" in unit else short
             return show(value), unit
-    if step.stage in ("ppo", "grpo"):
+    if step.stage == "ppo":
         scores = _scores(step)
         return (short(scores[1]), "score of answers") if scores else ("", "")
     if step.results:

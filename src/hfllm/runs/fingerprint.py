@@ -116,7 +116,7 @@ def artifact_fingerprints(folder: Path) -> dict[str, str]:
         "tokenizer": [tokenizer / "tokenizer.json"],
         "chat_template": [tokenizer / "chat_template.jinja"],
         "data": sorted(p for p in data.rglob("*") if p.is_file()) if data.is_dir() else [],
-        "results": [folder / "results.json", folder / "samples.jsonl"],
+        "results": [folder / "results.json"],
     }
     out = {}
     for kind, paths in found.items():

@@ -16,7 +16,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hfllm.hints import did_you_mean
 from hfllm.recipe.load import Recipe, StepSpec
 from hfllm.recipe.schema import TRAINERS
 
@@ -82,9 +81,7 @@ class Step:
 
     def other(self, name: str) -> Step:
         """Another step of the same recipe."""
-        if name not in self.recipe.steps:
-            raise ValueError(no_such_step(self.recipe, name))
-        return Step(self.recipe, self.recipe.steps[name])
+        return step_named(self.recipe, name)
 
     def data_of(self, name: str) -> Path:
         """The data folder of another step: what `data.sources` calls `resolve`."""
@@ -110,11 +107,5 @@ def overrides_of(recipe: Recipe) -> str:
 def step_named(recipe: Recipe, name: str) -> Step:
     """The step of that name; raises ValueError with the near miss."""
     if name not in recipe.steps:
-        raise ValueError(no_such_step(recipe, name))
+        raise ValueError(recipe.no_such_step(name))
     return Step(recipe, recipe.steps[name])
-
-
-def no_such_step(recipe: Recipe, name: str) -> str:
-    """One line: which steps there are, and the near miss."""
-    hint = did_you_mean(name, recipe.steps)
-    return f"{recipe.path}: no step '{name}'.{hint} Steps: {', '.join(recipe.steps)}"

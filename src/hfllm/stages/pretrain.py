@@ -52,7 +52,7 @@ def build(config: PretrainConfig, step: Step, manifest: Manifest) -> tuple[Train
         model=model,
         args=args,
         train_dataset=rows,
-        eval_dataset=_joined(heldout),
+        eval_dataset=heldout.joined() if heldout else None,
         processing_class=tokenizer,
         data_collator=PackedCollator(tokenizer.pad_token_id),
         optimizer_cls_and_kwargs=optimizer_factory(config.optimizer, model, args),
@@ -97,11 +97,3 @@ def _rows(
         lambda: text_rows(data.heldout, data, step, tokenizer, folder, limit),
     )
     return train, heldout
-
-
-def _joined(heldout: Rows | None) -> Any:
-    if heldout is None:
-        return None
-    from torch.utils.data import ConcatDataset
-
-    return ConcatDataset(list(heldout.sources.values()))

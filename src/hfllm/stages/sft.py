@@ -85,6 +85,4 @@ def _heldout(config: SFTStageConfig, step: Step, args: Any, tokenizer: Any) -> A
         packing_first(args),
         lambda: chat_rows(data.heldout, data, step, tokenizer, folder, show=False),
     )
-    from torch.utils.data import ConcatDataset
-
-    return ConcatDataset(list(rows.sources.values()))
+    return rows.joined()

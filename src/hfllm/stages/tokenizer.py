@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hfllm.data.reading import read_documents
+from hfllm.data.reading import read_texts
 from hfllm.recipe.schema import TokenizerConfig
 from hfllm.runs.layout import Step
 from hfllm.runs.record import recording
@@ -33,7 +33,7 @@ def run(config: TokenizerConfig, step: Step) -> None:
 def _texts(config: TokenizerConfig, step: Step, samples: dict[str, list[str]]) -> Iterator[str]:
     """All texts; the first megabyte of each source is kept aside for the measurement."""
     sizes: dict[str, int] = {}
-    for row in read_documents(config.data, step.data_of):
+    for row in read_texts(config.data, step.data_of):
         source = str(row["source"])
         if sizes.get(source, 0) < REPORT_BYTES:
             samples.setdefault(source, []).append(row["text"])

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch.utils.data import ConcatDataset
+
 from hfllm.data.chat import mask_gate
 from hfllm.data.decontaminate import CHAT_NGRAM, read_tests
 from hfllm.data.ledger import Ledger
 from hfllm.data.mixture import MixtureDataset
 from hfllm.data.packed import META, PackedDataset, write_packed
 from hfllm.data.packing import PackStats, Row, pack
-from hfllm.data.reading import count_kept, read_chats, read_documents
+from hfllm.data.reading import count_kept, read_chats, read_texts
 from hfllm.data.sources import label
 from hfllm.recipe.schema import ChatDataConfig, SourceConfig, TextDataConfig
 from hfllm.runs.layout import Step
@@ -39,6 +41,10 @@ class Rows:
     sources: dict[str, PackedDataset]
     ledger: Ledger
 
+    def joined(self) -> ConcatDataset:
+        """Every source after the other, for an evaluation."""
+        return ConcatDataset(list(self.sources.values()))
+
     @property
     def total(self) -> int:
         """Rows over all sources."""
@@ -49,11 +55,6 @@ class Rows:
         """Packing counts summed over the sources."""
         keys = ("documents", "tokens", "trained_tokens", "split", "rows", "padding")
         return {k: sum(rows.stats[k] for rows in self.sources.values()) for k in keys}
-
-    @property
-    def trained_per_row(self) -> float:
-        """Mean number of trained tokens in a row."""
-        return self.stats["trained_tokens"] / max(1, self.total)
 
 
 def packing_first(args: Any) -> Callable[[], AbstractContextManager]:
@@ -101,7 +102,7 @@ def _token_lists(
     source: SourceConfig, step: Step, tokenizer: Any, ledger: Ledger, max_tokens: int | None
 ) -> Iterator[list[int]]:
     seen = 0
-    for batch in _batches(read_documents([source], step.data_of, ledger)):
+    for batch in _batches(read_texts([source], step.data_of, ledger)):
         encoded = encode_texts(tokenizer, [row["text"] for row in batch])
         for row, ids in zip(batch, encoded, strict=True):
             if max_tokens is not None and seen >= max_tokens:
