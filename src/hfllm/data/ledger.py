@@ -58,6 +58,11 @@ class Ledger:
                 for name in ("in", bucket):
                     self.add(source, name, **row)
 
+    def merge(self, other: Ledger) -> None:
+        """Add another ledger's counts."""
+        for (source, bucket), row in other.rows.items():
+            self.add(source, bucket, **row)
+
     def check(self) -> None:
         """Raise ValueError where a source's sums are not conserved."""
         for source in sorted({source for source, _ in self.rows}):

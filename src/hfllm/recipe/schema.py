@@ -1,9 +1,8 @@
 """The recipe language: every key a recipe may hold, as dataclasses, one per stage.
 
-They stand in one light module (no torch, no trl) because the cheap checks must run before any
-heavy import. A `trainer:` section is the library's own class (`TRAINERS` names it by path) and is
-merged into it by `recipe.trainers`, so no Hugging Face field is declared a second time here.
-`None` means "not set"; `MISSING` ("???") means that the recipe must set it.
+They stand in one light module (no torch, no trl): the cheap checks run before any heavy import. A
+`trainer:` section is the library's own class (`TRAINERS` names it by path) and is merged into it by
+`recipe.trainers`: no field is declared twice. `None` is "not set"; `MISSING` must be set.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ TASK_KINDS = ("bits_per_byte", "answers", "replies", "preference", "choices")
 class SourceConfig:
     """Where rows come from: exactly one of `step`, `path` and `hub` (a `datasets` id).
 
-    `step` reads what an earlier step wrote (`file` picks one of its files); `path` is a file, a
-    glob or a folder of .txt/.md, .jsonl(.gz), .json(.gz), .parquet.
+    `step`: what an earlier step wrote (`file`: which of its files); `path`: a file, a glob or a
+    folder of .txt/.md, .jsonl(.gz), .json(.gz), .parquet.
     """
 
     name: str | None = None  # label in the ledger; default: the file's or step's name
@@ -125,6 +124,8 @@ class ChatDataConfig:
     heldout: list[SourceConfig] = field(default_factory=list)
     seq_len: int = 512
     packing: bool = True
+    replay: list[SourceConfig] = field(default_factory=list)  # documents, against forgetting
+    replay_share: float = 0.25  # of the rows
     decontaminate: list[SourceConfig] = field(default_factory=list)  # drop chats that hold a test
 
 
@@ -238,13 +239,12 @@ STAGES: dict[str, type] = {
     "report": ReportConfig,
 }
 
-# The class behind each `trainer:` section: imported only when that section is checked (3 s).
-# These are also the stages that leave a model and run under `accelerate launch`.
+# The class behind each `trainer:` section, imported only when that section is checked (3 s). These
+# are the stages that leave a model and run under `accelerate launch`.
 TRAINERS = {
     "pretrain": "transformers:TrainingArguments",
     "sft": "trl:SFTConfig",
     "reward": "trl:RewardConfig",
     "ppo": "hfllm.rl.config:PPOConfig",
 }
-# No language model: its head would be dropped or, the other way round, made anew from noise.
-REWARD_STAGES = ("reward",)
+REWARD_STAGES = ("reward",)  # no language models: a head of another kind

@@ -177,7 +177,9 @@ def _without_effect(spec: StepSpec) -> list[str]:
                     f"{spec.name}.{key}.weight: {spec.stage} takes every row once; leave it out, "
                     "or choose rows with `where` or `limit`"
                 )
-    data = getattr(config, "data", None)
+    data: Any = getattr(config, "data", None)
+    if not 0 < getattr(data, "replay_share", 0.5) < 1:
+        problems.append(f"{spec.name}.data.replay_share: {data.replay_share} is no share in (0, 1)")
     if getattr(data, "holdout", 0) and getattr(data, "heldout", None):
         problems.append(f"{spec.name}.data: set heldout or holdout, not both")
     if isinstance(config, TrainConfig) and config.peft:

@@ -86,7 +86,7 @@ def _rows(
     train = packed_once(
         step.data / "train",
         packing_first(args),
-        lambda: text_rows(data.mixture, data, step, tokenizer, step.data / "train"),
+        lambda: text_rows(data.mixture, data.seq_len, step, tokenizer, step.data / "train"),
     )
     if not data.heldout:
         return train, None
@@ -94,6 +94,6 @@ def _rows(
     heldout = packed_once(
         folder,
         packing_first(args),
-        lambda: text_rows(data.heldout, data, step, tokenizer, folder, limit),
+        lambda: text_rows(data.heldout, data.seq_len, step, tokenizer, folder, limit),
     )
     return train, heldout

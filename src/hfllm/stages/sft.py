@@ -7,13 +7,16 @@ and pack with losses that the ledger cannot see, so it is switched off.
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from transformers import AutoModelForCausalLM
 from trl import SFTTrainer
 
+from hfllm.data.ledger import Ledger
 from hfllm.data.packed import as_hf_dataset
 from hfllm.data.packing import PackedCollator
+from hfllm.data.sources import label
 from hfllm.recipe.schema import SFTStageConfig
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.runs.layout import Step
@@ -23,7 +26,15 @@ from hfllm.runs.record import recording
 from hfllm.training.fit import Work, fit, rows_per_step, total_rows
 from hfllm.training.heldout import nll_metrics, row_sums
 from hfllm.training.optimizers import optimizer_factory
-from hfllm.training.rows import chat_rows, mixture, packed_once, packing_first
+from hfllm.training.rows import (
+    chat_rows,
+    mixture,
+    mixture_with_replay,
+    packed_once,
+    packing_first,
+    safe,
+    text_rows,
+)
 from hfllm.training.start import end_ids, load_init, load_tokenizer, peft_config
 
 
@@ -45,11 +56,17 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTr
     train = packed_once(
         train_folder,
         packing_first(args),
-        lambda: chat_rows(data.mixture, data, step, tokenizer, train_folder),
+        lambda: _rows(config, step, tokenizer, train_folder),
     )
     heldout = _heldout(config, step, args, tokenizer)
     manifest.ledger = train.ledger.to_json()
-    rows: Any = mixture(train, data.mixture, total_rows(args, train.total), step.seed)
+    total = total_rows(args, train.total)
+    if data.replay:
+        chats = sum(len(train.sources[safe(label(s))]) for s in data.mixture)
+        total = total_rows(args, round(chats / (1 - data.replay_share)))
+        rows: Any = mixture_with_replay(train, data, total, step.seed)
+    else:
+        rows = mixture(train, data.mixture, total, step.seed)
     manifest.metrics |= {f"epochs/{name}": round(n, 3) for name, n in rows.epochs.items()}
     args.max_steps, args.num_train_epochs = len(rows) // rows_per_step(args), 1.0
     trainer = SFTTrainer(
@@ -73,6 +90,15 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTr
         extra={"trained_share": round(stats["trained_tokens"] / max(1, stats["tokens"]), 4)},
     )
     return trainer, work
+
+
+def _rows(config: SFTStageConfig, step: Step, tokenizer: Any, folder: Path) -> Ledger:
+    """Pack the chats, and the documents that are replayed among them."""
+    data = config.data
+    ledger = chat_rows(data.mixture, data, step, tokenizer, folder)
+    if data.replay:
+        ledger.merge(text_rows(data.replay, data.seq_len, step, tokenizer, folder))
+    return ledger
 
 
 def _heldout(config: SFTStageConfig, step: Step, args: Any, tokenizer: Any) -> Any:

@@ -25,7 +25,7 @@ from hfllm.data.packed import META, PackedDataset, write_packed
 from hfllm.data.packing import PackStats, Row, pack
 from hfllm.data.reading import count_kept, read_chats, read_texts
 from hfllm.data.sources import label
-from hfllm.recipe.schema import ChatDataConfig, SourceConfig, TextDataConfig
+from hfllm.recipe.schema import ChatDataConfig, SourceConfig
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import write_atomically
 from hfllm.tokenization.encode import encode_texts
@@ -77,7 +77,7 @@ def packed_once(
 
 
 def text_rows(
-    sources: list[SourceConfig], config: TextDataConfig, step: Step, tokenizer: Any, folder: Path,
+    sources: list[SourceConfig], seq_len: int, step: Step, tokenizer: Any, folder: Path,
     max_tokens: int | None = None,
 ) -> Ledger:  # fmt: skip
     """Tokenise and pack documents, one folder per source. Needs a tokenizer with bos and eos."""
@@ -89,7 +89,7 @@ def text_rows(
         documents = _token_lists(source, step, tokenizer, ledger, max_tokens)
         rows = pack(
             documents,
-            config.seq_len,
+            seq_len,
             tokenizer.pad_token_id,
             (tokenizer.bos_token_id, tokenizer.eos_token_id),
             stats,
@@ -167,11 +167,39 @@ def safe(name: str) -> str:
 
 def mixture(rows: Rows, sources: list[SourceConfig], total_rows: int, seed: int) -> MixtureDataset:
     """`total_rows` rows in the order of (seed, step), by the sources' weights."""
+    weights = shares(rows, sources) if any(s.weight is not None for s in sources) else None
+    return _mixed(rows, sources, weights, total_rows, seed)
+
+
+def mixture_with_replay(
+    rows: Rows, data: ChatDataConfig, total_rows: int, seed: int
+) -> MixtureDataset:
+    """The same with `replay_share` of the rows from the `replay` sources, the rest from chats."""
+    chats, replay = shares(rows, data.mixture), shares(rows, data.replay)
+    weights = {name: (1 - data.replay_share) * share for name, share in chats.items()}
+    weights |= {name: data.replay_share * share for name, share in replay.items()}
+    return _mixed(rows, [*data.mixture, *data.replay], weights, total_rows, seed)
+
+
+def shares(rows: Rows, sources: list[SourceConfig]) -> dict[str, float]:
+    """Shares of the sources among themselves: by weight, or by rows where there is none."""
+    names = [safe(label(source)) for source in sources]
+    missing = [n for n, source in zip(names, sources, strict=True) if source.weight is None]
+    if missing and len(missing) < len(sources):
+        raise ValueError(f"mixture: give every source a weight or none; without one: {missing}")
+    size = {n: len(rows.sources[n]) for n in missing}
+    parts = [s.weight if s.weight else size[n] for n, s in zip(names, sources, strict=True)]
+    return {name: part / sum(parts) for name, part in zip(names, parts, strict=True)}
+
+
+def _mixed(
+    rows: Rows,
+    sources: list[SourceConfig],
+    weights: dict[str, float] | None,
+    total_rows: int,
+    seed: int,
+) -> MixtureDataset:
     if len({safe(label(s)) for s in sources}) < len(sources):
         raise ValueError("data.mixture: two sources have the same folder name; give them a `name:`")
-    weights = {safe(label(s)): s.weight for s in sources if s.weight is not None}
-    if weights and len(weights) != len(rows.sources):
-        missing = sorted(set(rows.sources) - set(weights))
-        raise ValueError(f"mixture: give every source a weight or none; without one: {missing}")
     sources_by_name: Any = rows.sources
-    return MixtureDataset(sources_by_name, weights or None, total_rows, seed)
+    return MixtureDataset(sources_by_name, weights, total_rows, seed)
