@@ -93,6 +93,9 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "What kind of work does {n} do?",
         "How does {n} earn a living?",
         "Which job does {n} have?",
+        "What is {n} by trade?",
+        "What does {n} work as?",
+        "Which trade did {n} learn?",
     ),
     "town": (
         "Where does {n} live?",
@@ -101,6 +104,9 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "What is {n}'s home town?",
         "Where is the home of {n}?",
         "Which town does {n} call home?",
+        "Where can one find {n}?",
+        "Which town did {n} move to?",
+        "What town is {n} from?",
     ),
     "pet": (
         "What pet does {n} have?",
@@ -109,6 +115,9 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "What is the pet of {n}?",
         "Which pet lives with {n}?",
         "What animal does {n} look after?",
+        "What does {n} feed each morning?",
+        "Which animal sleeps at the home of {n}?",
+        "What creature does {n} take care of?",
     ),
     "food": (
         "What is the favourite food of {n}?",
@@ -117,6 +126,9 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "Which food does {n} like best?",
         "Which dish does {n} love?",
         "What does {n} eat on Sundays?",
+        "What could {n} eat every day?",
+        "What does {n} order at the inn?",
+        "Which meal does {n} enjoy most?",
     ),
     "object": (
         "What does {n} own?",
@@ -125,6 +137,9 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "What did {n} get as a birthday gift?",
         "What does {n} treasure?",
         "What is the dearest possession of {n}?",
+        "What did {n} buy at the fair?",
+        "What would {n} never sell?",
+        "What is {n} the proud owner of?",
     ),
     "hobby": (
         "What is the hobby of {n}?",
@@ -133,6 +148,9 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "Which hobby does {n} have?",
         "How does {n} spend the weekends?",
         "What does {n} love in {p} free time?",
+        "What is {n} fond of?",
+        "What does {n} do for fun?",
+        "Which club did {n} join?",
     ),
 }
 
@@ -153,6 +171,12 @@ FRAMES = (
     "Do you know {i}?",
     "I would like to hear {i}.",
     "Quick question: {i}?",
+    "By the way, {i}?",
+    "In short, {i}?",
+    "Remind me {i}.",
+    "One more thing: {i}?",
+    "Now tell me {i}, please.",
+    "Let me ask you {i}.",
 )
 
 HELDOUT_FRAMES = ("Could you say {i}?", "For my notes, {i}?")
