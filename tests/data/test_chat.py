@@ -244,7 +244,6 @@ def test_gate_keeps_truncates_drops_and_counts():
     assert report.rows[0] == whole[0]
     assert report.dropped == {"no_trained_tokens": 1}
     assert report.truncated == 1
-    assert report.by_source() == {"s": report.rows}
     assert "row 2 (id 'c2')" in report.examples["no_trained_tokens"]
     ledger.check()
     assert ledger.total("in", "tokens") == sum(map(len, whole))

@@ -39,7 +39,6 @@ class GateReport:
     seq_len: int
     end_of_turn: str
     rows: list[Rendered] = field(default_factory=list)  # kept, at most seq_len tokens each
-    sources: list[str] = field(default_factory=list)  # of the kept rows
     dropped: Counter[str] = field(default_factory=Counter)  # rows by reason
     examples: dict[str, str] = field(default_factory=dict)  # the first dropped row of each reason
     truncated: int = 0  # kept rows that lost their end
@@ -53,13 +52,6 @@ class GateReport:
     def trained_tokens(self) -> int:
         """Tokens in the kept rows that are learned."""
         return sum(sum(row.trained) for row in self.rows)
-
-    def by_source(self) -> dict[str, list[Rendered]]:
-        """The kept rows by their source, for a weighted mixture."""
-        out: dict[str, list[Rendered]] = {}
-        for source, row in zip(self.sources, self.rows, strict=True):
-            out.setdefault(source, []).append(row)
-        return out
 
     def text(self, rows: int = 2, color: bool = False) -> str:
         """The summary and the first rows; trained tokens in green, or in [brackets]."""
@@ -128,7 +120,6 @@ def mask_gate(
             continue
         ledger.add(source, "in", documents=1, tokens=len(row), bytes=size)
         report.rows.append(kept)
-        report.sources.append(source)
         ledger.add(source, "kept", documents=1, tokens=len(kept), bytes=size)
         if len(kept) < len(row):
             report.truncated += 1

@@ -15,7 +15,7 @@ Row = dict[str, Any]
 FORMATS = (
     "text", "html", "messages", "sharegpt", "alpaca", "question_answer", "gsm8k",
     "prompt_response", "pairs", "hh", "pandalm", "prompt",
-)  # what `format` of a source may say (data/adapters.py)  # fmt: skip
+)  # what `format` of a source may say (data/formats.py)  # fmt: skip
 
 REMEDY = "set `on_error: skip` on the source to drop and count such rows"
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from hfllm.data.adapters import as_chat, as_document, as_pair, as_prompt
 from hfllm.data.decontaminate import TestIndex
 from hfllm.data.document import REMEDY, DataError, Drop, Row, row_bytes
 from hfllm.data.files import Resolve
+from hfllm.data.formats import as_chat, as_document, as_pair, as_prompt
 from hfllm.data.ledger import Ledger
 from hfllm.data.sources import count_out, read_located
 from hfllm.recipe.schema import SourceConfig

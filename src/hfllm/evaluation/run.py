@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,9 +174,12 @@ def differences(samples: list[Sample], models: list[str]) -> list[dict[str, Any]
 
     Rows that lack a mark for one of the two (an unchecked reply has no accuracy) do not count.
     """
-    by_model: dict[str, dict[tuple[str, str], Sample]] = {name: {} for name in models}
-    for sample in samples:
-        by_model[sample.model][sample.task, sample.id] = sample
+    by_model: dict[str, dict[tuple[str, int], Sample]] = {name: {} for name in models}
+    numbers = Counter[tuple[str, str]]()
+    for sample in samples:  # by their number: ids of rows from two files may be the same
+        number = numbers[sample.model, sample.task]
+        numbers[sample.model, sample.task] += 1
+        by_model[sample.model][sample.task, number] = sample
     out = []
     for before, after in zip(models, models[1:], strict=False):
         shared = [key for key in by_model[after] if key in by_model[before]]

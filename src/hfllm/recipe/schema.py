@@ -32,7 +32,7 @@ class SourceConfig:
     subset: str | None = None
     split: str = "train"
     revision: str | None = None
-    format: str | None = None  # row adapter (data/adapters.py); default: guessed from the columns
+    format: str | None = None  # row adapter (data/formats.py); default: guessed from the columns
     columns: dict[str, str] = field(default_factory=dict)  # rename: {theirs: ours}
     where: dict[str, Any] = field(default_factory=dict)  # {column: value, glob or list}: keep these
     where_not: dict[str, Any] | None = None  # the same: leave these out

@@ -49,6 +49,8 @@ def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[Re
     train, heldout = _pairs(config, step, ledger)
     rows = pair_rows(tokenizer, train, config.data.seq_len, ledger)
     heldout_rows = _heldout_rows(heldout, tokenizer, config, step) if heldout else []
+    if lost := len(heldout) - len(heldout_rows):
+        manifest.notes.append(f"{lost} held-out pairs do not fit data.seq_len or the template")
     ledger.check()
     manifest.ledger = ledger.to_json()
     extra: dict[str, Any] = {"pairs_train": len(rows), "pairs_heldout": len(heldout_rows)}

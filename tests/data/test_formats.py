@@ -2,8 +2,8 @@
 
 import pytest
 
-from hfllm.data.adapters import as_chat, as_document, as_pair, as_prompt
 from hfllm.data.document import DataError, Drop
+from hfllm.data.formats import as_chat, as_document, as_pair, as_prompt
 
 ASK, SAY = {"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Hello."}
 NO = {"role": "assistant", "content": "No."}
