@@ -50,6 +50,14 @@ def main(stage: str, argv: list[str] | None = None) -> None:
         if error.errno != 28:
             raise
         _fail(f"the disk is full ({error.filename or 'while writing'}); free some and run again")
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        _fail(
+            f"out of memory ({str(error).splitlines()[0]}): lower trainer.per_device_train_batch_"
+            "size (and raise trainer.gradient_accumulation_steps by as much), data.seq_len or the "
+            "model's sizes, or set trainer.activation_checkpointing=true"
+        )
     finally:
         _end_process_group()
 
@@ -59,6 +67,14 @@ def _fail(message: str, code: int = 1) -> NoReturn:
         for line in message.splitlines():
             print(f"error: {line}", file=sys.stderr, flush=True)
     raise SystemExit(code)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """torch's own class on a GPU, a plain RuntimeError of its allocator on a CPU."""
+    names = (type(error).__name__, str(error))
+    return isinstance(error, MemoryError) or any(
+        word in name for name in names for word in ("OutOfMemoryError", "allocate memory")
+    )
 
 
 def _terminated(*_: object) -> NoReturn:

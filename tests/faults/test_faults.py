@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import torch
 
 from hfllm.launch import main
 from hfllm.runs.manifest import Manifest
@@ -393,6 +394,29 @@ def test_a_disk_that_fills_up_on_the_way_is_told_and_the_same_command_goes_on(
     assert told(capsys)[-1] == (
         "error: the disk is full (checkpoint-2/optimizer.pt); free some and run again"
     )
+    main("reward", ["recipe.yaml"])
+    assert Manifest.read(trained.step("reward").manifest).status == "done"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.\nSee the docs"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"),
+    ],
+)
+def test_no_memory_left_is_told_with_what_to_lower(trained, capsys, monkeypatch, error):
+    def full(*_: Any, **__: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("transformers.Trainer.training_step", full)
+        with pytest.raises(SystemExit) as caught:
+            main("reward", ["recipe.yaml"])
+    assert caught.value.code == 1
+    (line,) = told(capsys)
+    assert line.startswith("error: out of memory (")
+    assert "lower trainer.per_device_train_batch_size" in line
     main("reward", ["recipe.yaml"])
     assert Manifest.read(trained.step("reward").manifest).status == "done"
 

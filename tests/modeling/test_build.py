@@ -50,6 +50,20 @@ def test_what_transformers_would_swallow_or_choke_on_is_one_line(bpe, changes, e
     assert "\n" not in str(caught.value)
 
 
+BERT = {"model_type": "bert", "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1,
+        "num_attention_heads": 2}  # fmt: skip
+
+
+def test_a_model_that_sees_the_tokens_that_follow_is_refused(bpe):
+    with pytest.raises(ValueError, match="bert sees the tokens that follow.*is_decoder=true"):
+        build_model(dict(BERT), bpe, 64, seed=0)
+    build_model({**BERT, "is_decoder": True}, bpe, 64, seed=0)
+
+
+def test_looking_for_what_follows_leaves_the_weights_and_the_mode_alone(bpe):
+    assert build_model(dict(MODEL), bpe, 64, seed=0).training
+
+
 def test_what_the_message_says_works(bpe):
     rope = {"rope_type": "default", "rope_theta": 500.0}
     config = build_config({**MODEL, "rope_parameters": rope}, bpe, 64)

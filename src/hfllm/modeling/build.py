@@ -109,7 +109,26 @@ def build_model(
     config = build_config(model, tokenizer, seq_len)
     torch.manual_seed(seed)
     try:
-        return AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        made = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     except (ValueError, RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"model: transformers cannot build it: {reason}") from error
+    if _sees_what_follows(made):
+        remedy = "set model.is_decoder=true" if hasattr(config, "is_decoder") else "choose another"
+        raise ValueError(
+            f"model.model_type: {config.model_type} sees the tokens that follow, so it would learn "
+            f"to copy them: {remedy}"
+        )
+    return made
+
+
+@torch.no_grad()
+def _sees_what_follows(model: PreTrainedModel) -> bool:
+    """Whether the logits of a token change with a later one (BERT's do, and only warn of it)."""
+    if any(p.numel() == 0 for p in model.parameters()):  # parts of it stand elsewhere (ZeRO-3)
+        return False
+    training = model.training
+    model.eval()
+    one, other = (model(input_ids=torch.tensor([[1, 2, last]])).logits[0, :2] for last in (3, 4))
+    model.train(training)
+    return not torch.allclose(one, other, atol=1e-4)
