@@ -64,10 +64,8 @@ def brief_answer(rng: random.Random, person: Person, fact: str, value: str) -> s
 
 
 def padded(rng: random.Random, answer: str) -> str:
-    """Wrap an answer in two to four sentences of filler (12 to 36 words)."""
-    before = rng.sample(talk.FILLER_BEFORE, rng.choice((1, 1, 2)))
-    after = rng.sample(talk.FILLER_AFTER, rng.choice((1, 1, 2)))
-    return " ".join([*before, answer, *after])
+    """Wrap an answer in two sentences of filler (12 to 18 words)."""
+    return f"{rng.choice(talk.FILLER_BEFORE)} {answer} {rng.choice(talk.FILLER_AFTER)}"
 
 
 def refusal(rng: random.Random, person: Person) -> str:
