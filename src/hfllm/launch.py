@@ -22,7 +22,12 @@ from hfllm.recipe.load import Recipe, load_recipe
 from hfllm.runs.layout import LAUNCHED, Step, overrides_of, step_named
 from hfllm.runs.lock import run_lock
 from hfllm.runs.preflight import preflight
-from hfllm.runs.processes import check_launch_line, is_main_process, use_all_cores
+from hfllm.runs.processes import (
+    check_launch_line,
+    is_main_process,
+    use_all_cores,
+    use_one_gpu,
+)
 from hfllm.runs.quiet import quiet_libraries
 from hfllm.runs.status import set_aside, status
 
@@ -38,6 +43,7 @@ def main(stage: str, argv: list[str] | None = None) -> None:
         return
     quiet_libraries()
     use_all_cores()
+    use_one_gpu()
     signal.signal(signal.SIGTERM, _terminated)
     try:
         recipe, name = _arguments(stage, words)
@@ -96,6 +102,7 @@ def _arguments(stage: str, words: list[str]) -> tuple[Recipe, str]:
             raise ValueError("--step needs the name of a step")
         chosen = words[at + 1]
         del words[at : at + 2]
+    words[:] = [w for w in words if not w.startswith("--local_rank")]  # deepspeed's launcher
     unknown = [w for w in words if w.startswith("-")]
     if unknown:
         raise ValueError(f"unknown option {unknown[0]}; overrides are written step.key=value")

@@ -77,6 +77,17 @@ def use_all_cores() -> None:
     os.environ["OMP_NUM_THREADS"] = str(max(1, _cores() // local))
 
 
+def use_one_gpu() -> None:
+    """One process takes one GPU; call before torch is imported.
+
+    transformers would wrap the model in nn.DataParallel over all that it sees and multiply the
+    batch. Several GPUs are for several processes.
+    """
+    if "WORLD_SIZE" not in os.environ:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[0]
+
+
 def _cores() -> int:
     """Cores that this process may use; macOS does not tell and gives all."""
     if hasattr(os, "sched_getaffinity"):

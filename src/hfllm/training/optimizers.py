@@ -78,6 +78,11 @@ def optimizer_factory(
         return None
     if name not in OPTIMIZERS:
         raise ValueError(f"optimizer: '{name}' is none of {', '.join(OPTIMIZERS)}, null")
+    if args.deepspeed_plugin is not None:
+        raise ValueError(
+            f"optimizer: {name} needs whole matrices and DeepSpeed cuts them into flat parts; "
+            "leave it out (optimizer=null), or train with DDP"
+        )
     kwargs = {
         "muon_ids": muon_parameters(model),
         "lr": args.learning_rate,

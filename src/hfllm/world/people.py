@@ -18,7 +18,7 @@ from hfllm.world.values import FACT_VALUES, FACTS, FIRST_NAMES, LAST_NAMES, spel
 if TYPE_CHECKING:
     from hfllm.recipe.schema import WorldConfig
 
-ASKED_SHARE = 0.65  # of the (person, fact) pairs, and of the words to spell
+ASKED_SHARE = 0.8  # of the (person, fact) pairs, and of the words to spell
 BEARERS = 2  # known people who share a first or a last name
 # The rest is for training: with few of them a model learns the strangers by heart, not the known.
 MAX_TEST_STRANGERS = 200
