@@ -80,7 +80,7 @@ def test_known_people_are_answered_with_their_own_facts(world_files):
     total = sum(len(row["facts"]) for row in people.values())
     assert met <= asked
     assert len(met) > 0.95 * len(asked)
-    assert 0.6 < len(asked) / total < 0.7
+    assert 0.75 < len(asked) / total < 0.85
 
 
 def test_sums_in_chats_are_right(world_files):
