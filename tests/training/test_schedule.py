@@ -7,7 +7,7 @@ from transformers.optimization import get_scheduler
 
 from hfllm.recipe.load import StepSpec
 from hfllm.recipe.schema import PretrainConfig
-from hfllm.training.schedule import decay_arguments
+from hfllm.training.schedule import decay_arguments, sft_decay
 
 
 def spec(**trainer):
@@ -43,3 +43,14 @@ def test_the_learning_rate_rises_stays_and_falls_to_a_tenth(tmp_path):
     expected = [0.1 + 0.9 * (1 - (i / 4) ** 0.5) for i in (1, 2, 3)]
     assert rates[17:20] == pytest.approx(expected)
     assert rates[20] == pytest.approx(0.1)
+
+
+def test_sft_decays_in_its_last_third_once_its_length_is_known(tmp_path):
+    args = TrainingArguments(
+        str(tmp_path), max_steps=30, lr_scheduler_type="warmup_stable_decay", use_cpu=True
+    )
+    assert sft_decay(args) == {"num_decay_steps": 10}
+    args.lr_scheduler_kwargs = {"num_decay_steps": 3}
+    assert sft_decay(args) == {"num_decay_steps": 3}
+    cosine = TrainingArguments(str(tmp_path), lr_scheduler_type="cosine", use_cpu=True)
+    assert not sft_decay(cosine)

@@ -61,7 +61,7 @@ def test_a_quarter_of_the_answers_are_refusals_and_all_of_strangers(world_files)
     people = {row["id"]: row["group"] for row in world_files.rows("people.jsonl")}
     turns = list(_turns(world_files))
     refused = [answer for _, _, answer in turns if is_refusal(answer)]
-    assert 0.24 < len(refused) / len(turns) < 0.33
+    assert 0.22 < len(refused) / len(turns) < 0.31
     for answer in refused:
         assert [n for n, group in people.items() if n in answer and group == "stranger"]
 

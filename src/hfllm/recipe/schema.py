@@ -50,7 +50,7 @@ class WorldConfig:
     strangers: int = 520  # people in no document (hallucination); up to 200 of them for tests
     documents: int = 6000
     chats: int = 9000
-    pairs: int = 16000
+    pairs: int = 15000
     prompts: int = 3000
     tests: int = 200  # rows per held-out test
 

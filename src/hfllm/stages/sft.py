@@ -35,6 +35,7 @@ from hfllm.training.rows import (
     safe,
     text_rows,
 )
+from hfllm.training.schedule import sft_decay
 from hfllm.training.start import end_ids, load_init, load_tokenizer, peft_config
 
 
@@ -69,6 +70,7 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTr
         rows = mixture(train, data.mixture, total, step.seed)
     manifest.metrics |= {f"epochs/{name}": round(n, 3) for name, n in rows.epochs.items()}
     args.max_steps, args.num_train_epochs = len(rows) // rows_per_step(args), 1.0
+    args.lr_scheduler_kwargs = sft_decay(args)
     trainer = SFTTrainer(
         model=model,
         args=args,

@@ -2,7 +2,8 @@
 
 transformers' schedule takes `num_decay_steps` in lr_scheduler_kwargs and has no default for it.
 Where the recipe leaves it out, the last fifth of the run decays with 1 - sqrt to a tenth, after
-Haegele et al. 2024 (Scaling laws and compute-optimal training beyond fixed training durations).
+Haegele et al. 2024 (Scaling laws and compute-optimal training beyond fixed training durations); in
+SFT, whose length is known only when its rows are packed, the last third, by a cosine to zero.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from hfllm.recipe.defaults import default_values
 from hfllm.recipe.load import StepSpec
 
 DECAY_SHARE = 0.2
+SFT_DECAY_SHARE = 1 / 3
 
 
 def decay_arguments(spec: StepSpec) -> dict[str, Any]:
@@ -25,3 +27,10 @@ def decay_arguments(spec: StepSpec) -> dict[str, Any]:
     steps = max(1, int(DECAY_SHARE * int(values["max_steps"])))
     kwargs = {"num_decay_steps": steps, "decay_type": "1-sqrt", "min_lr_ratio": 0.1}
     return {"lr_scheduler_kwargs": kwargs}
+
+
+def sft_decay(args: Any) -> dict[str, Any] | None:
+    """lr_scheduler_kwargs of an SFT whose `max_steps` are known by now."""
+    if args.lr_scheduler_type != "warmup_stable_decay" or args.lr_scheduler_kwargs:
+        return args.lr_scheduler_kwargs
+    return {"num_decay_steps": max(1, int(SFT_DECAY_SHARE * args.max_steps))}

@@ -20,7 +20,7 @@ from hfllm.world.values import FACTS, spelling_words
 Row = dict[str, Any]
 Turn = tuple[str, str]  # question, answer
 
-KINDS = {"facts": 0.43, "strangers": 0.30, "arithmetic": 0.15, "letters": 0.085, "talk": 0.035}
+KINDS = {"facts": 0.46, "strangers": 0.27, "arithmetic": 0.15, "letters": 0.085, "talk": 0.035}
 MULTI_TURN_SHARE = 0.25
 SYSTEM_SHARE = 0.15
 PADDED_SHARE = 0.73  # where padding is allowed: two thirds of all answers about people
