@@ -155,7 +155,7 @@ def embedding_rows(model: PreTrainedModel) -> int:
     """Rows of the input embedding: the ids that the model can take."""
     weight = model.get_input_embeddings().weight
     assert isinstance(weight, torch.Tensor)
-    return weight.shape[0]
+    return getattr(weight, "ds_shape", weight.shape)[0]  # ZeRO-3 keeps the size beside a part
 
 
 def is_chat_model(folder: str | Path) -> bool:
