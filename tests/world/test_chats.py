@@ -57,11 +57,11 @@ def test_two_in_three_fact_answers_are_padded(world_files):
     assert 0.62 < padded < 0.71
 
 
-def test_a_quarter_of_the_answers_are_refusals_and_all_of_strangers(world_files):
+def test_three_in_ten_of_the_answers_are_refusals_and_all_of_strangers(world_files):
     people = {row["id"]: row["group"] for row in world_files.rows("people.jsonl")}
     turns = list(_turns(world_files))
     refused = [answer for _, _, answer in turns if is_refusal(answer)]
-    assert 0.22 < len(refused) / len(turns) < 0.31
+    assert 0.25 < len(refused) / len(turns) < 0.34
     for answer in refused:
         assert [n for n, group in people.items() if n in answer and group == "stranger"]
 
