@@ -162,7 +162,7 @@ def _tuned(step: Step) -> list[str]:
         return []
     tail = f" (held-out loss {short(loss)})" if loss is not None else ""
     return [
-        f"In {step.name}, it learned to answer from {compact(tokens)} tokens of conversation{tail}."
+        f"In {step.name}, it learned to answer from {compact(tokens)} tokens{tail}."
     ]
 
 
