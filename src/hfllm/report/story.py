@@ -161,9 +161,7 @@ def _tuned(step: Step) -> list[str]:
     if not tokens:
         return []
     tail = f" (held-out loss {short(loss)})" if loss is not None else ""
-    return [
-        f"In {step.name}, it learned to answer from {compact(tokens)} tokens{tail}."
-    ]
+    return [f"In {step.name}, it learned to answer from {compact(tokens)} tokens{tail}."]
 
 
 def _rewarded(step: Step) -> list[str]:
