@@ -6,7 +6,7 @@ from hfllm.data.packed import PackedDataset
 from hfllm.data.packing import PackStats
 from hfllm.recipe.schema import ChatDataConfig, SourceConfig
 from hfllm.runs.manifest import Manifest
-from hfllm.training.rows import Rows, mixture_with_replay
+from hfllm.training.rows import Rows, chat_mixture
 
 REPLAY = ("sft.data.replay=[{path: data/documents.jsonl}]", "sft.data.replay_share=0.5")
 
@@ -23,7 +23,7 @@ def test_the_share_holds_whatever_the_sizes():
         replay=[SourceConfig(path="web.jsonl")],
         replay_share=0.25,
     )
-    seen = list(mixture_with_replay(rows, data, 400, seed=0))
+    seen = list(chat_mixture(rows, data, lambda rows: 400, seed=0))
     assert abs(seen.count("web") - 100) <= 1
     assert abs(seen.count("chats") - 225) <= 1  # chats among themselves: by size
     assert [name == "web" for name in seen[:8]].count(True) == 2  # spread, not at the end

@@ -7,7 +7,6 @@ list of 34 instead of 8; a number within a sum ("37 + 45 = 82") counts as a word
 and a page of sums needs no stop words;
 repeated runs are of one length (5 words), as a share of words that have stood in the text before.
 Cheapest first, at about 10 MB/s in all.
-
 """
 
 from __future__ import annotations

@@ -239,8 +239,7 @@ STAGES: dict[str, type] = {
     "report": ReportConfig,
 }
 
-# The class behind each `trainer:` section, imported only when that section is checked (3 s). These
-# are the stages that leave a model and run under `accelerate launch`.
+# The class behind each `trainer:` section, imported when it is checked; the stages leave a model.
 TRAINERS = {
     "pretrain": "transformers:TrainingArguments",
     "sft": "trl:SFTConfig",

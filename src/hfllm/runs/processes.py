@@ -41,22 +41,23 @@ def check_launch_line() -> None:
             "with --cpu): use `ACCELERATE_USE_CPU=true accelerate launch --multi_gpu "
             f"--num_processes {asked} ...` or `torchrun --nproc_per_node {asked} ...`"
         )
-    if _is_on("ACCELERATE_USE_DEEPSPEED"):
-        if _is_on("ACCELERATE_USE_CPU"):
+    if is_on("ACCELERATE_USE_DEEPSPEED"):
+        if is_on("ACCELERATE_USE_CPU"):
             raise ValueError(
                 "with ACCELERATE_USE_CPU, accelerate silently trains as plain DDP instead of "
                 "DeepSpeed: leave it out, a CPU is found without it"
             )
         if not _has_gpu():
             os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    if _is_on("ACCELERATE_USE_FSDP") and not _has_gpu():
+    if is_on("ACCELERATE_USE_FSDP") and not _has_gpu():
         raise ValueError(
             "FSDP through accelerate on a CPU is plain DDP under another name: every process "
             "holds the whole model; use configs/accelerate/ddp.yaml or zero2.yaml on CPUs"
         )
 
 
-def _is_on(name: str) -> bool:
+def is_on(name: str) -> bool:
+    """Whether a switch of the launcher's, an environment variable, is on."""
     return os.environ.get(name, "").lower() in ("1", "true", "yes")
 
 

@@ -7,6 +7,7 @@ and pack with losses that the ledger cannot see, so it is switched off.
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from trl import SFTTrainer
 from hfllm.data.ledger import Ledger
 from hfllm.data.packed import as_hf_dataset
 from hfllm.data.packing import PackedCollator
-from hfllm.data.sources import label
 from hfllm.recipe.schema import SFTStageConfig
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.runs.layout import Step
@@ -27,12 +27,10 @@ from hfllm.training.fit import Work, fit, rows_per_step, total_rows
 from hfllm.training.heldout import nll_metrics, row_sums
 from hfllm.training.optimizers import optimizer_factory
 from hfllm.training.rows import (
+    chat_mixture,
     chat_rows,
-    mixture,
-    mixture_with_replay,
     packed_once,
     packing_first,
-    safe,
     text_rows,
 )
 from hfllm.training.schedule import sft_decay
@@ -61,13 +59,7 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTr
     )
     heldout = _heldout(config, step, args, tokenizer)
     manifest.ledger = train.ledger.to_json()
-    total = total_rows(args, train.total)
-    if data.replay:
-        chats = sum(len(train.sources[safe(label(s))]) for s in data.mixture)
-        total = total_rows(args, round(chats / (1 - data.replay_share)))
-        rows: Any = mixture_with_replay(train, data, total, step.seed)
-    else:
-        rows = mixture(train, data.mixture, total, step.seed)
+    rows: Any = chat_mixture(train, data, partial(total_rows, args), step.seed)
     manifest.metrics |= {f"epochs/{name}": round(n, 3) for name, n in rows.epochs.items()}
     args.max_steps, args.num_train_epochs = len(rows) // rows_per_step(args), 1.0
     args.lr_scheduler_kwargs = sft_decay(args)

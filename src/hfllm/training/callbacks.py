@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
 import sys
 import time
@@ -18,6 +17,8 @@ from typing import Any
 
 import torch
 from transformers import TrainerCallback
+
+from hfllm.runs.processes import is_on
 
 SAME_ORDER_S = 2.0
 
@@ -140,10 +141,6 @@ class StopOnSignal(TrainerCallback):
             raise SystemExit(128 + self.received)
 
 
-def _under_fsdp() -> bool:
-    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true", "yes")
-
-
 class SampleText(TrainerCallback):
     """Continue a few prompts at every evaluation: what the model can say so far."""
 
@@ -157,7 +154,9 @@ class SampleText(TrainerCallback):
         self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
     ) -> None:
         """Greedy continuations, printed and appended to samples.jsonl."""
-        sharded = args.deepspeed_plugin is not None or bool(args.fsdp) or _under_fsdp()
+        sharded = (
+            args.deepspeed_plugin is not None or bool(args.fsdp) or is_on("ACCELERATE_USE_FSDP")
+        )
         if not state.is_world_process_zero or not self.prompts or sharded:
             return  # one process alone would wait for the others' shards for ever
         training = model.training

@@ -171,14 +171,21 @@ def mixture(rows: Rows, sources: list[SourceConfig], total_rows: int, seed: int)
     return _mixed(rows, sources, weights, total_rows, seed)
 
 
-def mixture_with_replay(
-    rows: Rows, data: ChatDataConfig, total_rows: int, seed: int
+def chat_mixture(
+    rows: Rows, data: ChatDataConfig, total_rows: Callable[[int], int], seed: int
 ) -> MixtureDataset:
-    """The same with `replay_share` of the rows from the `replay` sources, the rest from chats."""
+    """The same, with `replay_share` of the rows from the `replay` sources where there are any.
+
+    `total_rows` says how many to train of so many rows in one pass: a pass is one over the chats.
+    """
+    if not data.replay:
+        return mixture(rows, data.mixture, total_rows(rows.total), seed)
+    in_pass = sum(len(rows.sources[safe(label(s))]) for s in data.mixture) / (1 - data.replay_share)
     chats, replay = shares(rows, data.mixture), shares(rows, data.replay)
     weights = {name: (1 - data.replay_share) * share for name, share in chats.items()}
     weights |= {name: data.replay_share * share for name, share in replay.items()}
-    return _mixed(rows, [*data.mixture, *data.replay], weights, total_rows, seed)
+    total = total_rows(round(in_pass))
+    return _mixed(rows, [*data.mixture, *data.replay], weights, total, seed)
 
 
 def shares(rows: Rows, sources: list[SourceConfig]) -> dict[str, float]:
