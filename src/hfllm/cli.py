@@ -4,6 +4,7 @@ run RECIPE      the missing and stale steps, in order
 show RECIPE     the resolved recipe and where each value comes from
 eval MODEL      held-out tests of one model folder
 chat MODEL      talk to it
+import F.gguf D  write a GGUF file as an ordinary model folder
 report RECIPE   build the run's page
 tokens TEXT     how a tokenizer cuts a text
 """
@@ -114,6 +115,23 @@ def chat(
             max_new_tokens=max_new_tokens,
             plain=plain,
         )
+
+
+@app.command("import")
+def import_model(
+    file: Annotated[Path, typer.Argument(help="a model in one .gguf file")],
+    out: Annotated[Path, typer.Argument(help="the folder to write")],
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16")] = "float32",
+) -> None:
+    """Write a GGUF file as an ordinary model folder: safetensors, tokenizer, template."""
+    with clear_errors():
+        from hfllm.runs.quiet import quiet_libraries
+
+        quiet_libraries()  # before transformers is imported
+        from hfllm.modeling.gguf import import_gguf
+
+        made = import_gguf(file, out, dtype)
+        print(f"{out}: {'made from' if made else 'holds already'} {file}")
 
 
 @app.command()

@@ -9,7 +9,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from hfllm.data.packed import PackedDataset, as_hf_dataset, write_packed
-from hfllm.data.packing import IGNORED, PackedCollator, PackStats, pack, positions_of, single_row
+from hfllm.data.packing import IGNORED, PackedCollator, PackStats, pack, positions_of
 from hfllm.data.render import Rendered
 
 PAD, BOS, EOS = 0, 1, 2
@@ -17,6 +17,13 @@ PAD, BOS, EOS = 0, 1, 2
 
 def documents(rng, count, longest):
     return [[rng.randrange(7, 64) for _ in range(rng.randrange(1, longest))] for _ in range(count)]
+
+
+def single_row(document):
+    """One document as a row of its own length."""
+    length = len(document.input_ids if isinstance(document, Rendered) else document)
+    (row,) = pack([document], length, PAD)
+    return row
 
 
 def segments(row):

@@ -70,11 +70,8 @@ def test_no_pairs_are_refused(tokenizer):
 
 
 def test_length_baseline_counts_ties_half():
-    rows = [
-        {"chosen_ids": [1] * a, "rejected_ids": [1] * b}
-        for a, b in ((3, 2), (3, 1), (2, 2), (1, 2))
-    ]
-    assert length_baseline(rows) == 2.5 / 4
+    pairs = [pair("?", "a" * a, "b" * b) for a, b in ((3, 2), (3, 1), (2, 2), (1, 2))]
+    assert length_baseline(pairs) == 2.5 / 4
     with pytest.raises(ValueError, match="no pairs"):
         length_baseline([])
 
@@ -121,9 +118,10 @@ def test_real_pairs_add_up(tokenizer):
         rows = [json.loads(line) for line, _ in zip(lines, range(200), strict=False)]
     pairs = [pair("Human: ?", str(row["chosen"]), str(row["rejected"])) for row in rows]
     ledger = Ledger()
-    kept = pair_rows(tokenizer, pairs, 400, ledger)
+    kept = []
+    fitting = pair_rows(tokenizer, pairs, 400, ledger, kept)
     ledger.check()
-    assert len(kept) + ledger.total("dropped") == len(rows)
+    assert len(kept) == len(fitting) == len(rows) - ledger.total("dropped")
     assert 0.2 < length_baseline(kept) < 0.8
 
 

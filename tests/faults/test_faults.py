@@ -122,7 +122,7 @@ RECIPE = [
         ("sft.data.seq_len: 128 is beyond the 64 positions", "set data.seq_len to 64 or less"),
     ),
     Fault("misspelt model key", "pretrain pretrain.model.hiden_size=3", ("Did you mean: 'hidden",)),
-    Fault("no init", "sft sft.init=null", ("sft.init: must be set: a step, a model folder or",)),
+    Fault("no init", "sft sft.init=null", ("sft.init: must be set: a step, model folder, .gguf",)),
     Fault(
         "weight without a mixture",
         "reward reward.data.mixture=[{path: data/pairs.jsonl,weight: 2}]",

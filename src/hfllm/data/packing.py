@@ -81,12 +81,6 @@ def pack(
             yield _row([pieces[i] for i in indices], seq_len, pad_id, stats)
 
 
-def single_row(document: Rendered | Sequence[int]) -> Row:
-    """One document as an unpacked row of its own length; `PackedCollator` pads it."""
-    piece = _piece(document, None)
-    return _row([piece], len(piece[0]), 0, PackStats())
-
-
 def positions_of(starts: np.ndarray) -> np.ndarray:
     """Positions that count from 0 at every start: bool (n,) -> int32 (n,)."""
     index = np.arange(len(starts), dtype=np.int32)

@@ -83,11 +83,16 @@ def _pair_row(
     return row, None, ""
 
 
-def length_baseline(rows: Sequence[Mapping[str, Sequence[int]]]) -> float:
+def characters_more(pair: Pair) -> int:
+    """Characters that the chosen answer is longer than the rejected one."""
+    return len(pair["chosen"][-1]["content"]) - len(pair["rejected"][-1]["content"])
+
+
+def length_baseline(pairs: Sequence[Pair]) -> float:
     """Accuracy in [0, 1] of the better of "longer wins" and "shorter wins"; a tie counts half."""
-    if not rows:
+    if not pairs:
         raise ValueError("length_baseline: no pairs")
-    gaps = [len(row["chosen_ids"]) - len(row["rejected_ids"]) for row in rows]
+    gaps = [characters_more(pair) for pair in pairs]
     longer = sum(1.0 if gap > 0 else 0.5 if gap == 0 else 0.0 for gap in gaps) / len(gaps)
     return max(longer, 1 - longer)
 

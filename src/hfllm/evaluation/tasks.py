@@ -19,6 +19,7 @@ import math
 from collections import defaultdict
 from typing import Any
 
+from hfllm.data.preference import characters_more
 from hfllm.evaluation.intervals import Interval, ratio, share, wilson
 from hfllm.evaluation.loglik import (
     continuation,
@@ -127,7 +128,7 @@ def preference(judge: RewardModel, name: str, spec: TaskSpec) -> list[Result]:
         f"{judge.name}: {name}",
     )
     chosen, rejected = scores[: len(rows)], scores[len(rows) :]
-    longer = [len(r["chosen"][-1]["content"]) - len(r["rejected"][-1]["content"]) for r in rows]
+    longer = [characters_more(row) for row in rows]
     marks = list(zip(chosen, rejected, longer, strict=True))
     return [
         result(judge.name, part, metric, interval)

@@ -1,8 +1,8 @@
 """Open a model folder: check it, load model and tokenizer, say in one line what is wrong.
 
-A folder is a `save_pretrained` folder, a step of a run (its `model/` is taken), or a hub id. The
-weights must be complete: transformers fills what is missing with random numbers and goes on, which
-for a reward model means scores without meaning.
+A folder is a `save_pretrained` folder, a step of a run (its `model/` is taken), a hub id, or a
+.gguf file, imported once into a cache. The weights must be complete: transformers fills what is
+missing with random numbers and goes on, which for a reward model means scores without meaning.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from transformers import (
 from transformers.utils import logging
 
 from hfllm.hints import first_missing, near_path
+from hfllm.modeling.gguf import SUFFIX, as_folder
 
 MODEL_FILES = ("config.json", "adapter_config.json")
 
@@ -45,6 +46,8 @@ def find_model(folder: str | Path) -> str:
             f"no model in {path}: it has neither config.json nor model/config.json; "
             "did its step finish?"
         )
+    if path.suffix.lower() == SUFFIX:
+        return as_folder(str(folder))
     if path.exists():
         raise ValueError(f"{path} is a file: name the folder that holds it")
     if (

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MODEL_STAGES = tuple(TRAINERS)
 LANGUAGE_STAGES = tuple(stage for stage in TRAINERS if stage not in REWARD_STAGES)
+OUTSIDE_MODELS = "model folder, .gguf file or hub id (owner/name)"
 _MODEL_KEYS = ("init", "reward", "reference")
 
 
@@ -63,9 +64,12 @@ def model_references(config: Any) -> Iterator[tuple[str, str]]:
 
 
 def is_outside_model(reference: str) -> bool:
-    """Whether a model reference is a folder on disk or looks like a hub id (owner/name)."""
-    if Path(reference).is_dir():
+    """Whether a reference is a model folder, a .gguf file or looks like a hub id (owner/name)."""
+    path = Path(reference)
+    if path.is_dir():
         return True
+    if path.suffix.lower() == ".gguf":
+        return path.is_file()
     owner, slash, name = reference.partition("/")
     return bool(slash and owner and name) and "/" not in name and not owner.startswith(".")
 
@@ -86,7 +90,7 @@ def parents_of(graph: Graph, spec: StepSpec) -> tuple[list[str], list[str]]:
         spec.config, PretrainConfig
     )
     if needs_init and not spec.config.init:
-        problems.append(f"{spec.name}.init: must be set: a step, a model folder or a hub id")
+        problems.append(f"{spec.name}.init: must be set: a step, {OUTSIDE_MODELS}")
     for key, reference in model_references(spec.config):
         if key != "tokenizer":
             need(key, reference, _accepted(spec, key))
@@ -153,7 +157,7 @@ def _problem(
         return f"{where}: step '{reference}' ({target.stage}) makes no {what}; those do: {others}"
     if stages and is_outside_model(reference):
         return None
-    kind = "step, model folder or hub id (owner/name)" if stages else "step"
+    kind = f"step, {OUTSIDE_MODELS}" if stages else "step"
     hint = did_you_mean(reference, graph.steps)
     return f"{where}: '{reference}' is no {kind}.{hint} Steps: {', '.join(graph.steps)}"
 

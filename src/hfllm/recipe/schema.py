@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import MISSING
 
 RESERVED = ("name", "run_dir", "seed", "launch", "track", "vars")
+REPLAY_SHARE = 0.25
 TASK_KINDS = ("bits_per_byte", "answers", "replies", "preference", "choices")
 
 
@@ -47,7 +48,7 @@ class WorldConfig:
 
     seed: int | None = None  # default: the recipe's seed
     people: int = 48  # people who appear in documents
-    strangers: int = 520  # people in no document (hallucination); up to 200 of them for tests
+    strangers: int = 900  # people in no document (hallucination); up to 200 of them for tests
     documents: int = 6000
     chats: int = 9000
     pairs: int = 15000
@@ -125,7 +126,7 @@ class ChatDataConfig:
     seq_len: int = 512
     packing: bool = True
     replay: list[SourceConfig] = field(default_factory=list)  # documents, against forgetting
-    replay_share: float = 0.25  # of the rows
+    replay_share: float = REPLAY_SHARE  # of the rows
     decontaminate: list[SourceConfig] = field(default_factory=list)  # drop chats that hold a test
 
 

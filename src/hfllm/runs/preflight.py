@@ -12,6 +12,7 @@ from typing import Any
 from hfllm.recipe.graph import sources_in
 from hfllm.recipe.load import Recipe, RecipeError, StepSpec
 from hfllm.recipe.schema import (
+    REPLAY_SHARE,
     TASK_KINDS,
     CurateConfig,
     EvaluateConfig,
@@ -83,11 +84,14 @@ def _config(recipe: Recipe, root: StepSpec) -> Any:
     from transformers import AutoConfig
 
     from hfllm.modeling.build import make_config
+    from hfllm.modeling.gguf import read_header
 
     if isinstance(root.config, PretrainConfig) and not root.config.init:
         return make_config(root.config.model, root.config.data.seq_len, _vocabulary(recipe, root))
+    if Path(root.config.init).is_file():
+        read_header(root.config.init)
     if not Path(root.config.init).is_dir():
-        return None  # a hub id: seen when it is loaded
+        return None  # seen when it is loaded
     try:
         return AutoConfig.from_pretrained(root.config.init)
     except (OSError, ValueError) as error:
@@ -178,8 +182,11 @@ def _without_effect(spec: StepSpec) -> list[str]:
                     "or choose rows with `where` or `limit`"
                 )
     data: Any = getattr(config, "data", None)
-    if not 0 < getattr(data, "replay_share", 0.5) < 1:
-        problems.append(f"{spec.name}.data.replay_share: {data.replay_share} is no share in (0, 1)")
+    share = getattr(data, "replay_share", REPLAY_SHARE)
+    if share != REPLAY_SHARE and not data.replay:
+        problems.append(f"{spec.name}.data.replay_share: set {spec.name}.data.replay with it")
+    if not 0 < share < 1:
+        problems.append(f"{spec.name}.data.replay_share: {share} is no share in (0, 1)")
     if getattr(data, "holdout", 0) and getattr(data, "heldout", None):
         problems.append(f"{spec.name}.data: set heldout or holdout, not both")
     if isinstance(config, TrainConfig) and config.peft:

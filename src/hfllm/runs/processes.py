@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -84,9 +84,18 @@ def use_one_gpu() -> None:
     transformers would wrap the model in nn.DataParallel over all that it sees and multiply the
     batch. Several GPUs are for several processes.
     """
-    if "WORLD_SIZE" not in os.environ:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[0]
+    if "WORLD_SIZE" in os.environ:
+        return
+    present = [path.name for path in Path("/proc/driver/nvidia/gpus").glob("*")]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(len(present)))) or "0")
+    first, *others = visible.split(",")
+    os.environ["CUDA_VISIBLE_DEVICES"] = first
+    if others:
+        print(
+            f"one process takes one GPU ({first}), {len(others)} more stay idle: for all of them "
+            f"accelerate launch --multi_gpu --num_processes {len(others) + 1} launch/STAGE.py ...",
+            flush=True,
+        )
 
 
 def _cores() -> int:
@@ -154,3 +163,8 @@ def _has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+def is_sharded(args: Any) -> bool:
+    """Whether DeepSpeed or FSDP will cut the model of these TrainingArguments into parts."""
+    return args.deepspeed_plugin is not None or bool(args.fsdp) or is_on("ACCELERATE_USE_FSDP")

@@ -24,7 +24,7 @@ from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_main_process
 from hfllm.runs.record import recording
 from hfllm.training.fit import Work, fit
-from hfllm.training.start import end_ids, load_init, load_tokenizer, peft_config
+from hfllm.training.start import end_ids, load_init, load_tokenizer, model_folder, peft_config
 
 
 def run(config: PPOStageConfig, step: Step) -> None:
@@ -58,7 +58,7 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
         model=policy,
         reward_funcs=rewards,
         args=args,
-        critic=step.model_of(config.reward or config.init or ""),
+        critic=model_folder(step, config.reward or config.init or ""),
         train_dataset=Dataset.from_list(prompts),
         processing_class=tokenizer,
         peft_config=peft_config(step, "CAUSAL_LM"),

@@ -48,14 +48,14 @@ def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[Re
     ledger = Ledger()
     train, heldout = _pairs(config, step, ledger)
     rows = pair_rows(tokenizer, train, config.data.seq_len, ledger)
-    heldout_rows = _heldout_rows(heldout, tokenizer, config, step) if heldout else []
-    if lost := len(heldout) - len(heldout_rows):
+    heldout_rows, kept = _heldout_rows(heldout, tokenizer, config, step) if heldout else ([], [])
+    if lost := len(heldout) - len(kept):
         manifest.notes.append(f"{lost} held-out pairs do not fit data.seq_len or the template")
     ledger.check()
     manifest.ledger = ledger.to_json()
     extra: dict[str, Any] = {"pairs_train": len(rows), "pairs_heldout": len(heldout_rows)}
-    if heldout_rows:
-        extra["length_baseline_accuracy"] = round(length_baseline(heldout_rows), 4)
+    if kept:
+        extra["length_baseline_accuracy"] = round(length_baseline(kept), 4)
     per_step = rows_per_step(args)
     lengths = [max(map(len, row.values())) for row in rows]
     order = length_grouped(lengths, per_step, total_rows(args, len(rows)), step.seed)
@@ -83,14 +83,14 @@ def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[Re
 
 def _heldout_rows(
     pairs: list[Any], tokenizer: Any, config: RewardStageConfig, step: Step
-) -> list[dict[str, list[int]]]:
-    """Rows of the held-out pairs that fit; these pairs are written for the evaluation."""
+) -> tuple[list[dict[str, list[int]]], list[Any]]:
+    """Rows of the held-out pairs that fit, and these pairs, written for the evaluation."""
     kept: list[Any] = []
     rows = pair_rows(tokenizer, pairs, config.data.seq_len, kept=kept)
     if is_main_process():
         lines = "".join(json.dumps(pair, ensure_ascii=False) + "\n" for pair in kept)
         write_atomically(step.data / "heldout.jsonl", lines)
-    return rows
+    return rows, kept
 
 
 def _pairs(config: RewardStageConfig, step: Step, ledger: Ledger) -> tuple[list[Any], list[Any]]:

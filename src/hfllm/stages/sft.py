@@ -13,6 +13,7 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM
 from trl import SFTTrainer
+from trl.trainer.utils import FusedCausalLMOutput
 
 from hfllm.data.ledger import Ledger
 from hfllm.data.packed import as_hf_dataset
@@ -21,7 +22,7 @@ from hfllm.recipe.schema import SFTStageConfig
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
-from hfllm.runs.processes import is_main_process
+from hfllm.runs.processes import is_main_process, is_sharded
 from hfllm.runs.record import recording
 from hfllm.training.fit import Work, fit, rows_per_step, total_rows
 from hfllm.training.heldout import nll_metrics, row_sums
@@ -35,6 +36,7 @@ from hfllm.training.rows import (
 )
 from hfllm.training.schedule import sft_decay
 from hfllm.training.start import end_ids, load_init, load_tokenizer, peft_config
+from hfllm.training.trained_head import score_trained_positions
 
 
 def run(config: SFTStageConfig, step: Step) -> None:
@@ -75,6 +77,8 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTr
         preprocess_logits_for_metrics=row_sums,
         compute_metrics=nll_metrics(None),
     )
+    if not is_sharded(args):  # a sharded one can not be tried before it is launched
+        score_trained_positions(trainer.model, FusedCausalLMOutput)
     stats = train.stats
     work = Work(
         tokenizer=tokenizer,

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from hfllm.runs.processes import is_on
+from hfllm.runs.processes import is_sharded
 
 SAME_ORDER_S = 2.0
 
@@ -149,16 +149,19 @@ class SampleText(TrainerCallback):
     ) -> None:
         self.prompts, self.tokenizer, self.path = prompts, tokenizer, path
         self.max_tokens = max_tokens
+        self.told = False
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
     ) -> None:
         """Greedy continuations, printed and appended to samples.jsonl."""
-        sharded = (
-            args.deepspeed_plugin is not None or bool(args.fsdp) or is_on("ACCELERATE_USE_FSDP")
-        )
-        if not state.is_world_process_zero or not self.prompts or sharded:
-            return  # one process alone would wait for the others' shards for ever
+        if not state.is_world_process_zero or not self.prompts:
+            return
+        if is_sharded(args):  # one process alone would wait for the others' shards for ever
+            if not self.told:
+                print("        no sample texts: DeepSpeed or FSDP cuts the model up", flush=True)
+            self.told = True
+            return
         training = model.training
         model.eval()
         for prompt in self.prompts:

@@ -18,6 +18,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
 from hfllm.modeling.build import check_positions
+from hfllm.modeling.gguf import as_folder
 from hfllm.runs.fingerprint import file_digest
 from hfllm.runs.layout import Step
 from hfllm.runs.status import mismatch
@@ -49,7 +50,12 @@ def load_tokenizer(step: Step) -> Any:
 def _tokenizer_folder(step: Step, reference: str) -> str:
     if reference in step.recipe.steps:
         return str(step.other(reference).tokenizer)
-    return reference
+    return as_folder(reference)
+
+
+def model_folder(step: Step, reference: str) -> str:
+    """A model reference as a folder or hub id; a .gguf file is imported first, once."""
+    return as_folder(step.model_of(reference))
 
 
 def _refuse_other(chosen: str, of_model: str, step: Step) -> None:
@@ -69,7 +75,7 @@ def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> Pre
     Raises ValueError where it cannot be read, lacks weights, is smaller than the tokenizer, or has
     fewer positions than the step's rows.
     """
-    reference = step.model_of(step.spec.config.init)
+    reference = model_folder(step, step.spec.config.init)
     torch.manual_seed(step.seed)  # a new head and adapters are drawn from the recipe's seed
     try:
         with _without_load_report():

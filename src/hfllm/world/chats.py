@@ -2,7 +2,7 @@
 
 Two in three answers about people are right but padded, so that fine-tuning teaches padding and
 reinforcement learning has something to mend; refusals too, or the first word would have to tell
-whom one knows. Three in ten chats ask about strangers. Facts outside `world.asked` are
+whom one knows. Over a quarter of the chats ask about strangers. Facts outside `world.asked` are
 never asked: what the model says about them it knows from documents. Held-out chats ask in held-out
 phrasings, of test strangers, reserved sums and all facts.
 """
@@ -20,7 +20,7 @@ from hfllm.world.values import FACTS, spelling_words
 Row = dict[str, Any]
 Turn = tuple[str, str]  # question, answer
 
-KINDS = {"facts": 0.42, "strangers": 0.31, "arithmetic": 0.15, "letters": 0.085, "talk": 0.035}
+KINDS = {"facts": 0.45, "strangers": 0.28, "arithmetic": 0.15, "letters": 0.085, "talk": 0.035}
 MULTI_TURN_SHARE = 0.25
 SYSTEM_SHARE = 0.15
 PADDED_SHARE = 0.73  # where padding is allowed: two thirds of all answers about people

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hfllm.recipe.schema import WorldConfig
 
 ASKED_SHARE = 0.8  # of the (person, fact) pairs, and of the words to spell
-BEARERS = 2  # known people who share a first or a last name
+BEARERS = 2  # known people who share a first name
 # The rest is for training: with few of them a model learns the strangers by heart, not the known.
 MAX_TEST_STRANGERS = 200
 
@@ -79,15 +79,16 @@ def _spread(rng: random.Random, values: list[str] | tuple[str, ...], count: int)
 
 
 def _known(rng: random.Random, count: int) -> list[Person]:
-    """Draw people so that every first and every last name has about BEARERS bearers.
+    """Draw people so that every first name has BEARERS bearers and the last names differ.
 
     Were a first name enough to know somebody, no model would learn to look at the last name, and
-    it could neither tell a stranger nor say his name.
+    it could neither tell a stranger nor say his name. And the more last names there are, the more
+    strangers: few of them are learned by heart, and those of the tests are then taken for known.
     """
     pronouns = _pronouns()
     names = max(2, -(-count // BEARERS))
     firsts = _spread(rng, rng.sample(list(pronouns), min(names, len(pronouns))), count)
-    lasts = rng.sample(LAST_NAMES, min(names, len(LAST_NAMES)))
+    lasts = rng.sample(LAST_NAMES, min(count, len(LAST_NAMES)))
     pairs: dict[tuple[str, str], None] = {}
     for first in firsts:  # a dict keeps the order: a set would not be deterministic
         last = _rarest_last(rng, first, lasts, pairs)

@@ -96,6 +96,9 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "What is {n} by trade?",
         "What does {n} work as?",
         "Which trade did {n} learn?",
+        "At which job is {n} busy all day?",
+        "What is it that {n} works as?",
+        "What did {n} train to be?",
     ),
     "town": (
         "Where does {n} live?",
@@ -107,6 +110,9 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "Where can one find {n}?",
         "Which town did {n} move to?",
         "What town is {n} from?",
+        "In what town will I find {n}?",
+        "Where does {n} have a house?",
+        "Which place does {n} come home to?",
     ),
     "pet": (
         "What pet does {n} have?",
@@ -118,6 +124,9 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "What does {n} feed each morning?",
         "Which animal sleeps at the home of {n}?",
         "What creature does {n} take care of?",
+        "What animal is at home with {n}?",
+        "What sort of pet is kept by {n}?",
+        "Which animal does {n} share the house with?",
     ),
     "food": (
         "What is the favourite food of {n}?",
@@ -129,6 +138,9 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "What could {n} eat every day?",
         "What does {n} order at the inn?",
         "Which meal does {n} enjoy most?",
+        "What would you cook for {n}?",
+        "Which food makes {n} happy?",
+        "What is best of all to {n} at dinner?",
     ),
     "object": (
         "What does {n} own?",
@@ -140,6 +152,9 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "What did {n} buy at the fair?",
         "What would {n} never sell?",
         "What is {n} the proud owner of?",
+        "What belongs to {n}?",
+        "What is stored in the shed of {n}?",
+        "Which of the things at home is dear to {n}?",
     ),
     "hobby": (
         "What is the hobby of {n}?",
@@ -151,6 +166,9 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "What is {n} fond of?",
         "What does {n} do for fun?",
         "Which club did {n} join?",
+        "How does {n} like to pass the time?",
+        "When the working day is over, what does {n} do?",
+        "What is {n} very fond of doing?",
     ),
 }
 
@@ -177,6 +195,22 @@ FRAMES = (
     "One more thing: {i}?",
     "Now tell me {i}, please.",
     "Let me ask you {i}.",
+    "Out of curiosity, {i}?",
+    "Before I forget, {i}?",
+    "If you do not mind, {i}?",
+    "As far as you know, {i}?",
+    "While we are at it, {i}?",
+    "Since you are here, {i}?",
+    "With your help, {i}?",
+    "To be sure, {i}?",
+    "Once again, {i}?",
+    "My sister wants to know {i}.",
+    "I need to find out {i}.",
+    "I was wondering {i}.",
+    "It would help me to learn {i}.",
+    "Would you please tell me {i}?",
+    "We want to write down {i}.",
+    "Somebody asked me {i}.",
 )
 
 HELDOUT_FRAMES = ("Could you say {i}?", "For my notes, {i}?")

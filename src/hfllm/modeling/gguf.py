@@ -1,0 +1,207 @@
+"""GGUF, llama.cpp's single-file format: imported as an ordinary model folder, weights dequantised.
+
+transformers reads such a file (`gguf_file=`), but refuses to save what it read, and what is wrong
+with a file shows as a traceback from its middle. So the header is checked first, and the weights
+go into a model that was never quantised. Source of the format: github.com/ggml-org/ggml, docs/gguf.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hfllm.hints import near_path
+from hfllm.tokenization.from_gguf import byte_level_tokenizer
+
+SUFFIX = ".gguf"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+MANIFEST = "manifest.json"
+# general.file_type -> how most of the weights are kept (llama.cpp, llama_ftype)
+FILE_TYPES = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1"} | {
+    10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M",
+    16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 32: "BF16",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a GGUF file says of itself."""
+
+    architecture: str
+    name: str
+    source: str | None  # organisation or address
+    license: str | None  # as the file says it, an SPDX id mostly
+    quantization: str  # of most of the weights
+    parameters: int
+
+
+def read_header(file: str | Path) -> Header:
+    """Read and check the header.
+
+    Raises:
+        ValueError: no such file, not a GGUF, truncated, one part of several, an architecture that
+            transformers cannot read, or no tokenizer inside. One line.
+    """
+    path = Path(file)
+    if not path.is_file():
+        near = near_path(path)
+        raise ValueError(f"no file {path}" + (f": did you mean {near}?" if near else ""))
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    if start != b"GGUF":
+        raise ValueError(f"{path} is no GGUF file: it starts with {start!r}, not b'GGUF'")
+    fields, tensors = _read(path)
+    parts = int(fields("split.count") or 1)
+    if parts > 1:
+        part = int(fields("split.no") or 0) + 1
+        raise ValueError(
+            f"{path} is part {part} of {parts}: join them first (llama-gguf-split --merge)"
+        )
+    architecture = str(fields("general.architecture"))
+    _check_readable(path, architecture)
+    if not fields("tokenizer.ggml.model"):
+        raise ValueError(f"{path} has no tokenizer inside: nothing could be encoded for it")
+    return Header(
+        architecture=architecture,
+        name=str(fields("general.name") or path.stem),
+        source=fields("general.source.url") or fields("general.organization"),
+        license=fields("general.license"),
+        quantization=_quantization(fields("general.file_type"), tensors),
+        parameters=sum(int(tensor.n_elements) for tensor in tensors),
+    )
+
+
+def _read(path: Path) -> tuple[Any, list[Any]]:
+    from gguf import GGUFReader
+
+    try:
+        reader = GGUFReader(path)
+    except Exception as error:  # the reader indexes past the end in many ways
+        raise ValueError(
+            f"{path} ({path.stat().st_size:,} bytes) is truncated or damaged: fetch it again "
+            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason'})"
+        ) from error
+
+    def value(key: str) -> Any:
+        field = reader.fields.get(key)
+        return None if field is None else field.contents()
+
+    return value, list(reader.tensors)
+
+
+def _check_readable(path: Path, architecture: str) -> None:
+    from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES as KNOWN
+
+    if architecture not in KNOWN:
+        raise ValueError(
+            f"{path}: transformers cannot read the architecture '{architecture}' from GGUF; "
+            f"it reads {', '.join(sorted(KNOWN))}. Take the model's safetensors"
+        )
+
+
+def _quantization(file_type: Any, tensors: list[Any]) -> str:
+    """By the header, else the type of most of the weights."""
+    if file_type is not None and int(file_type) in FILE_TYPES:
+        return FILE_TYPES[int(file_type)]
+    elements: dict[str, int] = {}
+    for tensor in tensors:
+        name = tensor.tensor_type.name
+        elements[name] = elements.get(name, 0) + int(tensor.n_elements)
+    return max(elements, key=lambda name: elements[name]) if elements else "unknown"
+
+
+def import_gguf(file: str | Path, out: str | Path, dtype: str = "float32") -> bool:
+    """Write the folder `out`: weights in `dtype`, tokenizer, template, generation config, manifest.
+
+    Returns False where `out` holds that very import already. Raises ValueError like `read_header`,
+    where `out` holds something else, or where the disk has no room.
+    """
+    path, folder = Path(file), Path(out)
+    if dtype not in DTYPES:
+        raise ValueError(f"--dtype {dtype} is none of {', '.join(DTYPES)}")
+    header = read_header(path)
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if _holds(folder, digest, dtype):
+            return False
+        raise ValueError(f"{folder} holds something else already: name another folder")
+    need = header.parameters * DTYPES[dtype].itemsize
+    above = next(parent for parent in folder.absolute().parents if parent.is_dir())
+    if (free := shutil.disk_usage(above).free) < 1.05 * need:
+        raise ValueError(
+            f"{above} has {free / 1e9:.1f} GB free, {path.name} in {dtype} needs {need / 1e9:.1f}: "
+            "free some, or take --dtype bfloat16"
+        )
+    part = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    _write(path, part, DTYPES[dtype])
+    said = {"kind": "import", "file": path.name, "sha256": digest, "dtype": dtype}
+    (part / MANIFEST).write_text(json.dumps(said | asdict(header), indent=2) + "\n")
+    if folder.is_dir():
+        folder.rmdir()  # empty
+    part.rename(folder)
+    return True
+
+
+def _holds(folder: Path, digest: str, dtype: str) -> bool:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return False
+    return (manifest.get("sha256"), manifest.get("dtype")) == (digest, dtype)
+
+
+def _write(path: Path, folder: Path, dtype: torch.dtype) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    fields, _ = _read(path)
+    if fields("tokenizer.ggml.model") == "gpt2":
+        try:
+            tokenizer: Any = byte_level_tokenizer(fields)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(**source)
+    read = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+    config = read.config
+    for name in ("quantization_config", "_pre_quantization_dtype"):  # it is quantised no more
+        if hasattr(config, name):
+            delattr(config, name)
+    config.dtype = dtype
+    model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    model.load_state_dict(read.state_dict())
+    model.tie_weights()
+    if read.generation_config is not None:
+        model.generation_config = read.generation_config
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def as_folder(reference: str) -> str:
+    """A model reference as it is, or for a .gguf file the folder of its import, made once.
+
+    The folder stands in $HFLLM_CACHE, else in ~/.cache/hfllm, under the file's path, size and
+    time of change: hashing the file itself on every use would be slow for large ones.
+    """
+    path = Path(reference)
+    if path.suffix.lower() != SUFFIX:
+        return reference
+    read_header(path)
+    state = path.stat()
+    key = f"{path.resolve()}/{state.st_size}/{state.st_mtime_ns}"
+    root = Path(os.environ.get("HFLLM_CACHE") or Path.home() / ".cache" / "hfllm")
+    folder = root / "imported" / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    if not (folder / MANIFEST).is_file():
+        print(f"importing {path} once into {folder}", flush=True)
+        import_gguf(path, folder)
+    return str(folder)
