@@ -78,7 +78,7 @@ def test_a_step_cannot_read_itself(load):
     ("text", "expected"),
     [
         ("sft: {init: curate, %s}", "sft.init: step 'curate' (curate) makes no language model"),
-        ("sft: {init: pretrian, %s}", "sft.init: 'pretrian' is no step, model folder, .gguf file or hub id"),
+        ("sft: {init: pretrian, %s}", "sft.init: 'pretrian' is no step, model folder, .gguf file"),
         ("sft: {init: ../gone/model, %s}", "sft.init: '../gone/model' is no step, model folder"),
         ("sft: {tokenizer: curate, %s}", "sft.tokenizer: step 'curate' (curate) makes no"),
         ("sft: {data: {mixture: [{step: crate}]}}", "'crate' is no step. Did you mean: 'curate'?"),
