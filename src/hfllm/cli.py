@@ -4,7 +4,7 @@ run RECIPE      the missing and stale steps, in order
 show RECIPE     the resolved recipe and where each value comes from
 eval MODEL      held-out tests of one model folder
 chat MODEL      talk to it
-import F.gguf D  write a GGUF file as an ordinary model folder
+import FILE OUT  write a GGUF file as an ordinary model folder
 report RECIPE   build the run's page
 tokens TEXT     how a tokenizer cuts a text
 """

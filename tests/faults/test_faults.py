@@ -129,6 +129,11 @@ RECIPE = [
         ("reward.data.mixture[0].weight: reward takes every row once", "with `where` or `limit`"),
     ),
     Fault(
+        "a share of nothing",
+        "sft sft.data.replay_share=0.5",
+        ("sft.data.replay_share: set sft.data.replay with it",),
+    ),
+    Fault(
         "two ways to hold out",
         "reward reward.data.holdout=0.2 reward.data.heldout=[{path: data/pairs.jsonl}]",
         ("reward.data: set heldout or holdout, not both",),

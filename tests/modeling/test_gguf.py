@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import gguf
 import numpy as np
@@ -13,6 +14,8 @@ from typer.testing import CliRunner
 from hfllm.cli import app
 from hfllm.inference.load import load_model
 from hfllm.modeling.gguf import as_folder, import_gguf, read_header
+from hfllm.recipe.load import load_recipe
+from hfllm.runs.preflight import preflight
 
 NAMES = {
     "model.embed_tokens": "token_embd",
@@ -36,7 +39,7 @@ def permuted(weight, heads):
     return rows.swapaxes(1, 2).reshape(weight.shape)
 
 
-def write(path, model, tokenizer, architecture="llama", with_tokenizer=True, **more):
+def write(path, model, tokenizer, architecture="llama", with_tokenizer=True, split="gpt-2", **more):
     writer = gguf.GGUFWriter(str(path), architecture)
     config = model.config
     writer.add_name("Tiny")
@@ -57,7 +60,7 @@ def write(path, model, tokenizer, architecture="llama", with_tokenizer=True, **m
         special = {t["content"] for t in vocabulary["added_tokens"]}
         tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
         writer.add_tokenizer_model("gpt2")
-        writer.add_tokenizer_pre("gpt-2")
+        writer.add_tokenizer_pre(split)
         writer.add_token_list(tokens)
         writer.add_token_types([3 if t in special else 1 for t in tokens])
         writer.add_token_merges([" ".join(pair) for pair in vocabulary["model"]["merges"]])
@@ -140,6 +143,7 @@ def test_bad_files_get_one_line(file, tmp_path, llama, bpe, monkeypatch):
     write(tmp_path / "part.gguf", llama, bpe, split_count=3, split_no=1)
     write(tmp_path / "other.gguf", llama, bpe, architecture="rwkv6")
     write(tmp_path / "mute.gguf", llama, bpe, with_tokenizer=False)
+    write(tmp_path / "odd.gguf", llama, bpe, split="chatglm-bpe")
     messages = {
         "tiny.ggfu": "did you mean .*tiny.gguf",
         "text.gguf": "is no GGUF file: it starts with b'hell'",
@@ -148,6 +152,7 @@ def test_bad_files_get_one_line(file, tmp_path, llama, bpe, monkeypatch):
         "part.gguf": "part 2 of 3",
         "other.gguf": "cannot read the architecture 'rwkv6'",
         "mute.gguf": "no tokenizer inside",
+        "odd.gguf": "splits text in the way 'chatglm-bpe'",
     }
     for name, message in messages.items():
         with pytest.raises(ValueError, match=message) as error:
@@ -175,6 +180,9 @@ def test_verbs_and_recipes_take_the_file_itself(file, trained, monkeypatch, caps
     assert "importing tiny.gguf once" in capsys.readouterr().out
     assert as_folder("tiny.gguf") == as_folder("tiny.gguf")
     assert "importing" not in capsys.readouterr().out
+    Path("text.gguf").write_bytes(b"hello")
+    with pytest.raises(ValueError, match="sft.init: text.gguf is no GGUF file"):
+        preflight(load_recipe("recipe.yaml", ["sft.init=text.gguf"]), ["sft"])
     step = trained.run("sft", "sft.init=tiny.gguf", "sft.trainer.max_steps=1")
     assert AutoTokenizer.from_pretrained(step.model).chat_template
     assert read_header(file).parameters == sum(p.numel() for p in model.parameters())

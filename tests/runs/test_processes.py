@@ -7,7 +7,12 @@ import sys
 import pytest
 
 from hfllm.runs import processes
-from hfllm.runs.processes import asked_processes, check_launch_line, step_processes
+from hfllm.runs.processes import (
+    asked_processes,
+    check_launch_line,
+    step_processes,
+    use_one_gpu,
+)
 
 LAUNCH = ["python", "/bin/accelerate", "launch", "--cpu"]
 
@@ -85,3 +90,14 @@ def test_the_work_is_in_the_launchers_children(tmp_path):
         launcher.kill()
         launcher.wait()
     assert step_processes(launcher.pid) == []
+
+
+def test_idle_gpus_are_told(monkeypatch, capsys):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3,5")
+    use_one_gpu()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "2"
+    said = capsys.readouterr().out
+    assert "takes one GPU (2), 2 more stay idle" in said
+    assert "--num_processes 3" in said
+    use_one_gpu()
+    assert capsys.readouterr().out == ""

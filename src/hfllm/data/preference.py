@@ -88,12 +88,16 @@ def characters_more(pair: Pair) -> int:
     return len(pair["chosen"][-1]["content"]) - len(pair["rejected"][-1]["content"])
 
 
+def longer_wins(gaps: Sequence[int]) -> float:
+    """Share in [0, 1] of `characters_more` above 0; a tie counts half."""
+    return sum(1.0 if gap > 0 else 0.5 if gap == 0 else 0.0 for gap in gaps) / len(gaps)
+
+
 def length_baseline(pairs: Sequence[Pair]) -> float:
     """Accuracy in [0, 1] of the better of "longer wins" and "shorter wins"; a tie counts half."""
     if not pairs:
         raise ValueError("length_baseline: no pairs")
-    gaps = [characters_more(pair) for pair in pairs]
-    longer = sum(1.0 if gap > 0 else 0.5 if gap == 0 else 0.0 for gap in gaps) / len(gaps)
+    longer = longer_wins([characters_more(pair) for pair in pairs])
     return max(longer, 1 - longer)
 
 

@@ -19,7 +19,7 @@ import math
 from collections import defaultdict
 from typing import Any
 
-from hfllm.data.preference import characters_more
+from hfllm.data.preference import characters_more, longer_wins
 from hfllm.evaluation.intervals import Interval, ratio, share, wilson
 from hfllm.evaluation.loglik import (
     continuation,
@@ -140,15 +140,15 @@ def preference(judge: RewardModel, name: str, spec: TaskSpec) -> list[Result]:
 def agreement(marks: list[tuple[float, float, int]]) -> list[tuple[str, Interval]]:
     """Of (score of the chosen, of the rejected, characters more in the chosen): what agrees."""
     n = len(marks)
+    chosen, rejected, gaps = zip(*marks, strict=True)
     metric = load_metric("pair_accuracy")
-    chosen, rejected, longer = zip(*marks, strict=True)
     accuracy = metric.compute(predictions=chosen, references=rejected)["accuracy"]
-    longer_wins = metric.compute(predictions=longer, references=[0] * n)["accuracy"]
+    longer = longer_wins(gaps)
     picks_longer = [(c > r) == (more > 0) for c, r, more in marks if more]
     out = [
         ("accuracy", wilson(accuracy * n, n)),
         # the better of "longer wins" and "shorter wins"
-        ("length_accuracy", wilson(max(longer_wins, 1 - longer_wins) * n, n)),
-        ("chosen_longer", wilson(longer_wins * n, n)),
+        ("length_accuracy", wilson(max(longer, 1 - longer) * n, n)),
+        ("chosen_longer", wilson(longer * n, n)),
     ]
     return out + ([("picks_longer", share(picks_longer))] if picks_longer else [])

@@ -26,7 +26,8 @@ from transformers import (
 from transformers.utils import logging
 
 from hfllm.hints import first_missing, near_path
-from hfllm.modeling.gguf import SUFFIX, as_folder
+from hfllm.modeling.gguf import as_folder
+from hfllm.recipe.graph import is_gguf
 
 MODEL_FILES = ("config.json", "adapter_config.json")
 
@@ -46,7 +47,7 @@ def find_model(folder: str | Path) -> str:
             f"no model in {path}: it has neither config.json nor model/config.json; "
             "did its step finish?"
         )
-    if path.suffix.lower() == SUFFIX:
+    if is_gguf(path):
         return as_folder(str(folder))
     if path.exists():
         raise ValueError(f"{path} is a file: name the folder that holds it")

@@ -13,14 +13,15 @@ import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
 from hfllm.hints import near_path
-from hfllm.tokenization.from_gguf import byte_level_tokenizer
+from hfllm.recipe.graph import is_gguf
+from hfllm.tokenization.from_gguf import Field, byte_level_tokenizer, tokenizer_problem
 
-SUFFIX = ".gguf"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 MANIFEST = "manifest.json"
 # general.file_type -> how most of the weights are kept (llama.cpp, llama_ftype)
@@ -47,9 +48,12 @@ def read_header(file: str | Path) -> Header:
 
     Raises:
         ValueError: no such file, not a GGUF, truncated, one part of several, an architecture that
-            transformers cannot read, or no tokenizer inside. One line.
+            transformers cannot read, or no tokenizer inside that is known. One line.
     """
-    path = Path(file)
+    return _checked(Path(file))[0]
+
+
+def _checked(path: Path) -> tuple[Header, Field]:
     if not path.is_file():
         near = near_path(path)
         raise ValueError(f"no file {path}" + (f": did you mean {near}?" if near else ""))
@@ -66,9 +70,9 @@ def read_header(file: str | Path) -> Header:
         )
     architecture = str(fields("general.architecture"))
     _check_readable(path, architecture)
-    if not fields("tokenizer.ggml.model"):
-        raise ValueError(f"{path} has no tokenizer inside: nothing could be encoded for it")
-    return Header(
+    if problem := tokenizer_problem(fields):
+        raise ValueError(f"{path} {problem}")
+    header = Header(
         architecture=architecture,
         name=str(fields("general.name") or path.stem),
         source=fields("general.source.url") or fields("general.organization"),
@@ -76,9 +80,10 @@ def read_header(file: str | Path) -> Header:
         quantization=_quantization(fields("general.file_type"), tensors),
         parameters=sum(int(tensor.n_elements) for tensor in tensors),
     )
+    return header, fields
 
 
-def _read(path: Path) -> tuple[Any, list[Any]]:
+def _read(path: Path) -> tuple[Field, list[Any]]:
     from gguf import GGUFReader
 
     try:
@@ -126,7 +131,7 @@ def import_gguf(file: str | Path, out: str | Path, dtype: str = "float32") -> bo
     path, folder = Path(file), Path(out)
     if dtype not in DTYPES:
         raise ValueError(f"--dtype {dtype} is none of {', '.join(DTYPES)}")
-    header = read_header(path)
+    header, fields = _checked(path)
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -140,15 +145,20 @@ def import_gguf(file: str | Path, out: str | Path, dtype: str = "float32") -> bo
             f"{above} has {free / 1e9:.1f} GB free, {path.name} in {dtype} needs {need / 1e9:.1f}: "
             "free some, or take --dtype bfloat16"
         )
-    part = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    _write(path, part, DTYPES[dtype])
-    said = {"kind": "import", "file": path.name, "sha256": digest, "dtype": dtype}
-    (part / MANIFEST).write_text(json.dumps(said | asdict(header), indent=2) + "\n")
-    if folder.is_dir():
-        folder.rmdir()  # empty
-    part.rename(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # a folder of its own: the processes of one launch may all import the same file
+    with TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as scratch:
+        part = Path(scratch) / folder.name
+        part.mkdir()
+        _write(path, fields, part, DTYPES[dtype])
+        said = {"kind": "import", "file": path.name, "sha256": digest, "dtype": dtype}
+        (part / MANIFEST).write_text(json.dumps(said | asdict(header), indent=2) + "\n")
+        try:
+            part.rename(folder)  # onto nothing, or onto an empty folder
+        except OSError:
+            if not _holds(folder, digest, dtype):
+                raise
+            return False  # another process was first
     return True
 
 
@@ -160,16 +170,12 @@ def _holds(folder: Path, digest: str, dtype: str) -> bool:
     return (manifest.get("sha256"), manifest.get("dtype")) == (digest, dtype)
 
 
-def _write(path: Path, folder: Path, dtype: torch.dtype) -> None:
+def _write(path: Path, fields: Field, folder: Path, dtype: torch.dtype) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-    fields, _ = _read(path)
     if fields("tokenizer.ggml.model") == "gpt2":
-        try:
-            tokenizer: Any = byte_level_tokenizer(fields)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+        tokenizer: Any = byte_level_tokenizer(fields)
     else:
         tokenizer = AutoTokenizer.from_pretrained(**source)
     read = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
@@ -194,9 +200,10 @@ def as_folder(reference: str) -> str:
     time of change: hashing the file itself on every use would be slow for large ones.
     """
     path = Path(reference)
-    if path.suffix.lower() != SUFFIX:
+    if not is_gguf(path):
         return reference
-    read_header(path)
+    if not path.is_file():
+        read_header(path)  # says so
     state = path.stat()
     key = f"{path.resolve()}/{state.st_size}/{state.st_mtime_ns}"
     root = Path(os.environ.get("HFLLM_CACHE") or Path.home() / ".cache" / "hfllm")

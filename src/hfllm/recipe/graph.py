@@ -63,12 +63,17 @@ def model_references(config: Any) -> Iterator[tuple[str, str]]:
         yield f"models[{i}]", reference
 
 
+def is_gguf(reference: str | Path) -> bool:
+    """Whether a model reference names one of llama.cpp's files."""
+    return Path(reference).suffix.lower() == ".gguf"
+
+
 def is_outside_model(reference: str) -> bool:
     """Whether a reference is a model folder, a .gguf file or looks like a hub id (owner/name)."""
     path = Path(reference)
     if path.is_dir():
         return True
-    if path.suffix.lower() == ".gguf":
+    if is_gguf(path):
         return path.is_file()
     owner, slash, name = reference.partition("/")
     return bool(slash and owner and name) and "/" not in name and not owner.startswith(".")

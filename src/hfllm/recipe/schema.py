@@ -13,7 +13,6 @@ from typing import Any
 from omegaconf import MISSING
 
 RESERVED = ("name", "run_dir", "seed", "launch", "track", "vars")
-REPLAY_SHARE = 0.25
 TASK_KINDS = ("bits_per_byte", "answers", "replies", "preference", "choices")
 
 
@@ -126,7 +125,7 @@ class ChatDataConfig:
     seq_len: int = 512
     packing: bool = True
     replay: list[SourceConfig] = field(default_factory=list)  # documents, against forgetting
-    replay_share: float = REPLAY_SHARE  # of the rows
+    replay_share: float = 0.25  # of the rows
     decontaminate: list[SourceConfig] = field(default_factory=list)  # drop chats that hold a test
 
 

@@ -100,11 +100,8 @@ def _ends(path: Path, size: int, mtime_ns: int) -> str:
 
 def file_digest(path: Path) -> str:
     """sha256 of a whole file, first 16 hex digits."""
-    sha = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            sha.update(block)
-    return sha.hexdigest()[:16]
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def artifact_fingerprints(folder: Path) -> dict[str, str]:

@@ -12,8 +12,8 @@ from typing import Any
 from hfllm.recipe.graph import sources_in
 from hfllm.recipe.load import Recipe, RecipeError, StepSpec
 from hfllm.recipe.schema import (
-    REPLAY_SHARE,
     TASK_KINDS,
+    ChatDataConfig,
     CurateConfig,
     EvaluateConfig,
     PretrainConfig,
@@ -60,11 +60,17 @@ def _library_problems(recipe: Recipe, names: list[str]) -> list[str]:
 def _model(recipe: Recipe, spec: StepSpec) -> str | None:
     """What is wrong with the step's model, or with its rows' length for the model of `init`."""
     from hfllm.modeling.build import check_positions
+    from hfllm.modeling.gguf import read_header
 
     root = spec
     while root.config.init in recipe.steps:
         root = recipe.steps[root.config.init]
     seq_len = getattr(spec.config.data, "seq_len", None)
+    if root is spec and Path(spec.config.init or "").is_file():
+        try:
+            read_header(spec.config.init)
+        except ValueError as error:
+            return f"init: {error}"
     try:
         config = _config(recipe, root)
     except ValueError as error:
@@ -84,12 +90,9 @@ def _config(recipe: Recipe, root: StepSpec) -> Any:
     from transformers import AutoConfig
 
     from hfllm.modeling.build import make_config
-    from hfllm.modeling.gguf import read_header
 
     if isinstance(root.config, PretrainConfig) and not root.config.init:
         return make_config(root.config.model, root.config.data.seq_len, _vocabulary(recipe, root))
-    if Path(root.config.init).is_file():
-        read_header(root.config.init)
     if not Path(root.config.init).is_dir():
         return None  # seen when it is loaded
     try:
@@ -182,8 +185,9 @@ def _without_effect(spec: StepSpec) -> list[str]:
                     "or choose rows with `where` or `limit`"
                 )
     data: Any = getattr(config, "data", None)
-    share = getattr(data, "replay_share", REPLAY_SHARE)
-    if share != REPLAY_SHARE and not data.replay:
+    usual = ChatDataConfig.replay_share
+    share = getattr(data, "replay_share", usual)
+    if share != usual and not data.replay:
         problems.append(f"{spec.name}.data.replay_share: set {spec.name}.data.replay with it")
     if not 0 < share < 1:
         problems.append(f"{spec.name}.data.replay_share: {share} is no share in (0, 1)")

@@ -48,17 +48,29 @@ SPLITS: dict[str, Callable[[], Any]] = {
 }
 
 
-def byte_level_tokenizer(field: Callable[[str], Any]) -> PreTrainedTokenizerFast:
-    """The tokenizer of a file with `tokenizer.ggml.model` gpt2; `field` reads its header.
+Field = Callable[[str], Any]  # reads a field of the header, None where it is absent
 
-    Raises ValueError where the file's split is none that is known here.
-    """
-    name = str(field("tokenizer.ggml.pre") or "default")
-    if name not in SPLITS:
-        raise ValueError(
-            f"its tokenizer splits text in the way '{name}', which is not known here (known: "
+
+def tokenizer_problem(field: Field) -> str | None:
+    """Why the tokenizer in the file is no use, after the file's name; None where it is."""
+    kind = field("tokenizer.ggml.model")
+    if not kind:
+        return "has no tokenizer inside: nothing could be encoded for it"
+    if kind == "gpt2" and (name := _split_name(field)) not in SPLITS:
+        return (
+            f"splits text in the way '{name}', which is not known here (known: "
             f"{', '.join(SPLITS)}): tokens would differ from the model's. Take its safetensors"
         )
+    return None
+
+
+def _split_name(field: Field) -> str:
+    return str(field("tokenizer.ggml.pre") or "default")
+
+
+def byte_level_tokenizer(field: Field) -> PreTrainedTokenizerFast:
+    """The tokenizer of a file with `tokenizer.ggml.model` gpt2, which has no problem."""
+    name = _split_name(field)
     tokens = list(field("tokenizer.ggml.tokens"))
     types = list(field("tokenizer.ggml.token_type") or [])
     merges = [tuple(merge.split(" ", 1)) for merge in field("tokenizer.ggml.merges")]

@@ -36,7 +36,7 @@ def score_trained_positions(model: Any, output_class: Any) -> bool:
         self: Any, *args: Any, fused_lm_head: bool = False, labels: Any = None, **kwargs: Any
     ) -> Any:
         if not fused_lm_head:
-            return trl_forward(*args, **({} if labels is None else {"labels": labels}), **kwargs)
+            return trl_forward(*args, labels=labels, **kwargs)
         hidden = self.base_model(*args, **kwargs).last_hidden_state[:, :-1]  # (B, T - 1, H)
         return output_class(**_fields(self.get_output_embeddings(), hidden, labels[:, 1:]))
 
@@ -66,7 +66,7 @@ def _fields(head: Any, hidden: torch.Tensor, targets: torch.Tensor) -> dict[str,
     """Hidden states (B, T, H) and labels (B, T) -> TRL's fields (B, T), zero off the mask."""
     mask = targets != -100
     rows, labels = hidden[mask], targets[mask]  # (N, H), (N,)
-    size = max(1, CHUNK // head.weight.shape[0]) if head.weight.numel() else CHUNK
+    size = max(1, CHUNK // head.weight.shape[0])
     parts = list(zip(rows.split(size), labels.split(size), strict=True))
     if len(parts) == 1:
         scores = [_scores(head, *parts[0])]
