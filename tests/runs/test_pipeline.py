@@ -204,7 +204,12 @@ app(["run", "recipe.yaml"])
 )
 def test_a_signal_to_the_run_reaches_the_work_and_is_waited_for(workspace, number, code):
     (workspace.folder / "accelerate_launcher.py").write_text(LAUNCHER)
-    process = subprocess.Popen([sys.executable, "-c", RUN], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN],
+        stdout=subprocess.DEVNULL,
+        # tests started with nohup or in the background hand down an ignored signal
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 60
     while not (workspace.folder / "started").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
