@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 
 from hfllm.recipe.graph import ancestors
@@ -48,6 +49,7 @@ def main(stage: str, argv: list[str] | None = None) -> None:
     try:
         recipe, name = _arguments(stage, words)
         run_step(step_named(recipe, name))
+        _wait_for_all()
     except ValueError as error:
         _fail(str(error))
     except KeyboardInterrupt:
@@ -87,11 +89,31 @@ def _terminated(*_: object) -> NoReturn:
     raise SystemExit(143)  # outside training; inside, the SaveOnSignal callback takes over
 
 
+def _wait_for_all() -> None:
+    """No process leaves while another still works.
+
+    A process that ended badly would take the main one with it while that one writes the manifest
+    (the launcher stops all), and gloo's thread, where it is still dropping the tensors of the last
+    collective when Python is taken down, aborts its process (CPython before 3.14: a thread that
+    waits for the GIL then is unwound through a destructor). A barrier holds no tensors, and waits
+    without the GIL.
+    """
+    if distributed := _standing_group():
+        distributed.barrier()
+
+
 def _end_process_group() -> None:
     """DeepSpeed and gloo abort now and then where the group is left standing at exit."""
-    distributed = sys.modules.get("torch.distributed")
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+    if distributed := _standing_group():
         distributed.destroy_process_group()
+
+
+def _standing_group() -> ModuleType | None:
+    """torch.distributed where this process is in a group (and so has imported it)."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return None
+    return distributed
 
 
 def _arguments(stage: str, words: list[str]) -> tuple[Recipe, str]:

@@ -70,3 +70,26 @@ def test_deepspeed_that_would_silently_be_ddp_is_refused(monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     with pytest.raises(ValueError, match="silently trains as plain DDP"):
         check_launch_line()
+
+
+def test_no_process_leaves_while_the_main_one_still_works(tmp_path):
+    script = tmp_path / "late.py"
+    script.write_text(
+        "import pathlib, sys, time, torch.distributed as dist\n"
+        "import hfllm.launch as launch\n"
+        "def late(step):\n"
+        "    dist.init_process_group('gloo')\n"
+        "    if dist.get_rank() == 0:\n"
+        "        time.sleep(3)\n"
+        "        pathlib.Path('manifest').write_text('done')\n"
+        "launch._arguments, launch.step_named = lambda *_: (None, None), lambda *_: None\n"
+        "launch.run_step = late\n"
+        "launch.main('sft', [])\n"
+        "assert pathlib.Path('manifest').read_text() == 'done'\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2",
+         "--master_port", "29614", str(script)],
+        cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]

@@ -76,6 +76,7 @@ def main(policy: str, reward: str, out: str, batch: str, zero: str = "") -> None
     own = {"log": trainer.state.log_history}
     torch.save(own, f"{out}.{trainer.accelerator.process_index}")
     if torch.distributed.is_initialized():
+        torch.distributed.barrier()  # as hfllm.launch ends: nobody leaves while another works
         torch.distributed.destroy_process_group()
 
 
