@@ -87,7 +87,7 @@ def evaluate(
     tests: Annotated[list[Path] | None, typer.Option(help="JSONL of held-out questions")] = None,
     text: Annotated[list[Path] | None, typer.Option(help="documents for bits per byte")] = None,
     limit: Annotated[int | None, typer.Option(help="rows per file at most")] = None,
-    out: Annotated[Path | None, typer.Option(help="folder for results.json, samples.jsonl")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for results.json and its rows")] = None,
 ) -> None:
     """Score one model folder on held-out tests, each figure with n and a 95% interval."""
     with clear_errors():

@@ -2,13 +2,13 @@
 
 import pytest
 
+from hfllm.evaluation.choices import as_options
 from hfllm.evaluation.loglik import (
     continuation,
     document_nats,
     split_continuation,
     token_logprobs,
 )
-from hfllm.evaluation.tasks import as_options
 
 pytestmark = pytest.mark.slow
 

@@ -32,6 +32,7 @@ def evaluated(folders, tmp_path_factory):
             "answers", [answer_row(i, **refusals) for i in range(5)], None, 6
         ),
         "quiz": TaskSpec("choices", [{"query": "A?", "choices": ["x", "y"], "gold": 0}]),
+        "last_word": TaskSpec("continuation", [{"context": "A", "continuation": "x"}]),
         "pairs": TaskSpec("preference", [pair]),
     }
     results = evaluate_models(
@@ -50,7 +51,7 @@ def test_results_have_the_agreed_shape_and_contain_their_value(evaluated):
     written = json.loads((out / "results.json").read_text())
     assert written["results"] == results
     for row in results:
-        assert set(row) == KEYS
+        assert set(row) - {"chance"} == KEYS
         assert row["low"] - 1e-9 <= row["value"] <= row["high"] + 1e-9, row
     assert len({(r["model"], r["task"], r["metric"]) for r in results}) == len(results)
 
@@ -129,7 +130,9 @@ def test_the_table_has_a_cell_for_every_result(evaluated):
     table = format_table(results, ["pretrain", "sft", "ppo"])
     lines = table.splitlines()
     header = [cell.strip() for cell in lines[0].strip("|").split("|")]
-    assert header == ["task", "metric", "pretrain", "sft", "ppo", "reward", "n"]
+    assert header == ["task", "metric", "pretrain", "sft", "ppo", "reward", "chance", "n"]
+    quiz = next(line for line in lines if "| quiz " in line and "| acc " in line)
+    assert quiz.split("|")[-3].strip() == "0.500"
     assert len({len(line) for line in lines}) == 1
     assert table.count("[") == len(results)
     assert sum("| kl " in line for line in lines) == 1

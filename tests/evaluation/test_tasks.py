@@ -6,12 +6,14 @@ import torch
 from evaluation_rows import answer_row
 
 from hfllm.evaluation.answers import answer_rows, summarize, summarize_all
+from hfllm.evaluation.calibration import reliability
+from hfllm.evaluation.choices import as_options, choices
 from hfllm.evaluation.confidence import choice_confidence, encode_choices
 from hfllm.evaluation.divergence import check_same_vocabulary, kl, sampled_kl
 from hfllm.evaluation.loglik import Scored
 from hfllm.evaluation.specs import TaskSpec
 from hfllm.evaluation.subject import prompt_of
-from hfllm.evaluation.tasks import as_options, bits_per_byte, choices, preference
+from hfllm.evaluation.tasks import bits_per_byte, continuations, preference
 from hfllm.inference.generate import Answer
 from hfllm.inference.prompts import encode_prompt
 from hfllm.inference.reward_model import open_reward_model
@@ -65,7 +67,7 @@ def test_choices_agree_with_a_naive_loop(subject):
         }
         for i in range(9)
     ]
-    found = by_metric(choices(subject, "quiz", TaskSpec("choices", rows)))
+    found = by_metric(choices(subject, "quiz", TaskSpec("choices", rows))[0])
     plain = normed = 0
     for row in rows:
         context = encode_prompt(subject.tokenizer, row["query"] + "\nAnswer:")
@@ -86,7 +88,7 @@ def test_minimal_pairs_are_compared_whole_and_per_field(subject):
         {"sentence_good": f"Who is {i}?", "sentence_bad": f"Who {i} is?", "field": field}
         for i, field in enumerate(("syntax", "syntax/semantics", "syntax_semantics"))
     ]
-    found = by_metric(choices(subject, "blimp", TaskSpec("choices", rows)))
+    found = by_metric(choices(subject, "blimp", TaskSpec("choices", rows))[0])
     n = {key: row["n"] for key, row in found.items()}
     assert n == {
         ("blimp", "acc"): 3, ("blimp/syntax", "acc"): 1, ("blimp/syntax_semantics", "acc"): 2
@@ -98,10 +100,60 @@ def test_the_forms_of_choice_rows():
     assert as_options(blimp) == ([("", "Cats sleep."), ("", "Cats sleeps.")], 0)
     schema = {"context_options": ["A cat", "A dog"], "continuation": "meowed.", "gold": 0}
     assert as_options(schema) == ([("A cat", " meowed."), ("A dog", " meowed.")], 0)
+    goal = {"query": "Question: dresser\n", "choices": ["a", "b"], "gold": 1}
+    assert as_options(goal)[0][0] == ("Question: dresser\nAnswer:", " a")
     letters = {"query": "Q?\nA. x\nB. y\nAnswer:", "choices": ["A", "B"], "gold": 1}
     assert as_options(letters) == ([(letters["query"], " A"), (letters["query"], " B")], 1)
     with pytest.raises(ValueError, match="this one has question, gold"):
         as_options({"question": "?", "gold": 0})
+    with pytest.raises(ValueError, match="row 7: gold 2 is none of 2 choices"):
+        as_options(goal | {"gold": 2, "id": "7"})
+
+
+def test_choices_stand_beside_chance_and_calibration_and_tell_each_row(subject):
+    rows = [
+        {"id": f"q{i}", "query": f"Who is {i}?", "choices": [f"a {i}", "cats", "x"], "gold": 0}
+        for i in range(6)
+    ]
+    results, items = choices(subject, "quiz", TaskSpec("choices", rows))
+    found = by_metric(results)
+    assert found["quiz", "acc"]["chance"] == found["quiz", "acc_norm"]["chance"] == 1 / 3
+    assert "chance" not in found["quiz", "ece"] and found["quiz", "ece"]["n"] == 6
+    for item, row in zip(items, rows, strict=True):
+        chances = torch.tensor(item["logprobs"], dtype=torch.float64).softmax(0)
+        assert item["id"] == row["id"] and item["right"] == (int(chances.argmax()) == 0)
+        assert item["confidence"] == pytest.approx(float(chances.max()))
+    bins = reliability([(item["confidence"], item["right"]) for item in items])
+    assert sum(one["n"] for one in bins) == 6
+    gap = sum(one["n"] * abs(one["confidence"] - one["accuracy"]) for one in bins) / 6
+    assert gap == pytest.approx(found["quiz", "ece"]["value"])
+
+
+def test_a_continuation_is_said_or_not_and_has_a_perplexity(subject):
+    start = encode_prompt(subject.tokenizer, "Number 4 is")
+    ids = list(start)
+    with torch.no_grad():
+        for _ in range(3):  # what greedy decoding says
+            ids.append(int(subject.model(torch.tensor([ids])).logits[0, -1].argmax()))
+    said = subject.tokenizer.decode(ids[len(start) :])
+    again = encode_prompt(subject.tokenizer, "Number 4 is" + said)
+    rows = [
+        {"context": "Number 4 is", "continuation": said},
+        {"context": "Number 4 is", "continuation": "cats"},
+    ]
+    results, items = continuations(subject, "lambada", TaskSpec("continuation", rows))
+    found = by_metric(results)
+    assert [item["greedy"] for item in items] == [again == ids, False]
+    cats = total(subject.model, start, encode_text(subject.tokenizer, " cats"))
+    assert items[1]["logprob"] == pytest.approx(cats, rel=1e-5)
+    mean = sum(item["logprob"] for item in items) / 2
+    assert found["lambada", "perplexity"]["value"] == pytest.approx(math.exp(-mean))
+    with pytest.raises(ValueError, match="row 3 of lambada: a `continuation` row has context and"):
+        continuations(
+            subject,
+            "lambada",
+            TaskSpec("continuation", [{"id": "3", "context": "a", "answer": "b"}]),
+        )
 
 
 def test_prompts_for_chat_and_base_models():

@@ -2,10 +2,12 @@ import copy
 
 import pytest
 import torch
+from tokenizers.processors import ByteLevel
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from hfllm.inference.generate import Generator
-from hfllm.inference.prompts import encode_prompt, newline_ids, start_ids, stop_ids
+from hfllm.inference.prompts import encode_prompt, first_ids, newline_ids, start_ids, stop_ids
+from hfllm.tokenization.encode import encode_text
 
 PROMPTS = [
     [{"role": "user", "content": "Who is number " + " and ".join(map(str, range(n))) + "?"}]
@@ -151,4 +153,9 @@ def test_chatml_bos_does_not_begin_plain_text(tokenizer):
         "{% for m in messages %}{{ bos_token + m.role + '\n' + m.content + eos_token }}{% endfor %}"
         "{% if add_generation_prompt %}{{ bos_token + 'assistant\n' }}{% endif %}"
     )
-    assert start_ids(tokenizer) == [tokenizer.convert_tokens_to_ids("<|endoftext|>")]
+    assert start_ids(tokenizer) == first_ids(tokenizer) == [tokenizer.bos_token_id]
+    tokenizer.backend_tokenizer.post_processor = ByteLevel(trim_offsets=False)  # adds nothing
+    assert start_ids(tokenizer) == []
+    assert first_ids(tokenizer) == [tokenizer.convert_tokens_to_ids("<|endoftext|>")]
+    assert encode_prompt(tokenizer, "a") == encode_text(tokenizer, "a")
+    assert encode_prompt(tokenizer, "") == first_ids(tokenizer)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from hfllm.evaluation.calibration import calibration
 from hfllm.evaluation.confidence import choice_confidence
-from hfllm.evaluation.intervals import Interval, bootstrap_statistic, bounded_mean, mean, share
+from hfllm.evaluation.intervals import Interval, bounded_mean, mean, share
 from hfllm.evaluation.metrics import load_metric
 from hfllm.evaluation.specs import ALL_ANSWERS, Result, TaskSpec, result
 from hfllm.evaluation.subject import Subject, prompt_of
@@ -106,7 +107,7 @@ def summarize_all(samples: list[Sample]) -> list[Result]:
 
 def measures(samples: list[Sample]) -> list[tuple[str, Interval]]:
     """Every metric of a list of samples that has rows to stand on."""
-    return [*shares(samples), *means(samples), *judged(samples), *calibration(samples)]
+    return [*shares(samples), *means(samples), *judged(samples), *calibrated(samples)]
 
 
 def shares(samples: list[Sample]) -> list[tuple[str, Interval]]:
@@ -146,21 +147,14 @@ def judged(samples: list[Sample]) -> list[tuple[str, Interval]]:
     return [("reward", mean(rewards))] if rewards else []
 
 
-def calibration(samples: list[Sample]) -> list[tuple[str, Interval]]:
+def sure(samples: list[Sample]) -> list[tuple[float, bool]]:
+    """(confidence in the likeliest choice, whether it is right) of the answers that have one."""
+    return [(s.confidence, bool(s.choice_correct)) for s in samples if s.confidence is not None]
+
+
+def calibrated(samples: list[Sample]) -> list[tuple[str, Interval]]:
     """Accuracy by likelihood of the choices, mean confidence and calibration error."""
-    pairs = [
-        (s.confidence, float(bool(s.choice_correct))) for s in samples if s.confidence is not None
-    ]
-    if not pairs:
+    marks = sure(samples)
+    if not marks:
         return []
-    confidence, right = [c for c, _ in pairs], [r for _, r in pairs]
-    metric = load_metric("ece")
-
-    def error(predictions: Any, references: Any) -> float:
-        return metric._compute(predictions, references)["ece"]
-
-    return [
-        ("choice_accuracy", share([bool(r) for r in right])),
-        ("confidence", bounded_mean(confidence)),
-        ("ece", bootstrap_statistic([confidence, right], error)),
-    ]
+    return [("choice_accuracy", share([right for _, right in marks])), *calibration(marks)]

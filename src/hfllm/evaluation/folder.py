@@ -29,11 +29,12 @@ def evaluate_folder(
 
     Args:
         model: folder (or run step) of a language model.
-        tests: files of answers or choices rows; the columns say the kind, `task` the name.
+        tests: files of answers, choices or continuation rows; the columns say the kind, `task`
+            the name.
         text: files of documents for bits per byte.
         base: True asks with plain text; None: as the folder's manifest and template say.
         limit: rows per task.
-        out: where results.json and samples.jsonl go; None leaves nothing behind.
+        out: where results.json and the rows behind it go; None leaves nothing behind.
 
     Raises:
         ValueError: no file was given, a row fits no kind, or the folder is no model (one line).
@@ -74,11 +75,13 @@ def kind_of(row: dict[str, Any], path: Path) -> str:
     """
     if "sentence_good" in row or "gold" in row:
         return "choices"
+    if "context" in row and "continuation" in row:
+        return "continuation"
     if "answer" in row and ("prompt" in row or "plain" in row):
         return "answers"
     raise ValueError(
         f"{path}: a test row has `prompt` (or `plain`) and `answer`, or `query`, `choices` and "
-        f"`gold`; this one has {', '.join(row)}"
+        f"`gold`, or `context` and `continuation`; this one has {', '.join(row)}"
     )
 
 

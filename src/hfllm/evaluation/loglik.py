@@ -10,13 +10,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hfllm.inference.progress import track
-from hfllm.inference.prompts import positions, start_ids
+from hfllm.inference.prompts import first_ids, positions, start_ids
 from hfllm.tokenization.encode import encode_text
 
 MAX_LOGITS = 2**25  # float32 values per batch: 128 MB
@@ -35,11 +35,22 @@ class Scored:
         assert 0 < self.start < len(self.ids), (self.start, len(self.ids))
 
 
-def token_logprobs(
+class TokenScores(NamedTuple):
+    """Of a row's scored tokens, on CPU: natural log-probabilities, and whether none is likelier."""
+
+    logprobs: torch.Tensor  # (K,) float32
+    greedy: torch.Tensor  # (K,) bool
+
+    def total(self) -> float:
+        """Log-likelihood of the row's scored tokens, in nats."""
+        return float(self.logprobs.double().sum())
+
+
+def token_scores(
     model: PreTrainedModel, rows: Sequence[Scored], label: str = "scoring"
-) -> list[torch.Tensor]:
-    """Natural log-probabilities of ids[start:] of each row, float32 on CPU, in the rows' order."""
-    out: list[torch.Tensor] = [torch.empty(0)] * len(rows)
+) -> list[TokenScores]:
+    """Score ids[start:] of each row; the answer is in the rows' order."""
+    out = [TokenScores(torch.empty(0), torch.empty(0, dtype=torch.bool))] * len(rows)
     vocab_size = int(model.get_output_embeddings().weight.shape[0])
     with track(len(rows), label, "rows") as done:
         for chosen in batches(rows, vocab_size):
@@ -50,9 +61,16 @@ def token_logprobs(
                 picked = line[row.start - first : len(row.ids) - first]  # (K, V)
                 target = torch.tensor(row.ids[row.start :], device=picked.device)  # (K,)
                 nll = torch.nn.functional.cross_entropy(picked.float(), target, reduction="none")
-                out[i] = -nll.cpu()
+                out[i] = TokenScores(-nll.cpu(), (picked.argmax(-1) == target).cpu())
             done(len(chosen))
     return out
+
+
+def token_logprobs(
+    model: PreTrainedModel, rows: Sequence[Scored], label: str = "scoring"
+) -> list[torch.Tensor]:
+    """Natural log-probabilities of ids[start:] of each row, float32 on CPU, in the rows' order."""
+    return [scores.logprobs for scores in token_scores(model, rows, label)]
 
 
 def batches(rows: Sequence[Scored], vocab_size: int) -> Iterator[list[int]]:
@@ -105,7 +123,7 @@ def document_nats(
     Texts longer than the window (the model's positions, at most 2,048) are cut with a quarter of
     it as context; no token is lost or counted twice.
     """
-    start = start_ids(tokenizer)
+    start = first_ids(tokenizer)
     if not start:
         raise ValueError(
             "the tokenizer has neither bos nor eos: nothing stands before a text's first token"
@@ -144,4 +162,4 @@ def split_continuation(
     bare = context.rstrip(" ")
     whole = encode_text(tokenizer, context + text)
     cut = min(len(encode_text(tokenizer, bare)), len(whole) - 1)
-    return start_ids(tokenizer) + whole[:cut], whole[cut:]
+    return (start_ids(tokenizer) + whole[:cut]) or first_ids(tokenizer), whole[cut:]

@@ -2,15 +2,15 @@
 
 Order: check what was asked for; open the judges; per model answer, score, measure the divergence;
 pair tests of the reward model; differences between neighbours in the list of models on the same
-prompts; write `results.json` and `samples.jsonl`. One model under test is in memory at a time,
-beside the reward and the reference model.
+prompts; write `results.json`, `samples.jsonl` and `items.jsonl`. One model under test is in memory
+at a time, beside the reward and the reference model.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +19,12 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hfllm.evaluation import tasks as kinds
-from hfllm.evaluation.answers import Sample, answer_rows, summarize, summarize_all
+from hfllm.evaluation.answers import Sample, answer_rows, summarize, summarize_all, sure
+from hfllm.evaluation.calibration import reliability
+from hfllm.evaluation.choices import choices
 from hfllm.evaluation.divergence import check_same_vocabulary, sampled_kl
-from hfllm.evaluation.intervals import Interval, mean, paired_difference
+from hfllm.evaluation.intervals import Interval, mean
+from hfllm.evaluation.paired import differences
 from hfllm.evaluation.replies import reply_rows, summarize_replies
 from hfllm.evaluation.specs import ALL_ANSWERS, ModelSpec, Result, TaskSpec, result
 from hfllm.evaluation.subject import Subject, open_subject, prompt_of
@@ -32,6 +35,7 @@ from hfllm.runs.manifest import write_atomically
 
 KL_PROMPTS = 128
 ASKED = {"answers": (answer_rows, summarize), "replies": (reply_rows, summarize_replies)}
+SCORED = {"choices": choices, "continuation": kinds.continuations}  # by likelihood, row by row
 
 
 @dataclass
@@ -48,6 +52,7 @@ class Outcome:
 
     results: list[Result] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    items: list[dict[str, Any]] = field(default_factory=list)  # rows that were scored by likelihood
     passports: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -60,12 +65,12 @@ def evaluate_models(
     reference: ModelSpec | None = None,
     batch_size: int = 32,
 ) -> list[Result]:
-    """Run every task on every model; write out/results.json and out/samples.jsonl.
+    """Run every task on every model; write results, what was answered and what was scored.
 
     Args:
         models: language models under test, in the order of the table.
         tasks: name -> rows and kind; "preference" tasks test `reward`.
-        out: folder of the two files.
+        out: folder of results.json, samples.jsonl (answers) and items.jsonl (likelihoods).
         reward: a reward model; scores every answer.
         reference: a model; the KL of the chat models' answers to it is measured.
         batch_size: prompts generated at once.
@@ -119,8 +124,10 @@ def evaluate_model(
         started = time.perf_counter()
         if task.kind == "bits_per_byte":
             outcome.results += kinds.bits_per_byte(subject, name, task)
-        elif task.kind == "choices":
-            outcome.results += kinds.choices(subject, name, task)
+        elif task.kind in SCORED:
+            found, items = SCORED[task.kind](subject, name, task)
+            outcome.results += found
+            outcome.items += [{"model": subject.spec.name, "task": name} | one for one in items]
         elif task.kind in ASKED:
             ask, sum_up = ASKED[task.kind]
             samples = ask(subject, name, task)
@@ -169,54 +176,37 @@ def divergence(subject: Subject, samples: list[Sample], judges: Judges) -> list[
     return [result(subject.spec.name, ALL_ANSWERS, "kl", mean(nats))]
 
 
-def differences(samples: list[Sample], models: list[str]) -> list[dict[str, Any]]:
-    """Each model minus the one before it on the same rows: accuracy, true score and reward.
-
-    Rows that lack a mark for one of the two (an unchecked reply has no accuracy) do not count.
-    """
-    by_model: dict[str, dict[tuple[str, int], Sample]] = {name: {} for name in models}
-    numbers = Counter[tuple[str, str]]()
-    for sample in samples:  # by their number: ids of rows from two files may be the same
-        number = numbers[sample.model, sample.task]
-        numbers[sample.model, sample.task] += 1
-        by_model[sample.model][sample.task, number] = sample
-    out = []
-    for before, after in zip(models, models[1:], strict=False):
-        shared = [key for key in by_model[after] if key in by_model[before]]
-        for task in [*dict.fromkeys(task for task, _ in shared), ALL_ANSWERS]:
-            keys = [key for key in shared if task in (key[0], ALL_ANSWERS)]
-            for metric, mark in (
-                ("accuracy", "correct"),
-                ("true_score", "true_score"),
-                ("reward", "reward"),
-            ):
-                marks = [
-                    (getattr(by_model[after][key], mark), getattr(by_model[before][key], mark))
-                    for key in keys
-                ]
-                marks = [pair for pair in marks if None not in pair]
-                if marks:
-                    gap = paired_difference(*zip(*marks, strict=True))
-                    out.append(
-                        {
-                            "model": after,
-                            "baseline": before,
-                            "task": task,
-                            "metric": metric,
-                            **gap._asdict(),
-                        }
-                    )
-    return out
-
-
 def write(outcome: Outcome, models: list[str], out: Path) -> None:
-    """results.json and samples.jsonl, each under a temporary name first."""
+    """The files of an evaluation, each under a temporary name first; no items, no items.jsonl."""
     out.mkdir(parents=True, exist_ok=True)
     results = {
         "results": outcome.results,
         "differences": differences(outcome.samples, models),
+        "reliability": reliabilities(outcome),
         "settings": outcome.passports,
     }
-    lines = [json.dumps(sample.to_json(), ensure_ascii=False) for sample in outcome.samples]
-    write_atomically(out / "samples.jsonl", "".join(f"{line}\n" for line in lines))
+    write_lines(out / "samples.jsonl", [sample.to_json() for sample in outcome.samples])
+    if outcome.items:
+        write_lines(out / "items.jsonl", outcome.items)
     write_atomically(out / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """JSON lines."""
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    write_atomically(path, "".join(f"{line}\n" for line in lines))
+
+
+def reliabilities(outcome: Outcome) -> list[dict[str, Any]]:
+    """How often each model is right where it is how sure, per task whose answers are choices."""
+    marks: dict[tuple[str, str], list[tuple[float, bool]]] = defaultdict(list)
+    for item in outcome.items:
+        if len(item.get("logprobs", ())) > 2:  # of a pair, the choice says all
+            marks[item["model"], item["task"]].append((item["confidence"], item["right"]))
+    for sample in outcome.samples:
+        marks[sample.model, sample.task] += sure([sample])
+    return [
+        {"model": model, "task": task, "bins": reliability(found)}
+        for (model, task), found in marks.items()
+        if found
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from hfllm.evaluation.intervals import Interval
 
@@ -51,8 +51,12 @@ class Result(TypedDict):
     low: float
     high: float
     n: int
+    chance: NotRequired[float]  # what guessing gets
 
 
-def result(model: str, task: str, metric: str, interval: Interval) -> Result:
+def result(
+    model: str, task: str, metric: str, interval: Interval, chance: float | None = None
+) -> Result:
     """A result from an interval."""
-    return Result(model=model, task=task, metric=metric, **interval._asdict())  # type: ignore[typeddict-item]
+    row = {"model": model, "task": task, "metric": metric, **interval._asdict()}
+    return Result(**row, **({} if chance is None else {"chance": chance}))  # type: ignore[typeddict-item]

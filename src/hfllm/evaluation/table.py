@@ -7,7 +7,7 @@ from typing import Any
 
 
 def format_table(results: Sequence[Any], models: Sequence[str] | None = None) -> str:
-    """Markdown; cells are `value [low, high]`, with 95% intervals, and n of the first model.
+    """Markdown; cells are `value [low, high]`, with 95% intervals, beside what guessing gets.
 
     Args:
         results: rows of results.json (`{"model", "task", "metric", "value", "low", "high", "n"}`).
@@ -15,13 +15,17 @@ def format_table(results: Sequence[Any], models: Sequence[str] | None = None) ->
     """
     columns = list(dict.fromkeys([*(models or ()), *(row["model"] for row in results)]))
     cells = {(row["task"], row["metric"], row["model"]): row for row in results}
-    lines = [["task", "metric", *columns, "n"]]
+    guessed = any("chance" in row for row in results)
+    lines = [["task", "metric", *columns, *(["chance"] if guessed else []), "n"]]
     for task, metric in dict.fromkeys((row["task"], row["metric"]) for row in results):
         found = [cells.get((task, metric, model)) for model in columns]
         counts = [row["n"] for row in found if row]
         if counts:
             size = f"{counts[0]:,}" if len(set(counts)) == 1 else f"{min(counts):,}-{max(counts):,}"
-            lines.append([task, metric, *map(format_cell, found), size])
+            chance = [next((f"{r['chance']:.3f}" for r in found if r and "chance" in r), "-")]
+            lines.append(
+                [task, metric, *map(format_cell, found), *(chance if guessed else []), size]
+            )
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     rows = [
         "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"

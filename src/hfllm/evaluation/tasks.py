@@ -1,33 +1,31 @@
 """What each kind of task (recipe.schema.TASK_KINDS) does with a model, or with the reward model.
 
 - bits_per_byte: documents {"text", "source"}; in total and per source.
-- choices: {"query", "choices", "gold"}, {"context_options", "continuation", "gold"} or BLiMP pairs
-  {"sentence_good", "sentence_bad"}; by likelihood, plain (`acc`) and, but for these pairs, per
-  character (`acc_norm`); in total and per `field`, where the rows have one.
+- choices: see choices.py.
+- continuation: {"context", "continuation"}, such as LAMBADA: greedy match and perplexity.
 - preference: {"prompt", "chosen", "rejected"}; how often a reward model agrees, beside the rule
   that looks at nothing but the length; in total and per source.
 - answers, replies: see answers.py and replies.py; run.py calls them, because rewards and KL come
   after all answers.
-
-The source of a row is its `origin` where it has one: what it was called before it was written to a
-file of several sources.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from typing import Any
 
+import numpy as np
+
 from hfllm.data.preference import characters_more, longer_wins
-from hfllm.evaluation.intervals import Interval, ratio, share, wilson
+from hfllm.evaluation.intervals import Interval, bootstrap, ratio, share, wilson
 from hfllm.evaluation.loglik import (
     continuation,
     document_nats,
     split_continuation,
-    token_logprobs,
+    token_scores,
 )
 from hfllm.evaluation.metrics import load_metric
+from hfllm.evaluation.parts import parts_of, source_of
 from hfllm.evaluation.specs import Result, TaskSpec, result
 from hfllm.evaluation.subject import Subject
 from hfllm.inference.prompts import positions
@@ -51,19 +49,6 @@ def bits_per_byte(subject: Subject, name: str, spec: TaskSpec) -> list[Result]:
     ]
 
 
-def source_of(row: dict[str, Any]) -> str:
-    """What a row is called in results per source."""
-    return str(row.get("origin") or row.get("source") or "")
-
-
-def parts_of(name: str, labels: list[str]) -> dict[str, list[int]]:
-    """Row numbers of the task as a whole and, where its rows differ in label, of `name/label`."""
-    groups: dict[str, list[int]] = defaultdict(list)
-    for i, label in enumerate(labels):
-        groups[f"{name}/{label}"].append(i)
-    return {name: list(range(len(labels)))} | (groups if len(groups) > 1 else {})
-
-
 def bits(nats: list[float], sizes: list[int]) -> Any:
     """Bits per byte of documents with its interval, the value by metrics/bits_per_byte."""
     value = load_metric("bits_per_byte").compute(predictions=nats, references=sizes)
@@ -71,53 +56,50 @@ def bits(nats: list[float], sizes: list[int]) -> Any:
     return spread._replace(value=value["bits_per_byte"])
 
 
-def choices(subject: Subject, name: str, spec: TaskSpec) -> list[Result]:
-    """Accuracy of picking the most likely choice, in sum and per character (lm-eval's acc_norm)."""
-    rows = spec.taken()
-    options = [as_options(row) for row in rows]
-    scored = []
-    for texts, _ in options:
-        for context, text in texts:
-            pair = split_continuation(subject.tokenizer, context, text)
-            scored.append(continuation(*pair, positions(subject.model)))
-    sums = iter(token_logprobs(subject.model, scored, f"{subject.spec.name}: {name}"))
-    plain, normed = [], []
-    for texts, gold in options:
-        totals = [float(next(sums).double().sum()) for _ in texts]
-        rates = [
-            total / max(1, len(text.strip()))
-            for total, (_, text) in zip(totals, texts, strict=True)
-        ]
-        plain.append(totals.index(max(totals)) == gold)
-        normed.append(rates.index(max(rates)) == gold)
-    fields = [str(row.get("field", "")).replace("/", "_") for row in rows]
-    return [
-        result(subject.spec.name, part, metric, share([flags[i] for i in at]))
-        for part, at in parts_of(name, fields).items()
-        for metric, flags in (("acc", plain), ("acc_norm", normed))
-        if metric == "acc" or not all("sentence_good" in rows[i] for i in at)
-    ]
+def continuations(
+    subject: Subject, name: str, spec: TaskSpec
+) -> tuple[list[Result], list[dict[str, Any]]]:
+    """Whether greedy decoding says the continuation word for word, and its perplexity.
 
-
-def as_options(row: dict[str, Any]) -> tuple[list[tuple[str, str]], int]:
-    """A row's (context, continuation) pairs and which one is right.
+    lm-eval's `acc` and `perplexity` of LAMBADA: exp(-mean log-likelihood), the mean over rows, so
+    per continuation and not per token. The second value is one record per row.
 
     Raises:
-        ValueError: the row has none of the three forms.
+        ValueError: a row lacks `context` or `continuation`.
     """
-    if "sentence_good" in row:
-        return [("", row["sentence_good"]), ("", row["sentence_bad"])], 0
-    if "context_options" in row:
-        return [(c, " " + row["continuation"]) for c in row["context_options"]], int(row["gold"])
-    if "query" in row and "choices" in row:
-        query = row["query"]
-        bare = query.startswith("Question:") and not query.rstrip().endswith("Answer:")
-        between = "\nAnswer: " if bare else " "
-        return [(query + between.rstrip(" "), " " + c) for c in row["choices"]], int(row["gold"])
-    raise ValueError(
-        f"a `choices` row has query + choices + gold, context_options + continuation + gold, or "
-        f"sentence_good + sentence_bad; this one has {', '.join(row)}"
+    rows = spec.taken()
+    scored = []
+    for row in rows:
+        context, text = parts_of_continuation(row, name)
+        pair = split_continuation(subject.tokenizer, context, text)
+        scored.append(continuation(*pair, positions(subject.model)))
+    found = token_scores(subject.model, scored, f"{subject.spec.name}: {name}")
+    items = [
+        {
+            "id": str(row.get("id", i)),
+            "logprob": scores.total(),
+            "greedy": bool(scores.greedy.all()),
+        }
+        for i, (row, scores) in enumerate(zip(rows, found, strict=True))
+    ]
+    perplexity = bootstrap(
+        np.array([[item["logprob"]] for item in items]), lambda means: np.exp(-means[..., 0])
     )
+    return [
+        result(subject.spec.name, name, "acc", share([bool(item["greedy"]) for item in items])),
+        result(subject.spec.name, name, "perplexity", perplexity),
+    ], items
+
+
+def parts_of_continuation(row: dict[str, Any], name: str) -> tuple[str, str]:
+    """The row's context and continuation, a space between them where neither has one."""
+    context, text = row.get("context"), row.get("continuation")
+    if not context or not text:
+        raise ValueError(
+            f"row {row.get('id', '?')} of {name}: a `continuation` row has context and "
+            f"continuation; this one has {', '.join(k for k, v in row.items() if v)}"
+        )
+    return context, text if context[-1].isspace() or text[0].isspace() else f" {text}"
 
 
 def preference(judge: RewardModel, name: str, spec: TaskSpec) -> list[Result]:

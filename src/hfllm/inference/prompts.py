@@ -29,11 +29,23 @@ PROBE: list[Message] = [
 
 
 def start_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Tokens before a plain text: bos, or what stands for it; [] where the tokenizer has nothing.
+    """Tokens that the tokenizer itself puts before a text, bos as a rule; [] where it puts none.
 
-    A bos that opens every turn of the chat template (ChatML in SmolLM2) never stood before a
-    document, so `<|endoftext|>` or eos is taken instead.
+    What a model was trained behind, so what others score it behind too (lm-eval).
     """
+    bare = tokenizer("a", add_special_tokens=False).input_ids
+    whole = tokenizer("a").input_ids
+    return whole[: whole.index(bare[0])]
+
+
+def first_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """What stands before a text whose first token is to be scored; [] where nothing can.
+
+    As `start_ids`; else what stood between documents: `<|endoftext|>` or eos. A bos that opens
+    every turn of the chat template (ChatML in SmolLM2) never stood before a document.
+    """
+    if start := start_ids(tokenizer):
+        return start
     names = [tokenizer.bos_token, "<|endoftext|>", tokenizer.eos_token]
     if tokenizer.chat_template and tokenizer.bos_token:
         chat = tokenizer.apply_chat_template(PROBE, tokenize=False)
@@ -46,7 +58,8 @@ def start_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
     """Token ids of a chat prompt (ends where the assistant speaks) or of a plain text."""
     if isinstance(prompt, str):
-        return start_ids(tokenizer) + encode_text(tokenizer, prompt)
+        text = encode_text(tokenizer, prompt)
+        return (start_ids(tokenizer) + text) or first_ids(tokenizer)
     return render(tokenizer, prompt, add_generation_prompt=True).input_ids
 
 

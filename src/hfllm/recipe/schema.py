@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import MISSING
 
 RESERVED = ("name", "run_dir", "seed", "launch", "track", "vars")
-TASK_KINDS = ("bits_per_byte", "answers", "replies", "preference", "choices")
+TASK_KINDS = ("bits_per_byte", "answers", "replies", "preference", "choices", "continuation")
 
 
 @dataclass
@@ -124,6 +124,7 @@ class ChatDataConfig:
     heldout: list[SourceConfig] = field(default_factory=list)
     seq_len: int = 512
     packing: bool = True
+    turns: str = "all"  # train all answers of a row, its `last`, or `each` in a row of its own
     replay: list[SourceConfig] = field(default_factory=list)  # documents, against forgetting
     replay_share: float = 0.25  # of the rows
     decontaminate: list[SourceConfig] = field(default_factory=list)  # drop chats that hold a test
