@@ -289,7 +289,7 @@ THINKS = (
         (templated("{{ bos_token }}", "<|bos|><|bos|>"), [GOOD], "row 0 .*BOS stands twice"),
         (templated("<|assistant|>{%", "<|bos|><|assistant|>{%"), [GOOD], "prefix|BOS stands again"),
         (templated("'<|' + m", "'<|bos|><|' + m"), [GOOD], "BOS stands"),
-        (templated(*THINKS), [GOOD], "prefix of the whole"),
+        (templated(*THINKS), [GOOD], "whose prompt is a prefix"),
         (ours(), [], "no conversations"),
         (
             ours(),

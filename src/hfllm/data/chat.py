@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, TextIO
@@ -86,12 +86,16 @@ def mask_gate(
     seq_len: int,
     ledger: Ledger | None = None,
     max_dropped: float = 0.5,
+    turns: str = "all",
 ) -> GateReport:
     """Render every conversation, check its mask, and return the rows that can be trained.
 
-    `chats` are rows with `messages` (and `id`, `source`). Into `ledger` go documents, tokens and
-    bytes: in, kept, changed:truncated (in tokens alone), dropped:template (the template refuses or
-    rewrites the messages) and dropped:no_trained_tokens (nothing trained is left after truncation).
+    `chats` are rows with `messages` (and `id`, `source`). `turns`, for templates that rewrite what
+    was said before: train "all" answers of a row, its "last", or "each" in a row of its own. Into
+    `ledger` go documents, tokens and bytes: in, kept, changed:truncated (in tokens alone),
+    dropped:template (the template refuses or rewrites the messages) and dropped:no_trained_tokens
+    (nothing trained is left after truncation).
+
     Raises ValueError with the row and the reason where the mask is wrong, and where no row or less
     than 1 - max_dropped of the rows are left.
     """
@@ -99,12 +103,12 @@ def mask_gate(
     report = GateReport(tokenizer, seq_len, str(tokenizer.convert_ids_to_tokens(end)))
     ledger = Ledger() if ledger is None else ledger
     seen = 0
-    for seen, chat in enumerate(chats, start=1):
+    for seen, chat in enumerate(by_turn(chats, turns), start=1):
         name = f"row {seen - 1} (id {chat.get('id', seen - 1)!r})"
         source, messages = str(chat.get("source", "chats")), chat["messages"]
         size = row_bytes(dict(chat))
         try:
-            row = render(tokenizer, messages)
+            row = render(tokenizer, messages, train="all" if turns == "all" else "last")
         except ValueError as error:
             _drop(report, ledger, source, "template", f"{name}: {error}", {"bytes": size})
             continue
@@ -126,6 +130,17 @@ def mask_gate(
             ledger.add(source, "changed:truncated", tokens=len(row) - len(kept))
     _check_share(report, seen, max_dropped)
     return report
+
+
+def by_turn(chats: Iterable[Mapping[str, Any]], turns: str) -> Iterator[Mapping[str, Any]]:
+    """Conversations cut behind their last answer, or once behind each; "all": as they are."""
+    for chat in chats:
+        answers = [i for i, m in enumerate(chat["messages"]) if m["role"] == "assistant"]
+        if turns == "all" or not answers:
+            yield chat
+            continue
+        for answer in answers if turns == "each" else answers[-1:]:
+            yield {**chat, "messages": chat["messages"][: answer + 1]}
 
 
 def _drop(

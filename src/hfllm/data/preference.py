@@ -71,7 +71,7 @@ def _pair_row(
     """The row, why it is dropped (None: it is kept) and the details."""
     try:
         row = {
-            f"{side}_ids": render(tokenizer, [*pair["prompt"], *pair[side]]).input_ids
+            f"{side}_ids": render(tokenizer, [*pair["prompt"], *pair[side]], train="none").input_ids
             for side in ("chosen", "rejected")
         }
     except ValueError as error:

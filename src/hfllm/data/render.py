@@ -46,29 +46,80 @@ class Rendered:
 
 
 def render(
-    tokenizer: PreTrainedTokenizerBase, messages: Messages, add_generation_prompt: bool = False
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Messages,
+    add_generation_prompt: bool = False,
+    train: str = "all",
 ) -> Rendered:
     """Render one conversation; with `add_generation_prompt` as the prompt of the next answer.
 
-    Trained are every assistant message and its end-of-turn token (with `{% generation %}` markers
-    in the template: of the marked messages). Raises ValueError where the template refuses, drops or
-    rewrites a message, or asks for an answer otherwise than it was trained.
+    `train` says which turns are trained, each with its end-of-turn token: "all" assistant messages
+    (with `{% generation %}` markers in the template: the marked ones), the "last" message, or
+    "none" (what is scored or continued; so is a prompt). Templates of reasoning models cut the
+    thoughts out of earlier turns and write those of the last one their own way: "all" refuses that,
+    because a turn would be trained otherwise than it is asked for; the others take it as written.
+
+    Raises ValueError where the template refuses or drops a message, rewrites one that must be told
+    apart (it is trained, or a content spells a control token), or asks for a trained answer
+    otherwise than it was trained.
     """
     contents = [_content(message, i) for i, message in enumerate(messages)]
     roles = tuple(str(message["role"]) for message in messages)
     plan = plan_for(tokenizer, roles, add_generation_prompt)
+    train = "none" if add_generation_prompt else train
     text, _ = render_text(tokenizer, messages, add_generation_prompt)
-    begins = _align(text, plan, contents)  # where each piece begins in the text
-    starts = [begins[turn.message] + turn.start for turn in plan.turns]
-    ends = [begins[turn.message + 1] + turn.end for turn in plan.turns]
+    try:
+        wanted = _wanted(plan, train, len(roles) - 1)
+        begins = _align(text, plan, contents)  # where each piece begins in the text
+    except ValueError:
+        if train == "all" or any(map(plan.control.search, contents)):
+            raise
+        spelled = []
+        spans = [_last_span(tokenizer, messages, text)] if train == "last" else []
+    else:
+        spelled = list(_spelled(text, plan, begins))
+        spans = [
+            (
+                begins[turn.message] + turn.start,
+                begins[turn.message + 1] + turn.end if turn.message in wanted else -1,
+            )
+            for turn in plan.turns
+        ]
+    starts, ends = [start for start, _ in spans], [end for _, end in spans]
     rendered = Rendered([], [])
-    segments = _segments(text, starts, list(_spelled(text, plan, begins)))
+    segments = _segments(text, starts, spelled)
     for begin, ids, offsets in _encode(tokenizer, text, segments, plan.adds_space):
         turn = bisect_right(starts, begin) - 1
         end = ends[turn] if turn >= 0 else -1
         rendered.input_ids += ids
         rendered.trained += [begin + offset < end for offset in offsets]
     return rendered
+
+
+def _wanted(plan: Plan, train: str, last: int) -> set[int]:
+    """The numbers of the messages to train; ValueError where one of them cannot be."""
+    assert train in ("all", "last", "none"), train
+    if train == "none":
+        return set()
+    for message, problem in plan.problems.items():
+        if train == "all" or message == last:
+            raise ValueError(problem)
+    return {turn.message for turn in plan.turns if train == "all" or turn.message == last}
+
+
+def _last_span(
+    tokenizer: PreTrainedTokenizerBase, messages: Messages, text: str
+) -> tuple[int, int]:
+    """The last turn in a text that cannot be aligned: behind its prompt, to its end of turn."""
+    prompt, _ = render_text(tokenizer, messages[:-1], True)
+    token = end_of_turn(tokenizer)
+    if not text.startswith(prompt) or token not in text[len(prompt) :]:
+        raise ValueError(
+            f"the chat template writes another prompt at inference than in training before message "
+            f"{len(messages) - 1}, or does not end it with {token!r}; set chat_template to one "
+            "whose prompt is a prefix of the whole conversation"
+        )
+    return len(prompt), text.index(token, len(prompt)) + len(token)
 
 
 def eot_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -99,7 +150,8 @@ def _align(text: str, plan: Plan, contents: Sequence[str]) -> list[int]:
         else:
             raise ValueError(
                 f"the chat template rewrites message {i} ({content!r:.60}), so that its tokens "
-                "cannot be told from the template's; drop the conversation or change the template"
+                "cannot be told from the template's; train what it writes of the last turn with "
+                "data.turns=last (or each), or set chat_template to another one"
             )
     if at != len(text):
         raise ValueError(f"the chat template writes {text[at:]!r:.60} behind the conversation")

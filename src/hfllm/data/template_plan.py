@@ -42,10 +42,15 @@ class Turn:
 
 @dataclass(frozen=True)
 class Plan:
-    """A template for one sequence of roles: pieces[0] content[0] pieces[1] content[1] ..."""
+    """A template for one sequence of roles: pieces[0] content[0] pieces[1] content[1] ...
+
+    A turn's problem: its prompt is not a prefix of the conversation, or it does not end with the
+    end-of-turn token.
+    """
 
     pieces: tuple[str, ...]
-    turns: tuple[Turn, ...]
+    turns: tuple[Turn, ...]  # the assistant's, in order
+    problems: dict[int, str]  # assistant messages that cannot be trained, and why
     control: re.Pattern[str]  # finds the tokenizer's control tokens
     adds_space: bool  # the tokenizer puts a space before a text (SentencePiece)
 
@@ -58,8 +63,7 @@ def plan_for(
 ) -> Plan:
     """Return the template's plan for these roles, from the cache where it was made before.
 
-    Raises ValueError where the template drops or repeats a message, where a turn's prompt is not a
-    prefix of the conversation, or where a turn does not end with the end-of-turn token.
+    Raises ValueError where the template drops or repeats a message.
     """
     plans = _plans.setdefault(tokenizer, {})
     template = str(tokenizer.chat_template)
@@ -154,15 +158,20 @@ def _make_plan(
         )
     edges = [0, *(edge for match in found for edge in match.span()), len(text)]
     pieces = tuple(text[a:b] for a, b in zip(edges[::2], edges[1::2], strict=True))
-    turns = []
+    turns, problems = [], {}
     for i, role in enumerate(roles):
         in_marks = any(a <= found[i].start() and found[i].end() <= b for a, b in marked)
         if role == "assistant" and (in_marks or not _has_markers(tokenizer.chat_template)):
-            start = _prompt_end(tokenizer, roles[:i], text) - edges[2 * i]
-            turns.append(Turn(i, start, _turn_end(tokenizer, i, pieces[i + 1])))
+            try:
+                start = _prompt_end(tokenizer, roles[:i], text) - edges[2 * i]
+                turns.append(Turn(i, start, _turn_end(tokenizer, i, pieces[i + 1])))
+            except ValueError as error:
+                problems[i] = str(error)
+                continue
             assert 0 <= start <= len(pieces[i]), "the prompt ends outside the piece before the turn"
     special = tuple(t.content for t in tokenizer.added_tokens_decoder.values() if t.special)
-    return Plan(pieces, tuple(turns), control_pattern(special), _adds_space(tokenizer))
+    pattern = control_pattern(special)
+    return Plan(pieces, tuple(turns), problems, pattern, _adds_space(tokenizer))
 
 
 def _adds_space(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -177,8 +186,8 @@ def _prompt_end(tokenizer: PreTrainedTokenizerBase, roles: tuple[str, ...], text
         raise ValueError(
             f"the chat template writes another prompt at inference than in training: message "
             f"{len(roles)} is asked for by {prompt[same:]!r}, but trained after "
-            f"{text[same : same + len(prompt) - same]!r}; use a template whose prompt is a prefix "
-            "of the whole conversation"
+            f"{text[same : same + len(prompt) - same]!r}; where the answers themselves begin so, "
+            "set data.turns=last (or each), else set chat_template to one whose prompt is a prefix"
         )
     return len(prompt)
 

@@ -40,7 +40,7 @@ class RewardModel:
         What exceeds the model's positions is cut on the left.
         """
         if ended:
-            ids = render(self.tokenizer, messages).input_ids
+            ids = render(self.tokenizer, messages, train="none").input_ids
         else:
             asked = encode_prompt(self.tokenizer, messages[:-1])
             ids = asked + encode_text(self.tokenizer, messages[-1]["content"])

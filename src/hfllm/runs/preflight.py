@@ -191,6 +191,8 @@ def _without_effect(spec: StepSpec) -> list[str]:
         problems.append(f"{spec.name}.data.replay_share: set {spec.name}.data.replay with it")
     if not 0 < share < 1:
         problems.append(f"{spec.name}.data.replay_share: {share} is no share in (0, 1)")
+    if (turns := getattr(data, "turns", "all")) not in ("all", "last", "each"):
+        problems.append(f"{spec.name}.data.turns: '{turns}' is none of all, last, each")
     if getattr(data, "holdout", 0) and getattr(data, "heldout", None):
         problems.append(f"{spec.name}.data: set heldout or holdout, not both")
     if isinstance(config, TrainConfig) and config.peft:
