@@ -216,7 +216,17 @@ def evaluation() -> dict[str, Any]:
     results.append(result("reward", "heldout_pairs", "accuracy", 0.87, 0.02, 400))
     results.append(result("reward", "heldout_pairs", "length_accuracy", 0.58, 0.03, 400))
     passports = [{"model": m, "decoding": "greedy", "stop_tokens": ["<|end|>"]} for m in MODELS]
-    return {"results": results, "differences": differences, "settings": passports}
+    bins = [
+        {"n": 30, "confidence": 0.45, "accuracy": 0.4, "low": 0.25, "high": 0.58},
+        {"n": 70, "confidence": 0.93, "accuracy": 0.8, "low": 0.69, "high": 0.88},
+    ]
+    reliability = [{"model": m, "task": "known_facts", "bins": bins} for m in ("pretrain", "sft")]
+    return {
+        "results": results,
+        "differences": differences,
+        "reliability": reliability,
+        "settings": passports,
+    }
 
 
 def result(model: str, task: str, metric: str, value: float, half: float, n: int) -> dict:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from hfllm.report.collect import Run, Step
+from hfllm.report.reliability import SIDE, reliabilities
 from hfllm.report.results import tables
 
 
@@ -71,3 +73,23 @@ def test_the_plain_accuracy_is_folded_only_beside_the_normalised_one() -> None:
     rows = tables(evaluation(both + alone))[0].rows
     folded = {(row.task, row.metric) for row in rows if row.secondary}
     assert folded == {("t", "acc"), ("pairs/x", "acc")}
+
+
+def test_chance_stands_beside_the_metric() -> None:
+    row = value("a", "acc", 0.4, 0.1) | {"chance": 0.25}
+    assert tables(evaluation([row]))[0].rows[0].metric == "acc (chance 25.0%)"
+
+
+def test_a_reliability_plot_has_a_dot_for_every_bin_at_its_place() -> None:
+    bins = [
+        {"n": 30, "confidence": 0.0, "accuracy": 0.5, "low": 0.3, "high": 0.7},
+        {"n": 70, "confidence": 1.0, "accuracy": 1.0, "low": 0.9, "high": 1.0},
+    ]
+    run = evaluation([])
+    run.steps[0].results["reliability"] = [{"model": "sft", "task": "known_facts", "bins": bins}]
+    (plot,) = reliabilities(run)
+    dots = re.findall(r'<circle[^>]* cx="([0-9.]+)" cy="([0-9.]+)" r="([0-9.]+)"', plot.svg)
+    (x0, y0, r0), (x1, y1, r1) = [tuple(map(float, dot)) for dot in dots]
+    assert x1 - x0 == SIDE and y0 - y1 == SIDE / 2 and r1 > r0
+    assert plot.task == "known facts" and plot.models == [("sft", "c1")]
+    assert plot.rows[0] == ["sft", "0%", "50%", "30.0% to 70.0%", "30"]

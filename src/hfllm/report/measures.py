@@ -9,7 +9,8 @@ from collections.abc import Collection
 # whether it is a share of one). The first pattern that matches counts.
 MEASURES: tuple[tuple[str, str, int, bool], ...] = (
     (r"bits_per_byte|bpb", "Bits needed per byte of held-out text; lower is better.", -1, False),
-    (r"perplexity|loss|nll", "Surprise per token on held-out text; lower is better.", -1, False),
+    (r"^perplexity", "Choices that a continuation costs, on average; lower is better.", -1, False),
+    (r"loss|nll", "Surprise per token on held-out text; lower is better.", -1, False),
     (
         r"true_score",
         "What an answer is really worth by the known facts, from 0 to 1, whatever the reward "
@@ -39,7 +40,7 @@ MEASURES: tuple[tuple[str, str, int, bool], ...] = (
     (r"picks_longer", "Pairs in which the reward model prefers the longer answer.", 0, True),
     (r"choice_accuracy", "Questions whose right choice is the likeliest.", 1, True),
     (r"^acc_norm", "Right choice likeliest per character (length-normalised).", 1, True),
-    (r"^acc$", "Right choice likeliest.", 1, True),
+    (r"^acc$", "Right choice likeliest, or right continuation.", 1, True),
     (r"accuracy|correct|exact|win", "Share that is right.", 1, True),
     (r"reward|score", "Score from the reward model; it can be fooled.", 0, False),
     (r"^looping", "Answers in which some run of four words stands at least three times.", -1, True),

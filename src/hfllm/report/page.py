@@ -19,6 +19,7 @@ from hfllm.report.curation import truths
 from hfllm.report.curves import trainings
 from hfllm.report.figures import duration, exact, number, scientific
 from hfllm.report.flow import flow_tall, flow_wide
+from hfllm.report.reliability import reliabilities
 from hfllm.report.results import settings, tables
 from hfllm.report.samples import choices, growths
 from hfllm.report.story import nodes, paragraphs, tiles
@@ -54,6 +55,7 @@ def gather(run: Run, title: str | None, side_by_side: int) -> dict[str, Any]:
         "truths": truths(run),
         "trainings": trainings(run),
         "results": found,
+        "reliabilities": reliabilities(run),
         "settings": settings(run),
         "choices": choices(run, side_by_side),
         "growths": grown,

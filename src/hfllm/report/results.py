@@ -144,12 +144,18 @@ def _row(
     name = f"{task.replace('_', ' ')}, {metric.replace('_', ' ')}"
     return Row(
         task=task.replace("_", " "),
-        metric=metric.replace("_", " "),
+        metric=metric.replace("_", " ") + _chance(found),
         cells=cells,
         plot=_plot(found, share, f"{name}: values with their 95% intervals"),
         n=" / ".join(sizes),
         secondary=is_secondary(task, metric, metrics),
     )
+
+
+def _chance(found: list[Result | None]) -> str:
+    """What guessing gets, where it is known."""
+    known = [chance for r in found if r and (chance := number(r.get("chance"))) is not None]
+    return f" (chance {percent(known[0])})" if known else ""
 
 
 def _ends(result: Result | None) -> tuple[float, float] | None:
