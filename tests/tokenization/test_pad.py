@@ -36,7 +36,12 @@ def test_pad_is_kept_or_found(special, names, pad, changed):
     assert give_pad_token(given) == ""
 
 
-def test_no_spare_token_is_refused():
+def test_where_there_is_no_spare_token_one_is_added_and_said():
     given = tokenizer(["<u>", "<end>"], eos_token="<end>", pad_token="<end>")
-    with pytest.raises(ValueError, match="has no reserved token"):
-        give_pad_token(given)
+    size = len(given)
+    assert give_pad_token(given) == (
+        "pad token <|pad|> (added) instead of <end>, which ends a turn or a text"
+    )
+    assert given.pad_token == "<|pad|>" and given.pad_token_id == size and len(given) == size + 1
+    bare = tokenizer(["<u>", "<end>"], eos_token="<end>")
+    assert give_pad_token(bare) == "pad token <|pad|> (added) where there was none"

@@ -87,7 +87,7 @@ def render_text(
     if not isinstance(template, str):
         raise ValueError(
             f"the tokenizer {tokenizer.name_or_path!r} has no chat template (or several); set "
-            "tokenizer.chat_template, for example to hfllm.tokenization.chat_template.CHAT_TEMPLATE"
+            "chat_template in the sft step: hfllm, or a .jinja file"
         )
     try:
         # What apply_chat_template(tokenize=False) does, with the marked spans in characters.

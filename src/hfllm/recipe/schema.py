@@ -124,7 +124,7 @@ class ChatDataConfig:
     heldout: list[SourceConfig] = field(default_factory=list)
     seq_len: int = 512
     packing: bool = True
-    turns: str = "all"  # train all answers of a row, its `last`, or `each` in a row of its own
+    turns: str | None = None  # train all answers of a row (all), its `last`, or `each` in its own
     replay: list[SourceConfig] = field(default_factory=list)  # documents, against forgetting
     replay_share: float = 0.25  # of the rows
     decontaminate: list[SourceConfig] = field(default_factory=list)  # drop chats that hold a test
@@ -174,6 +174,7 @@ class SFTStageConfig(TrainConfig):
     """Supervised fine-tuning on conversations, loss on the assistant's tokens only."""
 
     init: str | None = "pretrain"
+    chat_template: str | None = None  # keep (that of `init`), hfllm (ours), or a .jinja file
     optimizer: str | None = None  # as in pretrain
     data: ChatDataConfig = field(default_factory=ChatDataConfig)
 

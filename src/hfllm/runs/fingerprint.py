@@ -71,6 +71,9 @@ def step_fingerprint(recipe: Recipe, name: str) -> str:
     read = {key: source.path for key, source in sources_in(spec.config) if source.path}
     models = model_references(spec.config)
     read |= {key: m for key, m in models if m not in recipe.steps and Path(m).exists()}
+    template = getattr(spec.config, "chat_template", None)
+    if template not in (None, "keep", "hfllm"):
+        read["chat_template"] = template
     files = {key: _outside(path) for key, path in read.items()}
     parents = {parent: step_fingerprint(recipe, parent) for parent in spec.parents}
     return digest([config_fingerprint(recipe, name), files, parents])

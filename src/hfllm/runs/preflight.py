@@ -191,8 +191,11 @@ def _without_effect(spec: StepSpec) -> list[str]:
         problems.append(f"{spec.name}.data.replay_share: set {spec.name}.data.replay with it")
     if not 0 < share < 1:
         problems.append(f"{spec.name}.data.replay_share: {share} is no share in (0, 1)")
-    if (turns := getattr(data, "turns", "all")) not in ("all", "last", "each"):
+    if (turns := getattr(data, "turns", None)) not in (None, "all", "last", "each"):
         problems.append(f"{spec.name}.data.turns: '{turns}' is none of all, last, each")
+    template = getattr(config, "chat_template", None)
+    if template not in (None, "keep", "hfllm") and not Path(str(template)).is_file():
+        problems.append(f"{spec.name}.chat_template: '{template}' is none of keep, hfllm, a file")
     if getattr(data, "holdout", 0) and getattr(data, "heldout", None):
         problems.append(f"{spec.name}.data: set heldout or holdout, not both")
     if isinstance(config, TrainConfig) and config.peft:

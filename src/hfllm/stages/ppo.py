@@ -24,7 +24,14 @@ from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_main_process
 from hfllm.runs.record import recording
 from hfllm.training.fit import Work, fit
-from hfllm.training.start import end_ids, load_init, load_tokenizer, model_folder, peft_config
+from hfllm.training.start import (
+    end_ids,
+    load_init,
+    load_tokenizer,
+    model_folder,
+    peft_config,
+    refuse_new_tokens,
+)
 
 
 def run(config: PPOStageConfig, step: Step) -> None:
@@ -39,7 +46,8 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
     if not config.reward and not config.reward_functions:
         raise ValueError(f"{step.name}: set `reward:` (a step or folder) or `reward_functions:`")
     args = build_trainer_config(step.spec, step.seed, str(step.checkpoints))
-    tokenizer = load_tokenizer(step)
+    tokenizer = load_tokenizer(step, manifest.notes)
+    refuse_new_tokens(step, tokenizer)
     tokenizer.padding_side = "left"  # generation; the folder keeps its own setting
     policy = load_init(step, AutoModelForCausalLM, tokenizer)
     ends = end_ids(tokenizer, chat=True)
@@ -61,7 +69,7 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
         critic=model_folder(step, config.reward or config.init or ""),
         train_dataset=Dataset.from_list(prompts),
         processing_class=tokenizer,
-        peft_config=peft_config(step, "CAUSAL_LM"),
+        peft_config=peft_config(step, "CAUSAL_LM", policy, tokenizer),
     )
     sizes = (policy_size, matmul_parameters(trainer.model.get_submodule("critic")), scorer_size)
     work = Work(

@@ -42,7 +42,7 @@ def build(config: PretrainConfig, step: Step, manifest: Manifest) -> tuple[Train
     if args.max_steps <= 0:
         key = f"{step.name}.trainer.max_steps"
         raise ValueError(f"{key} must be set: the mixture is laid out for it")
-    tokenizer = load_tokenizer(step)
+    tokenizer = load_tokenizer(step, manifest.notes)
     model = _model(config, step, tokenizer)
     train, heldout = _rows(config, step, args, tokenizer)
     manifest.ledger = train.ledger.to_json()

@@ -41,7 +41,7 @@ def run(config: RewardStageConfig, step: Step) -> None:
 def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[RewardTrainer, Work]:
     """The trainer, and what `fit` needs to know about it."""
     args = build_trainer_config(step.spec, step.seed, str(step.checkpoints))
-    tokenizer = load_tokenizer(step)
+    tokenizer = load_tokenizer(step, manifest.notes)
     # `init` is a causal LM, so the score head is new: expected here, and only here
     model = load_init(step, AutoModelForSequenceClassification, tokenizer, num_labels=1)
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
@@ -68,7 +68,7 @@ def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[Re
         eval_dataset=Dataset.from_list(heldout_rows) if heldout_rows else None,
         processing_class=tokenizer,
         optimizer_cls_and_kwargs=optimizer_factory(config.optimizer, model, args),
-        peft_config=peft_config(step, "SEQ_CLS"),
+        peft_config=peft_config(step, "SEQ_CLS", model, tokenizer),
     )
     tokens = sum(len(row["chosen_ids"]) + len(row["rejected_ids"]) for row in rows)
     work = Work(

@@ -51,7 +51,7 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTr
     args = build_trainer_config(
         step.spec, step.seed, str(step.checkpoints), dataset_kwargs={"skip_prepare_dataset": True}
     )
-    tokenizer = load_tokenizer(step)
+    tokenizer = load_tokenizer(step, manifest.notes)
     model = load_init(step, AutoModelForCausalLM, tokenizer)
     data, train_folder = config.data, step.data / "train"
     train = packed_once(
@@ -73,7 +73,7 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTr
         processing_class=tokenizer,
         data_collator=PackedCollator(tokenizer.pad_token_id),
         optimizer_cls_and_kwargs=optimizer_factory(config.optimizer, model, args),
-        peft_config=peft_config(step, "CAUSAL_LM"),
+        peft_config=peft_config(step, "CAUSAL_LM", model, tokenizer),
         preprocess_logits_for_metrics=row_sums,
         compute_metrics=nll_metrics(None),
     )

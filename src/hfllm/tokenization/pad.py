@@ -1,9 +1,9 @@
-"""Give a tokenizer a pad token of its own, without a new row in the embeddings.
+"""Give a tokenizer a pad token of its own.
 
 Many published tokenizers pad with their end of turn (SmolLM2) or have no pad token (Llama). What
 masks padding then masks every end of turn too, and a reward model reads its score at the wrong
 place. Padding carries no loss and attends to nothing, so any control token that the template never
-writes will do: the unknown token, else one that was reserved.
+writes will do: the unknown token, else one that was reserved; where there is none, one is added.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ from __future__ import annotations
 from transformers import PreTrainedTokenizerBase
 
 from hfllm.data.render import eot_token_id
+from hfllm.tokenization.chat_template import PAD
 
 RESERVED = ("pad", "reserved", "unused", "unk", "extra")
 
 
 def give_pad_token(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Set a pad token of its own where there is none; return what was done ("" for nothing).
-
-    Raises ValueError where the vocabulary has no control token to spare.
-    """
+    """Set a pad token of its own where there is none; return what was done ("" for nothing)."""
     taken = {tokenizer.bos_token, tokenizer.eos_token}
     if tokenizer.chat_template:
         taken.add(str(tokenizer.convert_ids_to_tokens(eot_token_id(tokenizer))))
@@ -34,11 +32,8 @@ def give_pad_token(tokenizer: PreTrainedTokenizerBase) -> str:
     ]
     named = [token for token in spare if any(word in token.lower() for word in RESERVED)]
     unknown = [token for token in spare if token == tokenizer.unk_token]
-    if not (candidates := unknown + named):
-        raise ValueError(
-            f"the tokenizer {tokenizer.name_or_path!r} pads with {before!r} and has no reserved "
-            "token to pad with instead; add one (tokenizer.add_special_tokens({'pad_token': "
-            "'<|pad|>'})), resize the model's embeddings and save both"
-        )
-    tokenizer.pad_token = candidates[0]
-    return f"pad token {candidates[0]} instead of {before}, which ends a turn or a text"
+    chosen = (unknown + named or [PAD])[0]
+    is_new = chosen not in tokenizer.get_vocab()
+    tokenizer.add_special_tokens({"pad_token": chosen})
+    why = f"instead of {before}, which ends a turn or a text" if before else "where there was none"
+    return f"pad token {chosen}{' (added)' if is_new else ''} {why}"

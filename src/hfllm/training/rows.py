@@ -142,7 +142,7 @@ def chat_rows(
                 f"{step.name}: source '{label(source)}' gave no conversation; dropped by reason: "
                 f"{read.reasons() or 'none'}"
             )
-        report = mask_gate(tokenizer, chats, config.seq_len, ledger, turns=config.turns)
+        report = mask_gate(tokenizer, chats, config.seq_len, ledger, turns=config.turns or "all")
         if show:
             report.show()
         stats = PackStats()

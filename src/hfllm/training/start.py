@@ -2,7 +2,7 @@
 
 A model step's folder carries its tokenizer and template, so `init` brings both. Where the recipe
 names another `tokenizer:`, its vocabulary must be the model's: another tokenizer under a trained
-model is refused with both fingerprints.
+model is refused with both fingerprints. Somebody else's is made fit first (training/foreign.py).
 """
 
 from __future__ import annotations
@@ -21,13 +21,18 @@ from hfllm.modeling.build import check_positions
 from hfllm.modeling.gguf import as_folder
 from hfllm.runs.fingerprint import file_digest
 from hfllm.runs.layout import Step
+from hfllm.runs.processes import is_main_process
 from hfllm.runs.status import mismatch
+from hfllm.training.foreign import make_fit, make_room, new_ids, trained_with_adapter
 
 ARTIFACTS = {"tokenizer": "tokenizer.json", "chat_template": "chat_template.jinja"}
 
 
-def load_tokenizer(step: Step) -> Any:
-    """The tokenizer of `tokenizer:`, else of `init:`, else of the step `tokenizer`."""
+def load_tokenizer(step: Step, notes: list[str]) -> Any:
+    """The tokenizer of `tokenizer:`, else of `init:`, else of the step `tokenizer`.
+
+    What had to be changed in it is said, and added to `notes` (the manifest's).
+    """
     config = step.spec.config
     reference = config.tokenizer or config.init or "tokenizer"
     folder = _tokenizer_folder(step, reference)
@@ -44,6 +49,10 @@ def load_tokenizer(step: Step) -> Any:
     except (OSError, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"{step.name}: no tokenizer to read in {folder}: {reason}") from error
+    changes = make_fit(tokenizer, getattr(config, "chat_template", None))
+    if is_main_process():
+        print("".join(f"{step.name}: {change}\n" for change in changes), end="", flush=True)
+    notes += changes
     return tokenizer
 
 
@@ -96,6 +105,8 @@ def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> Pre
             check_positions(model.config, seq_len, reference)
         except ValueError as error:
             raise ValueError(f"{step.name}.{error}") from None
+    if ids := _added(step, tokenizer):
+        make_room(model, ids)
     rows = model.get_input_embeddings().weight.shape[0]
     if rows and rows < len(tokenizer):  # 0 under ZeRO-3, where the rows are spread over ranks
         raise ValueError(
@@ -103,6 +114,25 @@ def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> Pre
             f"({reference}) {rows}: this is another model's tokenizer"
         )
     return model
+
+
+def _added(step: Step, tokenizer: Any) -> list[int]:
+    """Ids of the tokens that the model of `init` has never seen."""
+    config = step.spec.config
+    is_ours = config.init in step.recipe.steps and not getattr(config, "chat_template", None)
+    if is_ours or config.tokenizer:
+        return []
+    return new_ids(tokenizer, AutoTokenizer.from_pretrained(_tokenizer_folder(step, config.init)))
+
+
+def refuse_new_tokens(step: Step, tokenizer: Any) -> None:
+    """For steps whose frozen reference is read from `init` as it stands."""
+    if ids := _added(step, tokenizer):
+        names = ", ".join(map(str, tokenizer.convert_ids_to_tokens(ids)))
+        raise ValueError(
+            f"{step.name}.init: {step.spec.config.init} needs tokens added ({names}), and the "
+            "reference model has to know them too: make an sft step first and start from that"
+        )
 
 
 @contextmanager
@@ -116,8 +146,11 @@ def _without_load_report() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def peft_config(step: Step, task_type: str) -> Any:
-    """peft.LoraConfig from the recipe's `peft:`, or None. Raises ValueError on an unknown key."""
+def peft_config(step: Step, task_type: str, model: PreTrainedModel, tokenizer: Any) -> Any:
+    """peft.LoraConfig from the recipe's `peft:`, or None. Raises ValueError on an unknown key.
+
+    Tokens that were added to the vocabulary are trained beside the adapter.
+    """
     values = step.spec.config.peft
     if values is None:
         return None
@@ -128,7 +161,8 @@ def peft_config(step: Step, task_type: str) -> Any:
     unknown = set(values) - set(inspect.signature(LoraConfig).parameters)
     if unknown:
         raise ValueError(f"{step.name}.peft.{sorted(unknown)[0]}: no key of peft.LoraConfig")
-    return LoraConfig(**{"task_type": task_type, **values})
+    added = trained_with_adapter(model, _added(step, tokenizer))
+    return LoraConfig(**{"task_type": task_type, **added, **values})
 
 
 def end_ids(tokenizer: Any, chat: bool) -> list[int]:
