@@ -218,3 +218,18 @@ def test_a_signal_to_the_run_reaches_the_work_and_is_waited_for(workspace, numbe
     assert process.wait(timeout=30) == code
     assert (workspace.folder / "checkpoint").read_text() == "saved"
     assert not [p for p in started if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_second_signal_while_the_first_is_passed_on_leaves_no_step_behind(monkeypatch):
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    calls = []
+
+    def interrupted(pid):
+        calls.append(pid)
+        if len(calls) == 1:  # `timeout` signals the group, and its child once more
+            raise SystemExit(143)
+        return [psutil.Process(pid)]
+
+    monkeypatch.setattr(pipeline, "step_processes", interrupted)
+    pipeline._stop(process)
+    assert len(calls) == 2 and process.poll() == -signal.SIGTERM

@@ -178,11 +178,15 @@ def _run_step(step: Step, forced: bool, lock: int | None) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Have the step save a checkpoint and end, and wait for it; a second Ctrl-C ends it at once."""
+    """Have the step save a checkpoint and end, and wait for it; a second Ctrl-C ends it at once.
+
+    Schedulers and `timeout` signal the group and each process of it: the second signal may come
+    while the first is passed on, and must not leave the step behind.
+    """
     while process.poll() is None:
-        for worker in step_processes(process.pid):
-            worker.send_signal(signal.SIGTERM)
         try:
+            for worker in step_processes(process.pid):
+                worker.send_signal(signal.SIGTERM)
             process.wait()
         except (KeyboardInterrupt, SystemExit):
             continue
