@@ -17,6 +17,7 @@ ORDER = [
     {"runs"},
     {"data"},
     {"world"},
+    {"instructions"},
     {"tokenization"},
     {"modeling"},
     {"inference"},

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from hfllm.data.chat import eot_token_id, mask_gate, render
 from hfllm.data.ledger import Ledger
-from hfllm.recipe.schema import TokenizerConfig
+from hfllm.recipe.data_schema import TokenizerConfig
 from hfllm.tokenization.train import train_tokenizer
 
 TEXT = "Who is Ada? A baker in Orbin. You are a helpful AI assistant named SmolLM user system " * 9

@@ -7,7 +7,7 @@ import pytest
 
 from hfllm.data.curate import check_curate, curate
 from hfllm.data.document import DataError
-from hfllm.recipe.schema import CurateConfig, DedupConfig, FilterConfig, SourceConfig
+from hfllm.recipe.data_schema import CurateConfig, DedupConfig, FilterConfig, SourceConfig
 
 STORY = (
     "Ada Miller is a baker in the town of Oakford. Every morning she walks to the mill with her "

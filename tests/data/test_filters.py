@@ -13,7 +13,7 @@ from hfllm.data.ledger import Ledger
 from hfllm.data.pii import replace_pii
 from hfllm.data.reading import count_kept, read_chats
 from hfllm.data.words import split_words, word_ids
-from hfllm.recipe.schema import FilterConfig, SourceConfig
+from hfllm.recipe.data_schema import FilterConfig, SourceConfig
 
 WEB = Path(__file__).parents[3] / "shared" / "data" / "web"
 

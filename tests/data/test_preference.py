@@ -11,7 +11,7 @@ import pytest
 from hfllm.data.ledger import Ledger
 from hfllm.data.preference import length_baseline, length_grouped, pair_rows, split_by_prompt
 from hfllm.data.render import eot_token_id, render
-from hfllm.recipe.schema import TokenizerConfig
+from hfllm.recipe.data_schema import TokenizerConfig
 from hfllm.tokenization.train import train_tokenizer
 
 REAL = Path(__file__).parents[3] / "shared/data/preference/hh_harmless_base.jsonl.gz"

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from hfllm.data.chat import mask_gate, render
-from hfllm.recipe.schema import TokenizerConfig
+from hfllm.recipe.data_schema import TokenizerConfig
 from hfllm.tokenization.train import train_tokenizer
 
 SMOLLM2 = (

@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassifi
 from hfllm.evaluation.specs import ModelSpec
 from hfllm.evaluation.subject import Subject
 from hfllm.inference.generate import Generator
-from hfllm.recipe.schema import TokenizerConfig
+from hfllm.recipe.data_schema import TokenizerConfig
 from hfllm.tokenization.train import train_tokenizer
 
 torch.set_num_threads(1)

@@ -6,9 +6,11 @@ import pytest
 from evaluation_rows import answer_row
 
 from hfllm.evaluation.answers import answer_rows, summarize_all
+from hfllm.evaluation.instructions import instruction_rows, summarize_instructions
 from hfllm.evaluation.replies import reply_rows, summarize_replies
 from hfllm.evaluation.run import differences, evaluate_models
 from hfllm.evaluation.specs import ModelSpec, TaskSpec
+from hfllm.inference.generate import Answer
 
 OPEN = [
     {"id": str(i), "prompt": [{"role": "user", "content": f"Tell me of {i}."}]} for i in range(5)
@@ -77,3 +79,25 @@ def test_open_prompts_are_asked_as_questions_are(subject):
     for ours, theirs in zip(open_ones, checked, strict=True):
         same = ("id", "prompt", "output", "ended", "tokens")
         assert [getattr(ours, k) for k in same] == [getattr(theirs, k) for k in same]
+
+
+def test_instructions_are_checked_strictly_loosely_and_per_kind(subject):
+    lower, brief = {"kind": "lowercase"}, {"kind": "max_words", "words": 2}
+    asked = [[lower], [lower, brief], [brief]]
+    said = ["fine", "all of it", "Sure:\nTwo words"]
+    rows = [{"id": str(i), "prompt": f"Say {i}", "constraints": one} for i, one in enumerate(asked)]
+
+    def answer(prompts, *_, **__):
+        return [Answer(text, 3, True, [1], [1]) for text in said]
+
+    subject.generator.answer = answer
+    samples = instruction_rows(subject, "keep", TaskSpec("instructions", rows))
+    assert [s.correct for s in samples] == [True, False, False]
+    found = {(r["task"], r["metric"]): r["value"] for r in summarize_instructions(samples)}
+    assert found["keep", "accuracy"] == pytest.approx(1 / 3)
+    assert found["keep", "accuracy_loose"] == pytest.approx(2 / 3)
+    assert found["keep/lowercase", "accuracy"] == 1.0
+    assert found["keep/max_words", "accuracy"] == 0.0
+    assert found["keep", "ended"] == 1.0 and found["keep", "same_answer"] == 0.0
+    with pytest.raises(ValueError, match="an `instructions` row has `prompt` and `constraints`"):
+        instruction_rows(subject, "keep", TaskSpec("instructions", [{"id": "0", "prompt": "a"}]))

@@ -74,7 +74,7 @@ def half_reward_model(space: Workspace) -> None:
 
 
 def other_tokenizer(space: Workspace) -> None:
-    from hfllm.recipe.schema import TokenizerConfig
+    from hfllm.recipe.data_schema import TokenizerConfig
     from hfllm.tokenization.train import train_tokenizer
 
     texts = (f"another text {i}" for i in range(90))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from hfllm.recipe.schema import TokenizerConfig
+from hfllm.recipe.data_schema import TokenizerConfig
 from hfllm.tokenization.train import train_tokenizer
 
 torch.set_num_threads(1)

@@ -11,7 +11,7 @@ from jinja2 import Environment
 from transformers import AutoModelForCausalLM
 
 from hfllm.data.sources import read_rows
-from hfllm.recipe.schema import SourceConfig
+from hfllm.recipe.data_schema import SourceConfig
 from hfllm.tokenization.encode import encode_text
 
 CHATS = [

@@ -4,7 +4,7 @@ import json
 
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading import read_pairs
-from hfllm.recipe.schema import SourceConfig
+from hfllm.recipe.data_schema import SourceConfig
 from tiny import pair, write_jsonl
 
 

@@ -13,7 +13,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from hfllm.recipe.schema import TokenizerConfig
+from hfllm.recipe.data_schema import TokenizerConfig
 from hfllm.runs.manifest import Manifest
 from hfllm.tokenization.train import train_tokenizer
 from hfllm.training.foreign import make_fit, make_room, new_ids

@@ -4,7 +4,7 @@ import pytest
 
 from hfllm.data.packed import PackedDataset
 from hfllm.data.packing import PackStats
-from hfllm.recipe.schema import ChatDataConfig, SourceConfig
+from hfllm.recipe.data_schema import ChatDataConfig, SourceConfig
 from hfllm.runs.manifest import Manifest
 from hfllm.training.rows import Rows, chat_mixture
 

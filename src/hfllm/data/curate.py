@@ -29,7 +29,7 @@ from hfllm.data.reading import read_documents
 from hfllm.data.sources import check_sources, label
 from hfllm.data.steps import HELDOUT, Draft, Step, build_steps
 from hfllm.hints import did_you_mean
-from hfllm.recipe.schema import CurateConfig
+from hfllm.recipe.data_schema import CurateConfig
 
 SHOWN_CHARS = 200
 FILES = {"kept": "kept.jsonl", "dropped": "dropped.jsonl", HELDOUT: "heldout.jsonl"}

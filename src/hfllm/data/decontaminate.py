@@ -21,7 +21,7 @@ from hfllm.data.document import Row
 from hfllm.data.files import Resolve
 from hfllm.data.sources import read_rows
 from hfllm.data.words import ngram_ids, split_words, word_ids
-from hfllm.recipe.schema import SourceConfig
+from hfllm.recipe.data_schema import SourceConfig
 
 QUESTIONS = (
     "prompt", "messages", "turns", "question", "instruction", "input", "text",

@@ -10,7 +10,7 @@ from pathlib import Path
 from hfllm.data.document import DataError
 from hfllm.data.readers import READERS, suffix
 from hfllm.hints import first_missing, near_path
-from hfllm.recipe.schema import SourceConfig
+from hfllm.recipe.data_schema import SourceConfig
 
 Resolve = Callable[[str], Path]  # name of a step -> the data folder it writes
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from hfllm.data.language import check_language
 from hfllm.data.words import ngram_ids
-from hfllm.recipe.schema import FilterConfig
+from hfllm.recipe.data_schema import FilterConfig
 
 STOP_WORDS = frozenset(
     ("the", "be", "to", "of", "and", "that", "have", "with")  # Gopher's eight

@@ -16,7 +16,7 @@ from hfllm.data.files import Resolve
 from hfllm.data.formats import as_chat, as_document, as_pair, as_prompt
 from hfllm.data.ledger import Ledger
 from hfllm.data.sources import count_out, read_located
-from hfllm.recipe.schema import SourceConfig
+from hfllm.recipe.data_schema import SourceConfig
 
 OnDrop = Callable[[Row, str], None]
 Adapter = Callable[[Row, str | None], Row | Drop]

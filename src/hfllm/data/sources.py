@@ -25,7 +25,7 @@ from hfllm.data.document import FORMATS, REMEDY, DataError, Row, row_bytes
 from hfllm.data.files import Resolve, find_files
 from hfllm.data.ledger import Ledger
 from hfllm.data.readers import Bad, Located, read_file
-from hfllm.recipe.schema import SourceConfig
+from hfllm.recipe.data_schema import SourceConfig
 
 ON_ERROR = ("raise", "skip")
 

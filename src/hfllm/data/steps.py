@@ -23,7 +23,7 @@ from hfllm.data.language import unknown_languages
 from hfllm.data.ledger import Ledger
 from hfllm.data.pii import replace_pii
 from hfllm.data.words import hash64, split_words, word_ids
-from hfllm.recipe.schema import CurateConfig
+from hfllm.recipe.data_schema import CurateConfig
 
 HELDOUT = "heldout"
 

@@ -13,7 +13,7 @@ from hfllm.evaluation.run import evaluate_models
 from hfllm.evaluation.specs import ModelSpec, TaskSpec, model_name
 from hfllm.evaluation.table import format_table
 from hfllm.inference.load import find_model, is_chat_model
-from hfllm.recipe.schema import SourceConfig
+from hfllm.recipe.data_schema import SourceConfig
 
 
 def evaluate_folder(
@@ -75,13 +75,16 @@ def kind_of(row: dict[str, Any], path: Path) -> str:
     """
     if "sentence_good" in row or "gold" in row:
         return "choices"
+    if "constraints" in row:
+        return "instructions"
     if "context" in row and "continuation" in row:
         return "continuation"
     if "answer" in row and ("prompt" in row or "plain" in row):
         return "answers"
     raise ValueError(
         f"{path}: a test row has `prompt` (or `plain`) and `answer`, or `query`, `choices` and "
-        f"`gold`, or `context` and `continuation`; this one has {', '.join(row)}"
+        f"`gold`, or `context` and `continuation`, or `prompt` and `constraints`; this one has "
+        f"{', '.join(row)}"
     )
 
 

@@ -23,6 +23,7 @@ from hfllm.evaluation.answers import Sample, answer_rows, summarize, summarize_a
 from hfllm.evaluation.calibration import reliability
 from hfllm.evaluation.choices import choices
 from hfllm.evaluation.divergence import check_same_vocabulary, sampled_kl
+from hfllm.evaluation.instructions import instruction_rows, summarize_instructions
 from hfllm.evaluation.intervals import Interval, mean
 from hfllm.evaluation.paired import differences
 from hfllm.evaluation.replies import reply_rows, summarize_replies
@@ -34,7 +35,11 @@ from hfllm.recipe.schema import TASK_KINDS
 from hfllm.runs.manifest import write_atomically
 
 KL_PROMPTS = 128
-ASKED = {"answers": (answer_rows, summarize), "replies": (reply_rows, summarize_replies)}
+ASKED = {
+    "answers": (answer_rows, summarize),
+    "replies": (reply_rows, summarize_replies),
+    "instructions": (instruction_rows, summarize_instructions),
+}
 SCORED = {"choices": choices, "continuation": kinds.continuations}  # by likelihood, row by row
 
 

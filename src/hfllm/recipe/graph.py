@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfllm.hints import did_you_mean
-from hfllm.recipe.schema import REWARD_STAGES, TRAINERS, PretrainConfig, SourceConfig, TrainConfig
+from hfllm.recipe.data_schema import SourceConfig
+from hfllm.recipe.schema import REWARD_STAGES, TRAINERS, PretrainConfig, TrainConfig
 
 if TYPE_CHECKING:
     from hfllm.recipe.load import StepSpec

@@ -1,8 +1,9 @@
 """The recipe language: every key a recipe may hold, as dataclasses, one per stage.
 
-They stand in one light module (no torch, no trl): the cheap checks run before any heavy import. A
-`trainer:` section is the library's own class (`TRAINERS` names it by path) and is merged into it by
-`recipe.trainers`: no field is declared twice. `None` is "not set"; `MISSING` must be set.
+Those of data steps and of `data:` sections stand in data_schema.py. Both are light (no torch, no
+trl): the cheap checks run before any heavy import. A `trainer:` section is the library's own class
+(`TRAINERS` names it by path) and is merged into it by `recipe.trainers`: no field is declared
+twice. `None` is "not set"; `MISSING` must be set.
 """
 
 from __future__ import annotations
@@ -12,140 +13,21 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from hfllm.recipe.data_schema import (
+    ChatDataConfig,
+    CurateConfig,
+    InstructionsConfig,
+    PairDataConfig,
+    PromptDataConfig,
+    SourceConfig,
+    TextDataConfig,
+    TokenizerConfig,
+    WorldConfig,
+)
+
 RESERVED = ("name", "run_dir", "seed", "launch", "track", "vars")
-TASK_KINDS = ("bits_per_byte", "answers", "replies", "preference", "choices", "continuation")
-
-
-@dataclass
-class SourceConfig:
-    """Where rows come from: exactly one of `step`, `path` and `hub` (a `datasets` id).
-
-    `step`: what an earlier step wrote (`file`: which of its files); `path`: a file, a glob or a
-    folder of .txt/.md, .jsonl(.gz), .json(.gz), .parquet.
-    """
-
-    name: str | None = None  # label in the ledger; default: the file's or step's name
-    step: str | None = None
-    file: str | None = None
-    path: str | None = None
-    hub: str | None = None
-    subset: str | None = None
-    split: str = "train"
-    revision: str | None = None
-    format: str | None = None  # row adapter (data/formats.py); default: guessed from the columns
-    columns: dict[str, str] = field(default_factory=dict)  # rename: {theirs: ours}
-    where: dict[str, Any] = field(default_factory=dict)  # {column: value, glob or list}: keep these
-    where_not: dict[str, Any] | None = None  # the same: leave these out
-    weight: float | None = None  # share in a mixture; default: by size
-    limit: int | None = None  # rows at most
-    on_error: str = "raise"  # raise | skip (and count) an unreadable row
-
-
-@dataclass
-class WorldConfig:
-    """Size of the small world; every count scales what is written, nothing else."""
-
-    seed: int | None = None  # default: the recipe's seed
-    people: int = 48  # people who appear in documents
-    strangers: int = 900  # people in no document (hallucination); up to 200 of them for tests
-    documents: int = 6000
-    chats: int = 9000
-    pairs: int = 15000
-    prompts: int = 3000
-    tests: int = 200  # rows per held-out test
-
-
-@dataclass
-class FilterConfig:
-    """Thresholds of the document filters (data/filters.py lists the reasons); `null`: off."""
-
-    languages: list[str] | None = field(default_factory=lambda: ["en"])
-    min_language_score: float = 0.5  # drop where another language scores at least this
-    min_words: int | None = 5
-    max_words: int | None = 100_000
-    max_symbol_ratio: float | None = 0.1
-    min_alpha_word_ratio: float | None = 0.6
-    max_repeated_line_ratio: float | None = 0.3
-    max_repeated_ngram_ratio: float | None = 0.4
-    min_stop_words: int | None = 2
-    exempt: dict[str, list[str]] = field(default_factory=dict)  # {source: reasons not applied}
-
-
-@dataclass
-class DedupConfig:
-    """Exact (hash of the normalised text) and near (MinHash LSH over word shingles) duplicates."""
-
-    exact: bool = True
-    near: bool = True
-    similarity: float = 0.8
-    shingle_words: int = 5
-    hashes: int = 112
-
-
-@dataclass
-class CurateConfig:
-    """Raw documents -> clean documents (JSONL), with a reason for whatever is dropped."""
-
-    sources: list[SourceConfig] = MISSING
-    filters: FilterConfig | None = field(default_factory=FilterConfig)
-    dedup: DedupConfig | None = field(default_factory=DedupConfig)
-    pii: bool = True  # replace e-mail addresses, phone numbers and IP addresses
-    decontaminate: list[SourceConfig] = field(default_factory=list)  # held-out tests
-    decontaminate_ngram: int = 8  # words that must match
-    holdout: float = 0.0  # share of kept documents written to heldout.jsonl instead
-    holdout_group: str | None = None  # "title": split by the id before "#", not by row
-
-
-@dataclass
-class TokenizerConfig:
-    """Byte-level BPE with a GPT-4-style split and the chat template, as a transformers folder."""
-
-    vocab_size: int = 4096
-    data: list[SourceConfig] = field(default_factory=lambda: [SourceConfig(step="curate")])
-    max_mb: float = 50.0  # text to train on
-    digits: int = 3  # longest run of digits in one token (1 helps arithmetic in small models)
-
-
-@dataclass
-class TextDataConfig:
-    """Documents for pretraining."""
-
-    mixture: list[SourceConfig] = field(default_factory=lambda: [SourceConfig(step="curate")])
-    heldout: list[SourceConfig] = field(default_factory=list)  # for bits per byte
-    seq_len: int = 512
-    max_heldout_tokens: int = 100_000
-
-
-@dataclass
-class ChatDataConfig:
-    """Conversations for supervised fine-tuning."""
-
-    mixture: list[SourceConfig] = MISSING
-    heldout: list[SourceConfig] = field(default_factory=list)
-    seq_len: int = 512
-    packing: bool = True
-    turns: str | None = None  # train all answers of a row (all), its `last`, or `each` in its own
-    replay: list[SourceConfig] = field(default_factory=list)  # documents, against forgetting
-    replay_share: float = 0.25  # of the rows
-    decontaminate: list[SourceConfig] = field(default_factory=list)  # drop chats that hold a test
-
-
-@dataclass
-class PairDataConfig:
-    """Preference pairs for reward models."""
-
-    mixture: list[SourceConfig] = MISSING
-    heldout: list[SourceConfig] = field(default_factory=list)
-    holdout: float = 0.0  # share of prompts (never rows) held out, to data/heldout.jsonl
-    seq_len: int = 512
-
-
-@dataclass
-class PromptDataConfig:
-    """Prompts for reinforcement learning; other columns go to the reward functions."""
-
-    mixture: list[SourceConfig] = MISSING
-    max_prompt_tokens: int = 256
+TASK_KINDS = ("bits_per_byte", "answers", "replies", "preference", "choices", "continuation",
+              "instructions")  # fmt: skip
 
 
 @dataclass
@@ -232,6 +114,7 @@ class ReportConfig:
 STAGES: dict[str, type] = {
     "world": WorldConfig,
     "curate": CurateConfig,
+    "instructions": InstructionsConfig,
     "tokenizer": TokenizerConfig,
     "pretrain": PretrainConfig,
     "sft": SFTStageConfig,

@@ -15,7 +15,7 @@ from hfllm.report.figures import compact, duration, exact, number, percent, scie
 from hfllm.report.flow import Node
 from hfllm.report.results import BETTER, WORSE, Row, Table
 
-DATA_STAGES = ("world", "curate", "tokenizer")
+DATA_STAGES = ("world", "curate", "instructions", "tokenizer")
 BPB = ("eval_bpb", "eval_bits_per_byte", "bits_per_byte", "bpb")
 VOCABULARY = ("vocab_size", "vocabulary")
 BYTES_PER_TOKEN = ("bytes_per_token", "heldout_bytes_per_token")
@@ -42,7 +42,7 @@ def key_figure(step: Step) -> tuple[str, str]:
     """The one number that tells how a step went, and its unit; empty where there is none."""
     if step.stage == "curate" and step.ledger:
         return compact(ledger_of(step).total("kept")), "documents kept"
-    if step.stage == "world":
+    if step.stage in ("world", "instructions"):
         counts = [k for k in step.section("metrics") if k.startswith("rows/")]
         rows = sum(step.metric(key) or 0 for key in counts)
         return (compact(rows), "rows") if rows else ("", "")

@@ -19,6 +19,7 @@ import torch
 from hfllm.inference.load import load_reward
 from hfllm.inference.prompts import Message
 from hfllm.inference.reward_model import RewardModel
+from hfllm.instructions.constraints import all_hold
 
 RewardFunction = Callable[..., list[float | None]]
 
@@ -87,4 +88,17 @@ def contains_answer(
     return [
         None if truth is None else float(truth.lower() in completion[-1]["content"].lower())
         for completion, truth in zip(completions, answer, strict=True)
+    ]
+
+
+def keeps_constraints(
+    completions: list[list[Message]], constraints: list[list[dict[str, Any]] | None], **_: Any
+) -> list[float | None]:
+    """1 where a completion keeps every constraint of its row (an instructions step's), else 0.
+
+    Alone it is hacked: the shortest text that keeps them is as good as an answer (docs/log.md).
+    """
+    return [
+        None if asked is None else float(all_hold(asked, completion[-1]["content"]))
+        for completion, asked in zip(completions, constraints, strict=True)
     ]

@@ -9,16 +9,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from hfllm.recipe.data_schema import CONSTRAINTS, ChatDataConfig, CurateConfig, InstructionsConfig
 from hfllm.recipe.graph import sources_in
 from hfllm.recipe.load import Recipe, RecipeError, StepSpec
-from hfllm.recipe.schema import (
-    TASK_KINDS,
-    ChatDataConfig,
-    CurateConfig,
-    EvaluateConfig,
-    PretrainConfig,
-    TrainConfig,
-)
+from hfllm.recipe.schema import TASK_KINDS, EvaluateConfig, PretrainConfig, TrainConfig
 from hfllm.runs.layout import Step
 
 MIN_FREE_GB = 1.0
@@ -162,6 +156,10 @@ def _heldout_files(recipe: Recipe, spec: StepSpec) -> list[str]:
 
 def _tasks(spec: StepSpec) -> list[str]:
     """What the evaluation would refuse only when every model is trained."""
+    if isinstance(spec.config, InstructionsConfig):
+        unknown = sorted(set(spec.config.kinds or ()) - set(CONSTRAINTS))
+        of = ", ".join(CONSTRAINTS)
+        return [f"{spec.name}.kinds: '{kind}' is none of {of}" for kind in unknown]
     if not isinstance(spec.config, EvaluateConfig):
         return []
     problems = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hfllm.data.curate import curate
-from hfllm.recipe.schema import CurateConfig
+from hfllm.recipe.data_schema import CurateConfig
 from hfllm.runs.layout import Step
 from hfllm.runs.record import recording
 

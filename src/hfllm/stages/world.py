@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hfllm.recipe.schema import WorldConfig
+from hfllm.recipe.data_schema import WorldConfig
 from hfllm.runs.layout import Step
 from hfllm.runs.record import recording
 from hfllm.world.generate import generate_world

@@ -25,7 +25,7 @@ from hfllm.data.packed import META, PackedDataset, write_packed
 from hfllm.data.packing import PackStats, Row, pack
 from hfllm.data.reading import count_kept, read_chats, read_texts
 from hfllm.data.sources import label
-from hfllm.recipe.schema import ChatDataConfig, SourceConfig
+from hfllm.recipe.data_schema import ChatDataConfig, SourceConfig
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import write_atomically
 from hfllm.tokenization.encode import encode_texts

@@ -1,6 +1,6 @@
 """Conversations for supervised fine-tuning, by demonstrators who are imperfect on purpose.
 
-Two in three answers about people are right but padded, so that fine-tuning teaches padding and
+Most answers about people are right but padded, so that fine-tuning teaches padding and
 reinforcement learning has something to mend; refusals too, or the first word would have to tell
 whom one knows. Over a quarter of the chats ask about strangers. Facts outside `world.asked` are
 never asked: what the model says about them it knows from documents. Held-out chats ask in held-out
@@ -23,7 +23,7 @@ Turn = tuple[str, str]  # question, answer
 KINDS = {"facts": 0.45, "strangers": 0.28, "arithmetic": 0.15, "letters": 0.085, "talk": 0.035}
 MULTI_TURN_SHARE = 0.25
 SYSTEM_SHARE = 0.15
-PADDED_SHARE = 0.73  # where padding is allowed: two thirds of all answers about people
+PADDED_SHARE = 0.93  # where padding is allowed: nine in ten answers about people
 
 
 @dataclass(frozen=True)

@@ -63,9 +63,18 @@ def brief_answer(rng: random.Random, person: Person, fact: str, value: str) -> s
     return fill(form, person, value) if form else short_answer(value)
 
 
+# Filler before an answer gives a model tokens in which to find out whom it is asked about. Were it
+# always there, whether it knows the person would rarely be decided at the first token, and what PPO
+# cuts to the point would be decided worse (docs/log.md).
+BEFORE_SHARE = 0.5
+
+
 def padded(rng: random.Random, answer: str) -> str:
-    """Wrap an answer in two sentences of filler (12 to 18 words)."""
-    return f"{rng.choice(talk.FILLER_BEFORE)} {answer} {rng.choice(talk.FILLER_AFTER)}"
+    """Add two sentences of filler (11 to 18 words): around the answer, or both after it."""
+    first, second = rng.sample(talk.FILLER_AFTER, 2)
+    if rng.random() < BEFORE_SHARE:
+        return f"{rng.choice(talk.FILLER_BEFORE)} {answer} {second}"
+    return f"{answer} {first} {second}"
 
 
 def refusal(rng: random.Random, person: Person) -> str:

@@ -1,0 +1,53 @@
+"""The instructions step: files that ppo and evaluate read, a ledger that adds up."""
+
+import json
+
+import pytest
+
+from hfllm.data.reading import read_prompts
+from hfllm.recipe.data_schema import SourceConfig
+from hfllm.rl.rewards import keeps_constraints
+from hfllm.runs.manifest import Manifest
+from hfllm.runs.preflight import preflight
+from tiny import Workspace, prompt, write_jsonl
+
+RECIPE = """
+name: tiny
+instructions:
+  prompts: [{path: data/open.jsonl}]
+  tests: 4
+  kinds: [lowercase, no_comma]
+"""
+
+
+@pytest.fixture
+def space(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    space = Workspace(tmp_path)
+    rows = [{**prompt(i), "id": f"q{i}"} for i in range(12)]
+    write_jsonl(tmp_path / "data/open.jsonl", [*rows, rows[0] | {"id": "again"}])
+    space.write(RECIPE)
+    return space
+
+
+def test_prompts_and_tests_are_written_and_counted(space):
+    step = space.run("instructions")
+    files = {
+        name: [json.loads(line) for line in (step.data / f"{name}.jsonl").read_text().splitlines()]
+        for name in ("prompts_train", "tests")
+    }
+    assert {name: len(rows) for name, rows in files.items()} == {"prompts_train": 8, "tests": 4}
+    manifest = Manifest.read(step.manifest)
+    assert manifest.metrics["rows/tests.jsonl"] == 4
+    dropped = [row for row in manifest.ledger if row["bucket"] == "dropped:duplicate"]
+    assert sum(row["documents"] for row in dropped) == 1
+    source = SourceConfig(step="instructions", file="prompts_train.jsonl")
+    row = next(read_prompts([source], lambda name: step.data))
+    answer = [[{"role": "assistant", "content": text}] for text in ("all of it", "All, of it")]
+    rewards = keeps_constraints(answer, constraints=[row["constraints"]] * 2)
+    assert rewards == [1.0, 0.0]
+
+
+def test_an_unknown_kind_is_told_before_anything_runs(space):
+    with pytest.raises(ValueError, match="instructions.kinds: 'rhyme' is none of lowercase"):
+        preflight(space.load("instructions.kinds=[rhyme]"), ["instructions"])
