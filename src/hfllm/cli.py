@@ -87,13 +87,17 @@ def evaluate(
     tests: Annotated[list[Path] | None, typer.Option(help="JSONL of held-out questions")] = None,
     text: Annotated[list[Path] | None, typer.Option(help="documents for bits per byte")] = None,
     limit: Annotated[int | None, typer.Option(help="rows per file at most")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="tokens of an answer at most")] = None,
     out: Annotated[Path | None, typer.Option(help="folder for results.json and its rows")] = None,
 ) -> None:
     """Score one model folder on held-out tests, each figure with n and a 95% interval."""
     with clear_errors():
         from hfllm.evaluation.folder import evaluate_folder
 
-        print(evaluate_folder(model, tests or [], text or [], limit=limit, out=out))
+        done = evaluate_folder(
+            model, tests or [], text or [], limit=limit, max_new_tokens=max_new_tokens, out=out
+        )
+        print(done)
 
 
 @app.command()

@@ -15,25 +15,27 @@ from hfllm.evaluation.table import format_table
 from hfllm.inference.load import find_model, is_chat_model
 from hfllm.recipe.data_schema import SourceConfig
 
+ANSWER_TOKENS = {"ifeval": 512}  # what an answer may take, where that is not TaskSpec's
+
 
 def evaluate_folder(
     model: str | Path,
     tests: Sequence[Path] = (),
     text: Sequence[Path] = (),
     *,
-    base: bool | None = None,
     limit: int | None = None,
+    max_new_tokens: int | None = None,
     out: Path | None = None,
 ) -> str:
     """Score one model and return the table; each figure with its n and 95% interval.
 
     Args:
         model: folder (or run step) of a language model.
-        tests: files of answers, choices or continuation rows; the columns say the kind, `task`
+        tests: files of test rows; the columns say the kind (recipe.schema.TASK_KINDS), `task`
             the name.
         text: files of documents for bits per byte.
-        base: True asks with plain text; None: as the folder's manifest and template say.
         limit: rows per task.
+        max_new_tokens: of an answer; None: 48, for IFEval 512.
         out: where results.json and the rows behind it go; None leaves nothing behind.
 
     Raises:
@@ -47,9 +49,10 @@ def evaluate_folder(
         if stem(path) in tasks:
             raise ValueError(f"{path}: two files are called {stem(path)!r}; rename one of them")
         tasks[stem(path)] = TaskSpec("bits_per_byte", read_documents(path), limit)
-    chat = is_chat_model(folder) if base is None else not base
+    for task in tasks.values():
+        task.max_new_tokens = max_new_tokens or ANSWER_TOKENS.get(task.kind, task.max_new_tokens)
     with tempfile.TemporaryDirectory() as scratch:
-        spec = ModelSpec(model_name(folder), folder, chat)
+        spec = ModelSpec(model_name(folder), folder, is_chat_model(folder))
         results = evaluate_models([spec], tasks, out or Path(scratch))
     return format_table(results)
 
@@ -75,6 +78,8 @@ def kind_of(row: dict[str, Any], path: Path) -> str:
     """
     if "sentence_good" in row or "gold" in row:
         return "choices"
+    if "instruction_id_list" in row:
+        return "ifeval"
     if "constraints" in row:
         return "instructions"
     if "context" in row and "continuation" in row:

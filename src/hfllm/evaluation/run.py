@@ -23,6 +23,7 @@ from hfllm.evaluation.answers import Sample, answer_rows, summarize, summarize_a
 from hfllm.evaluation.calibration import reliability
 from hfllm.evaluation.choices import choices
 from hfllm.evaluation.divergence import check_same_vocabulary, sampled_kl
+from hfllm.evaluation.ifeval import ifeval_rows, summarize_ifeval
 from hfllm.evaluation.instructions import instruction_rows, summarize_instructions
 from hfllm.evaluation.intervals import Interval, mean
 from hfllm.evaluation.paired import differences
@@ -39,6 +40,7 @@ ASKED = {
     "answers": (answer_rows, summarize),
     "replies": (reply_rows, summarize_replies),
     "instructions": (instruction_rows, summarize_instructions),
+    "ifeval": (ifeval_rows, summarize_ifeval),
 }
 SCORED = {"choices": choices, "continuation": kinds.continuations}  # by likelihood, row by row
 

@@ -27,7 +27,7 @@ def model_name(folder: str | Path) -> str:
     return path.parent.name if path.name == "model" and path.parent.name else path.name
 
 
-@dataclass(frozen=True)
+@dataclass
 class TaskSpec:
     """One held-out test: rows and how to score them (`tasks.py`); `limit` takes the first."""
 

@@ -26,8 +26,10 @@ from hfllm.recipe.data_schema import (
 )
 
 RESERVED = ("name", "run_dir", "seed", "launch", "track", "vars")
-TASK_KINDS = ("bits_per_byte", "answers", "replies", "preference", "choices", "continuation",
-              "instructions")  # fmt: skip
+TASK_KINDS = (
+    "bits_per_byte", "answers", "replies", "preference", "choices", "continuation",
+    "instructions", "ifeval",
+)  # fmt: skip
 
 
 @dataclass

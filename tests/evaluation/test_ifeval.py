@@ -1,0 +1,51 @@
+"""IFEval's prompts through its own checkers, strictly and loosely."""
+
+import pytest
+
+from hfllm.evaluation import ifeval
+from hfllm.evaluation.ifeval import ifeval_rows, summarize_ifeval
+from hfllm.evaluation.specs import TaskSpec
+from hfllm.inference.generate import Answer
+
+pytest.importorskip("lm_eval")
+pytest.importorskip("langdetect")
+
+ROWS = [
+    {"key": 1, "prompt": "Write without commas.", "instruction_id_list": ["punctuation:no_comma"],
+     "kwargs": "[{}]"},
+    {"key": 2, "prompt": "End it, and be brief.",
+     "instruction_id_list": ["startend:end_checker", "length_constraints:number_words"],
+     "kwargs": [{"end_phrase": "that is all"}, {"relation": "less than", "num_words": 5}]},
+    {"key": 3, "prompt": "Two sentences.",
+     "instruction_id_list": ["length_constraints:number_sentences"],
+     "kwargs": '[{"relation": "less than", "num_sentences": 3}]'},
+]  # fmt: skip
+
+
+def said(subject, *texts):
+    def answer(prompts, *_, **__):
+        assert len(prompts) == len(texts)
+        return [Answer(text, 3, True, [1], [1]) for text in texts]
+
+    subject.generator.answer = answer
+
+
+def test_prompts_and_instructions_strict_and_loose(subject, monkeypatch, capsys):
+    monkeypatch.setattr(ifeval, "has_punkt", lambda: False)
+    said(subject, "Sure, here:\nno comma\nBye, then", "Fine. That is all **")
+    samples = ifeval_rows(subject, "ifeval", TaskSpec("ifeval", ROWS))
+    assert "1 of 3 prompts left out: they need NLTK's data" in capsys.readouterr().out
+    found = {(r["task"], r["metric"]): r for r in summarize_ifeval(samples)}
+    assert [s.correct for s in samples] == [False, False]
+    assert found["ifeval", "accuracy"]["value"] == 0.0 and found["ifeval", "accuracy"]["n"] == 2
+    assert found["ifeval", "accuracy_loose"]["value"] == 1.0
+    assert found["ifeval", "instruction_accuracy"]["value"] == pytest.approx(1 / 3)
+    assert found["ifeval", "instruction_accuracy_loose"]["n"] == 3
+
+
+def test_rows_that_are_none_are_told(subject, monkeypatch):
+    monkeypatch.setattr(ifeval, "has_punkt", lambda: False)
+    with pytest.raises(ValueError, match="row 7 of t: an `ifeval` row has key, prompt"):
+        ifeval_rows(subject, "t", TaskSpec("ifeval", [{"id": "7", "prompt": "a"}]))
+    with pytest.raises(ValueError, match="no prompt is left that can be checked"):
+        ifeval_rows(subject, "t", TaskSpec("ifeval", ROWS[2:]))
