@@ -4,13 +4,15 @@ import math
 import pytest
 import torch
 
-from hfllm.evaluation import loglik
+from hfllm.evaluation import loglik, shared_context
 from hfllm.evaluation.loglik import (
     Scored,
     continuation,
     document_nats,
+    neighbours,
     split_continuation,
     token_logprobs,
+    token_scores,
     windows,
 )
 from hfllm.inference.prompts import start_ids
@@ -106,3 +108,53 @@ def test_a_long_context_is_cut_on_the_left():
     assert row == Scored([*range(92, 100), 7, 8], 8)
     with pytest.raises(ValueError, match="exceeds the model's 3 positions"):
         continuation([1], [1, 2, 3], 3)
+
+
+def shared_rows(tokenizer):
+    """Questions with two to four choices of different lengths, and rows that stand alone."""
+    rows = []
+    for i, count in enumerate((2, 4, 3, 1)):
+        context = encode_text(tokenizer, f"Who is number {i}? " * 3)
+        for k in range(count):
+            tail = encode_text(tokenizer, " a baker with cats."[: 3 + 5 * k])
+            rows.append(Scored([1, *context, *tail], len(context) + 1))
+    return [*rows, Scored([1, 9, 8], 1), Scored([1, 9], 1)]
+
+
+def test_choices_behind_one_context_are_scored_as_each_alone(model, tokenizer, monkeypatch):
+    rows = shared_rows(tokenizer)
+    assert neighbours(rows) == [[0, 1], [2, 3, 4, 5], [6, 7, 8]]
+    calls = []
+    trees = shared_context.tree_logits
+    monkeypatch.setattr(
+        shared_context, "tree_logits", lambda *a: calls.append(len(a[1])) or trees(*a)
+    )
+    together = token_scores(model, rows)
+    assert calls == [1, 3], "the first group is tried alone, then all are taken"
+    alone = [token_scores(model, [row])[0] for row in rows]
+    for one, two in zip(together, alone, strict=True):
+        torch.testing.assert_close(one.logprobs, two.logprobs, atol=1e-5, rtol=0)
+        assert torch.equal(one.greedy, two.greedy)
+
+
+def test_a_model_that_takes_no_such_mask_is_scored_row_by_row(model, tokenizer, monkeypatch):
+    rows = shared_rows(tokenizer)
+    expected = token_scores(model, rows)
+    trees = shared_context.tree_logits
+
+    def refuses(*_):
+        raise TypeError("no position_ids")
+
+    for broken in (lambda *a: trees(*a) * 0.9, refuses):
+        monkeypatch.setattr(shared_context, "tree_logits", broken)
+        for one, two in zip(token_scores(model, rows), expected, strict=True):
+            torch.testing.assert_close(one.logprobs, two.logprobs, atol=1e-5, rtol=0)
+
+
+def test_batches_of_trees_are_bounded_and_lose_none():
+    trees = [shared_context.tree_of([1] * n, [[2] * 3, [3] * 2]) for n in (9, 400, 30, 2000, 2)]
+    found = list(shared_context.batches(trees, 12))
+    assert sorted(i for batch in found for i in batch) == list(range(5))
+    for batch in found:
+        assert sum(len(trees[i].targets) for i in batch) <= 12
+        assert len(batch) * max(len(trees[i].ids) for i in batch) <= 4096

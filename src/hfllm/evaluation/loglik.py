@@ -8,19 +8,24 @@ the memory of its logits (rows x positions x vocabulary), which is what runs out
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hfllm.evaluation import shared_context
 from hfllm.inference.progress import track
 from hfllm.inference.prompts import first_ids, positions, start_ids
 from hfllm.tokenization.encode import encode_text
 
 MAX_LOGITS = 2**25  # float32 values per batch: 128 MB
 MAX_WINDOW_TOKENS = 2048
+MIN_SHARED, MAX_MEMBERS = 8, 32  # tokens of a context, rows behind it: else it is not shared
+# What the order of sums may change in a log-probability.
+SLACK = {torch.float32: 1e-3, torch.bfloat16: 0.15}
 
 
 @dataclass(frozen=True)
@@ -49,21 +54,85 @@ class TokenScores(NamedTuple):
 def token_scores(
     model: PreTrainedModel, rows: Sequence[Scored], label: str = "scoring"
 ) -> list[TokenScores]:
-    """Score ids[start:] of each row; the answer is in the rows' order."""
-    out = [TokenScores(torch.empty(0), torch.empty(0, dtype=torch.bool))] * len(rows)
-    vocab_size = int(model.get_output_embeddings().weight.shape[0])
+    """Score ids[start:] of each row; the answer is in the rows' order.
+
+    Rows with the same context are scored in one pass over it, where the model lends itself to that.
+    """
+    together = neighbours(rows)
+    if together and not _agrees(model, [rows[i] for i in together[0]]):
+        together = []
     with track(len(rows), label, "rows") as done:
-        for chosen in batches(rows, vocab_size):
-            first = min(rows[i].start for i in chosen)
-            logits = forward(model, [rows[i].ids for i in chosen], first)
-            for line, i in zip(logits, chosen, strict=True):
-                row = rows[i]
-                picked = line[row.start - first : len(row.ids) - first]  # (K, V)
-                target = torch.tensor(row.ids[row.start :], device=picked.device)  # (K,)
-                nll = torch.nn.functional.cross_entropy(picked.float(), target, reduction="none")
-                out[i] = TokenScores(-nll.cpu(), (picked.argmax(-1) == target).cpu())
-            done(len(chosen))
-    return out
+        found = dict(_scored_together(model, rows, together, done))
+        alone = [i for i in range(len(rows)) if i not in found]
+        found |= dict(_scored_alone(model, rows, alone, done))
+    return [found[i] for i in range(len(rows))]
+
+
+def neighbours(rows: Sequence[Scored]) -> list[list[int]]:
+    """Numbers of neighbouring rows with one context, where that is long enough to be worth it."""
+    runs = groupby(range(len(rows)), lambda i: rows[i].ids[: rows[i].start])
+    groups = [list(members) for context, members in runs if len(context) >= MIN_SHARED]
+    return [members for members in groups if 1 < len(members) <= MAX_MEMBERS]
+
+
+def _agrees(model: PreTrainedModel, rows: Sequence[Scored]) -> bool:
+    """Whether rows get the same scores together as alone, but for rounding."""
+    numbers = list(range(len(rows)))
+    try:
+        one = dict(_scored_together(model, rows, [numbers], lambda _: None))
+    except (TypeError, ValueError, AttributeError, RuntimeError):  # it takes no such mask
+        return False
+    two = dict(_scored_alone(model, rows, numbers, lambda _: None))
+    slack = SLACK.get(model.dtype, SLACK[torch.bfloat16])
+    gaps = [(one[i].logprobs - two[i].logprobs).abs().max() for i in numbers]
+    return bool(torch.stack(gaps).max() <= slack)
+
+
+def _scored_alone(
+    model: PreTrainedModel, rows: Sequence[Scored], numbers: list[int], done: Callable[[int], Any]
+) -> Iterator[tuple[int, TokenScores]]:
+    """Each row for itself: (its number, its scores)."""
+    vocab_size = int(model.get_output_embeddings().weight.shape[0])
+    for batch in batches([rows[i] for i in numbers], vocab_size):
+        chosen = [numbers[i] for i in batch]
+        first = min(rows[i].start for i in chosen)
+        logits = forward(model, [rows[i].ids for i in chosen], first)
+        for line, i in zip(logits, chosen, strict=True):
+            row = rows[i]
+            picked = line[row.start - first : len(row.ids) - first]  # (K, V)
+            yield i, score(picked, row.ids[row.start :])
+        done(len(chosen))
+
+
+def _scored_together(
+    model: PreTrainedModel,
+    rows: Sequence[Scored],
+    groups: list[list[int]],
+    done: Callable[[int], Any],
+) -> Iterator[tuple[int, TokenScores]]:
+    """Rows that share a context, group by group: (a row's number, its scores)."""
+    trees = []
+    for members in groups:
+        first = rows[members[0]]
+        tails = [rows[i].ids[rows[i].start :] for i in members]
+        trees.append(shared_context.tree_of(first.ids[: first.start], tails))
+    vocab_size = int(model.get_output_embeddings().weight.shape[0])
+    for batch in shared_context.batches(trees, max(1, MAX_LOGITS // vocab_size)):
+        logits = shared_context.tree_logits(model, [trees[t] for t in batch])
+        scores = score(logits, [target for t in batch for target in trees[t].targets])
+        members = [i for t in batch for i in groups[t]]
+        sizes = [size for t in batch for size in trees[t].sizes]
+        parts = zip(scores.logprobs.split(sizes), scores.greedy.split(sizes), strict=True)
+        for i, part in zip(members, parts, strict=True):
+            yield i, TokenScores(*part)
+        done(len(members))
+
+
+def score(logits: torch.Tensor, targets: list[int]) -> TokenScores:
+    """Scores of targets by the logits (K, V) that predict them."""
+    target = torch.tensor(targets, device=logits.device)  # (K,)
+    nll = torch.nn.functional.cross_entropy(logits.float(), target, reduction="none")
+    return TokenScores(-nll.cpu(), (logits.argmax(-1) == target).cpu())
 
 
 def token_logprobs(

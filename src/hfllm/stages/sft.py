@@ -77,8 +77,10 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTr
         preprocess_logits_for_metrics=row_sums,
         compute_metrics=nll_metrics(None),
     )
-    if not is_sharded(args):  # a sharded one can not be tried before it is launched
-        score_trained_positions(trainer.model, FusedCausalLMOutput)
+    # a sharded one can not be tried before it is launched
+    if not is_sharded(args) and not score_trained_positions(trainer.model, FusedCausalLMOutput):
+        if trainer.model.device.type == "cpu":
+            manifest.notes.append("the model changes its logits behind the head: trl's is kept")
     stats = train.stats
     work = Work(
         tokenizer=tokenizer,

@@ -1,0 +1,91 @@
+"""The choices of one question in one pass: their context is run through the model once.
+
+A row of tokens holds the context and then every continuation, which sees the context and itself
+but not its siblings (a mask over pairs of positions) and stands at the positions that follow the
+context. Four choices behind 40 tokens cost 40 + 4 x 5 tokens instead of 4 x 45. The head is applied
+where a token is scored and nowhere else.
+
+Not every architecture takes such a mask as it is meant (a window over the past, a recurrent state),
+and some change their logits behind the head. So the first group is scored both ways, and where they
+differ by more than rounding, all are scored one by one (loglik.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from transformers import PreTrainedModel
+
+MAX_BATCH_TOKENS = 4096
+PADDING = -1
+
+
+class Tree(NamedTuple):
+    """A context and the continuations behind it, as one row of tokens.
+
+    A continuation's last token is scored but needs no place in the row.
+    """
+
+    ids: list[int]
+    positions: list[int]
+    segments: list[int]  # 0: the context; k: continuation k - 1
+    scored_from: list[int]  # places whose logits score a token, in the order of `targets`
+    targets: list[int]
+    sizes: list[int]  # tokens of each continuation
+
+
+def tree_of(context: Sequence[int], continuations: Sequence[Sequence[int]]) -> Tree:
+    """Lay out a context (at least one token) and its continuations (at least one token each)."""
+    ids, positions, segments = list(context), list(range(len(context))), [0] * len(context)
+    scored_from: list[int] = []
+    for number, tokens in enumerate(continuations, start=1):
+        begin = len(ids)
+        ids += tokens[:-1]
+        positions += range(len(context), len(context) + len(tokens) - 1)
+        segments += [number] * (len(tokens) - 1)
+        scored_from += [len(context) - 1, *range(begin, len(ids))]
+    targets = [token for tokens in continuations for token in tokens]
+    return Tree(ids, positions, segments, scored_from, targets, [len(c) for c in continuations])
+
+
+def batches(trees: Sequence[Tree], max_scored: int) -> Iterator[list[int]]:
+    """Numbers of trees, long ones first, in batches bounded in tokens and in scored positions."""
+    order = sorted(range(len(trees)), key=lambda i: len(trees[i].ids), reverse=True)
+    batch: list[int] = []
+    for i in order:
+        tokens = (len(batch) + 1) * len(trees[(batch or [i])[0]].ids)
+        scored = sum(len(trees[j].targets) for j in [*batch, i])
+        if batch and (tokens > MAX_BATCH_TOKENS or scored > max_scored):
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+@torch.inference_mode()
+def tree_logits(model: PreTrainedModel, trees: Sequence[Tree]) -> torch.Tensor:
+    """Logits at the scored places of all trees, one after the other, (N, V)."""
+    width = max(len(tree.ids) for tree in trees)
+
+    def padded(rows: list[list[int]], value: int) -> torch.Tensor:
+        full = [row + [value] * (width - len(row)) for row in rows]
+        return torch.tensor(full, device=model.device)
+
+    segments = padded([tree.segments for tree in trees], PADDING)  # (B, T)
+    place = torch.arange(width, device=model.device)
+    past = place[None, :] <= place[:, None]  # (T, T)
+    own = (segments[:, None, :] == 0) | (segments[:, None, :] == segments[:, :, None])  # (B, T, T)
+    mask = torch.zeros(own.shape, dtype=model.dtype, device=model.device)
+    mask.masked_fill_(~(past & own), torch.finfo(model.dtype).min)
+    decoder: Any = model.get_decoder()
+    hidden = decoder(
+        input_ids=padded([tree.ids for tree in trees], 0),
+        position_ids=padded([tree.positions for tree in trees], 0),
+        attention_mask=mask[:, None],
+        use_cache=False,
+    ).last_hidden_state  # (B, T, H)
+    kept = torch.cat([hidden[b, tree.scored_from] for b, tree in enumerate(trees)])  # (N, H)
+    return model.get_output_embeddings()(kept)
