@@ -78,9 +78,9 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTr
         compute_metrics=nll_metrics(None),
     )
     # a sharded one can not be tried before it is launched
-    if not is_sharded(args) and not score_trained_positions(trainer.model, FusedCausalLMOutput):
-        if trainer.model.device.type == "cpu":
-            manifest.notes.append("the model changes its logits behind the head: trl's is kept")
+    fused = is_sharded(args) or score_trained_positions(trainer.model, FusedCausalLMOutput)
+    if not fused and trainer.model.device.type == "cpu":
+        manifest.notes.append("the model changes its logits behind the head: trl's is kept")
     stats = train.stats
     work = Work(
         tokenizer=tokenizer,
