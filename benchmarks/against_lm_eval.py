@@ -36,7 +36,10 @@ from hfllm.evaluation.specs import ModelSpec, TaskSpec
 from hfllm.evaluation.subject import Subject, open_subject
 from hfllm.evaluation.tasks import continuations, parts_of_continuation
 
-QUESTION = "{{query.rstrip() + '\\nAnswer:' if query.startswith('Question:') else query}}"
+QUESTION = (
+    "{{query.rstrip() + '\\nAnswer:' if query.startswith('Question:') and not "
+    "query.rstrip().endswith('Answer:') else query}}"
+)
 FORMS = {
     "query": {"doc_to_text": QUESTION, "doc_to_choice": "choices", "doc_to_target": "gold"},
     "context_options": {
@@ -50,13 +53,20 @@ FORMS = {
         "doc_to_target": 0,
         "target_delimiter": "",
     },
-    "context": {"doc_to_text": "{{context}}", "doc_to_target": "{{continuation}}"},
+    "context": {
+        "doc_to_text": "{{context}}",
+        "doc_to_target": "{{continuation}}",
+        "target_delimiter": "",
+    },
 }
 
 
 def local_task(folder: Path, name: str, rows: list[dict], kind: str) -> None:
     """Rows and the task file that reads them."""
     form = next(columns for key, columns in FORMS.items() if key in rows[0])
+    if kind == "continuation":  # with the space between them where there is one
+        pairs = [parts_of_continuation(row, name) for row in rows]
+        rows = [{"context": context, "continuation": text} for context, text in pairs]
     (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     metrics = ["acc", "perplexity"] if kind == "continuation" else ["acc", "acc_norm"]
     task = {

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
@@ -99,7 +100,8 @@ def _wait_for_all() -> None:
     without the GIL.
     """
     if distributed := _standing_group():
-        distributed.barrier()
+        with suppress(RuntimeError):  # another one has ended badly, and says why itself
+            distributed.barrier()
 
 
 def _end_process_group() -> None:

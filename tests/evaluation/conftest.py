@@ -51,6 +51,12 @@ def model(tokenizer):
     return tiny_model(tokenizer)
 
 
+@pytest.fixture
+def own_model(tokenizer):
+    """A model that the test may change."""
+    return tiny_model(tokenizer)
+
+
 def save(model, tokenizer, place):
     model.save_pretrained(place)
     tokenizer.save_pretrained(place)

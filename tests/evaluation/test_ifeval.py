@@ -47,5 +47,12 @@ def test_rows_that_are_none_are_told(subject, monkeypatch):
     monkeypatch.setattr(ifeval, "has_punkt", lambda: False)
     with pytest.raises(ValueError, match="row 7 of t: an `ifeval` row has key, prompt"):
         ifeval_rows(subject, "t", TaskSpec("ifeval", [{"id": "7", "prompt": "a"}]))
+    for change, message in (
+        ({"kwargs": "null"}, r"row \? of t: `kwargs` is a list with a mapping for each of 1"),
+        ({"kwargs": [{}, {}]}, "`kwargs` is a list with a mapping"),
+        ({"instruction_id_list": ["rhyme:couplet"]}, "no checker for 'rhyme:couplet'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ifeval_rows(subject, "t", TaskSpec("ifeval", [ROWS[0] | change]))
     with pytest.raises(ValueError, match="no prompt is left that can be checked"):
         ifeval_rows(subject, "t", TaskSpec("ifeval", ROWS[2:]))

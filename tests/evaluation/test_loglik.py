@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from transformers import MambaConfig, MambaForCausalLM
 
 from hfllm.evaluation import loglik, shared_context
 from hfllm.evaluation.loglik import (
@@ -158,3 +159,49 @@ def test_batches_of_trees_are_bounded_and_lose_none():
     for batch in found:
         assert sum(len(trees[i].targets) for i in batch) <= 12
         assert len(batch) * max(len(trees[i].ids) for i in batch) <= 4096
+
+
+@pytest.mark.parametrize(
+    ("config", "shares"),
+    [
+        ({}, True),
+        ({"sliding_window": 4}, False),
+        ({"layer_types": ["full_attention", "sliding_attention"]}, False),
+    ],
+)
+def test_windows_are_not_shared(own_model, config, shares):
+    for name, value in config.items():
+        setattr(own_model.config, name, value)
+    assert shared_context.lends_itself(own_model, list(range(7, 27)), 96) == shares
+
+
+def test_a_head_that_is_not_all_of_the_logits_is_not_shared(own_model, monkeypatch):
+    whole = own_model.forward
+
+    def capped(*args, **kwargs):
+        out = whole(*args, **kwargs)
+        out.logits = 2 * torch.tanh(out.logits / 2)
+        return out
+
+    monkeypatch.setattr(own_model, "forward", capped)
+    assert not shared_context.lends_itself(own_model, list(range(7, 27)), 96)
+
+
+def test_a_state_that_runs_along_the_row_is_not_shared(tokenizer):
+    torch.manual_seed(0)
+    mamba = MambaForCausalLM(
+        MambaConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, state_size=4)
+    ).eval()
+    assert not shared_context.lends_itself(mamba, list(range(7, 27)), 96)
+
+
+def test_what_is_too_large_for_one_row_is_scored_row_by_row(model, tokenizer, monkeypatch):
+    rows = shared_rows(tokenizer)
+    expected = token_scores(model, rows)
+    monkeypatch.setattr(shared_context, "MAX_BATCH_TOKENS", 20)
+    calls = []
+    monkeypatch.setattr(shared_context, "tree_logits", lambda *a: calls.append(1))
+    found = token_scores(model, rows)
+    assert not calls
+    for one, two in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.logprobs, two.logprobs, atol=1e-5, rtol=0)

@@ -106,6 +106,9 @@ def test_the_forms_of_choice_rows():
     assert as_options(letters) == ([(letters["query"], " A"), (letters["query"], " B")], 1)
     with pytest.raises(ValueError, match="this one has question, gold"):
         as_options({"question": "?", "gold": 0})
+    for broken in ({"query": "a", "choices": ["b"], "answerKey": 0}, {"sentence_good": "Cats."}):
+        with pytest.raises(ValueError, match=r"row \?: a `choices` row has .*; this one has"):
+            as_options(broken)
     with pytest.raises(ValueError, match="row 7: gold 2 is none of 2 choices"):
         as_options(goal | {"gold": 2, "id": "7"})
 
@@ -230,7 +233,7 @@ def test_confidence_is_measured_where_the_model_would_say_the_fact(subject):
 
         def forward(self, input_ids, **_):
             out = self.model(input_ids)
-            out.logits[:, len(answer.prompt_ids) + before - 1, first] += 30
+            out.logits[:, len(answer.prompt_ids) + before - 1 :, first][:, :1] += 30
             return out
 
     tiny = subject.model

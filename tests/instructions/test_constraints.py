@@ -17,7 +17,8 @@ CASES = [
      ["That is all, yes", "that is all."]),
     ("bullets", {"bullets": 2}, ["* a\n* b", "Two:\n- a\n- b"],
      ["* a", "* a\n* b\n* c", "*a*\n*b*"]),
-    ("json", {}, ['{"a": 1}', '```json\n[1]\n```'], ["{}", "1", '{"a": 1', 'Here: {"a": 1}']),
+    ("json", {}, ['{"a": 1}', '```json\n[1]\n```'],
+     ["{}", "1", '{"a": 1', 'Here: {"a": 1}', "[" * 5000]),
     ("contains", {"contained": ["because", "often"]}, ["Often, because."],
      ["because", "soften because"]),
 ]  # fmt: skip

@@ -23,6 +23,11 @@ from hfllm.evaluation.subject import Subject
 from hfllm.inference.prompts import positions
 
 Row = dict[str, Any]
+FORMS = (
+    ("sentence_good", "sentence_bad"),
+    ("context_options", "continuation", "gold"),
+    ("query", "choices", "gold"),
+)
 
 
 def choices(subject: Subject, name: str, spec: TaskSpec) -> tuple[list[Result], list[Row]]:
@@ -83,20 +88,22 @@ def as_options(row: Row) -> tuple[list[tuple[str, str]], int]:
     Raises:
         ValueError: the row has none of the three forms, or its gold is no choice.
     """
-    if "sentence_good" in row:
+    form = next((keys for keys in FORMS if row.get(keys[0])), ())
+    if not form or any(row.get(key) in (None, "", []) for key in form):
+        forms = " or ".join(" + ".join(keys) for keys in FORMS)
+        has = ", ".join(key for key, value in row.items() if value not in (None, "", []))
+        raise ValueError(
+            f"row {row.get('id', '?')}: a `choices` row has {forms}; this one has {has}"
+        )
+    if form[0] == "sentence_good":
         return [("", row["sentence_good"]), ("", row["sentence_bad"])], 0
-    if "context_options" in row:
+    if form[0] == "context_options":
         pairs = [(context, " " + row["continuation"]) for context in row["context_options"]]
-    elif "query" in row and "choices" in row:
+    else:
         query = row["query"]
         if query.startswith("Question:") and not query.rstrip().endswith("Answer:"):
             query = query.rstrip() + "\nAnswer:"
         pairs = [(query, " " + choice) for choice in row["choices"]]
-    else:
-        raise ValueError(
-            "a `choices` row has query + choices + gold, context_options + continuation + gold, or "
-            f"sentence_good + sentence_bad; this one has {', '.join(row)}"
-        )
     gold = int(row["gold"])
     if not 0 <= gold < len(pairs):
         raise ValueError(f"row {row.get('id', '?')}: gold {gold} is none of {len(pairs)} choices")

@@ -15,8 +15,6 @@ from hfllm.evaluation.table import format_table
 from hfllm.inference.load import find_model, is_chat_model
 from hfllm.recipe.data_schema import SourceConfig
 
-ANSWER_TOKENS = {"ifeval": 512}  # what an answer may take, where that is not TaskSpec's
-
 
 def evaluate_folder(
     model: str | Path,
@@ -50,7 +48,7 @@ def evaluate_folder(
             raise ValueError(f"{path}: two files are called {stem(path)!r}; rename one of them")
         tasks[stem(path)] = TaskSpec("bits_per_byte", read_documents(path), limit)
     for task in tasks.values():
-        task.max_new_tokens = max_new_tokens or ANSWER_TOKENS.get(task.kind, task.max_new_tokens)
+        task.max_new_tokens = max_new_tokens or task.max_new_tokens
     with tempfile.TemporaryDirectory() as scratch:
         spec = ModelSpec(model_name(folder), folder, is_chat_model(folder))
         results = evaluate_models([spec], tasks, out or Path(scratch))

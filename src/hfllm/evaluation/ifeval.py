@@ -90,11 +90,14 @@ def checkers() -> Any:
     try:
         # it tries to fetch punkt_tab on import and says so where it cannot
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            import langdetect
             from lm_eval.tasks.ifeval import utils
-    except ImportError as error:
+    except (ImportError, AssertionError) as error:  # it asserts the version of NLTK
         raise ValueError(
-            f"IFEval's checkers need {error.name}: pip install 'hfllm[evaluation]'"
+            f"IFEval's checkers cannot be loaded ({str(error).splitlines()[0]}): "
+            "pip install -U 'hfllm[evaluation]'"
         ) from None
+    langdetect.DetectorFactory.seed = 0  # else it draws, and a score is another one each time
     return utils
 
 
@@ -123,4 +126,15 @@ def _with_arguments(row: dict[str, Any], task: str) -> dict[str, Any]:
         )
     given = row["kwargs"]
     given = json.loads(given) if isinstance(given, str) else given
+    names = row["instruction_id_list"]
+    if not isinstance(given, list) or [type(one) for one in given] != [dict] * len(names):
+        raise ValueError(
+            f"row {row.get('id', '?')} of {task}: `kwargs` is a list with a mapping for each of "
+            f"{len(names)} instructions, found {given!r:.80}"
+        )
+    known = checkers().instructions_registry.INSTRUCTION_DICT
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(
+            f"row {row.get('id', '?')} of {task}: lm-eval has no checker for {unknown[0]!r}"
+        )
     return row | {"arguments": given, "key": row.get("key", row.get("id"))}

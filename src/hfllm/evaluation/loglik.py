@@ -24,8 +24,6 @@ from hfllm.tokenization.encode import encode_text
 MAX_LOGITS = 2**25  # float32 values per batch: 128 MB
 MAX_WINDOW_TOKENS = 2048
 MIN_SHARED, MAX_MEMBERS = 8, 32  # tokens of a context, rows behind it: else it is not shared
-# What the order of sums may change in a log-probability.
-SLACK = {torch.float32: 1e-3, torch.bfloat16: 0.15}
 
 
 @dataclass(frozen=True)
@@ -58,9 +56,17 @@ def token_scores(
 
     Rows with the same context are scored in one pass over it, where the model lends itself to that.
     """
-    together = neighbours(rows)
-    if together and not _agrees(model, [rows[i] for i in together[0]]):
-        together = []
+    limit = positions(model)
+    together = [
+        members
+        for members in neighbours(rows)
+        if max(len(rows[i].ids) for i in members) <= limit and _fits(model, rows, members)
+    ]
+    if together:
+        longest = max(together, key=lambda members: rows[members[0]].start)[0]
+        context = rows[longest].ids[: rows[longest].start]
+        if not shared_context.lends_itself(model, context, limit):
+            together = []
     with track(len(rows), label, "rows") as done:
         found = dict(_scored_together(model, rows, together, done))
         alone = [i for i in range(len(rows)) if i not in found]
@@ -75,25 +81,24 @@ def neighbours(rows: Sequence[Scored]) -> list[list[int]]:
     return [members for members in groups if 1 < len(members) <= MAX_MEMBERS]
 
 
-def _agrees(model: PreTrainedModel, rows: Sequence[Scored]) -> bool:
-    """Whether rows get the same scores together as alone, but for rounding."""
-    numbers = list(range(len(rows)))
-    try:
-        one = dict(_scored_together(model, rows, [numbers], lambda _: None))
-    except (TypeError, ValueError, AttributeError, RuntimeError):  # it takes no such mask
-        return False
-    two = dict(_scored_alone(model, rows, numbers, lambda _: None))
-    slack = SLACK.get(model.dtype, SLACK[torch.bfloat16])
-    gaps = [(one[i].logprobs - two[i].logprobs).abs().max() for i in numbers]
-    return bool(torch.stack(gaps).max() <= slack)
+def _fits(model: PreTrainedModel, rows: Sequence[Scored], members: list[int]) -> bool:
+    """Whether a group is small enough to be one row of tokens."""
+    tails = [len(rows[i].ids) - rows[i].start for i in members]
+    return (
+        rows[members[0]].start + sum(tails) <= shared_context.MAX_BATCH_TOKENS
+        and sum(tails) * _vocab_size(model) <= MAX_LOGITS
+    )
+
+
+def _vocab_size(model: PreTrainedModel) -> int:
+    return int(model.get_output_embeddings().weight.shape[0])
 
 
 def _scored_alone(
     model: PreTrainedModel, rows: Sequence[Scored], numbers: list[int], done: Callable[[int], Any]
 ) -> Iterator[tuple[int, TokenScores]]:
     """Each row for itself: (its number, its scores)."""
-    vocab_size = int(model.get_output_embeddings().weight.shape[0])
-    for batch in batches([rows[i] for i in numbers], vocab_size):
+    for batch in batches([rows[i] for i in numbers], _vocab_size(model)):
         chosen = [numbers[i] for i in batch]
         first = min(rows[i].start for i in chosen)
         logits = forward(model, [rows[i].ids for i in chosen], first)
@@ -116,8 +121,7 @@ def _scored_together(
         first = rows[members[0]]
         tails = [rows[i].ids[rows[i].start :] for i in members]
         trees.append(shared_context.tree_of(first.ids[: first.start], tails))
-    vocab_size = int(model.get_output_embeddings().weight.shape[0])
-    for batch in shared_context.batches(trees, max(1, MAX_LOGITS // vocab_size)):
+    for batch in shared_context.batches(trees, max(1, MAX_LOGITS // _vocab_size(model))):
         logits = shared_context.tree_logits(model, [trees[t] for t in batch])
         scores = score(logits, [target for t in batch for target in trees[t].targets])
         members = [i for t in batch for i in groups[t]]
@@ -225,10 +229,10 @@ def split_continuation(
 ) -> tuple[list[int], list[int]]:
     """Token ids of context and continuation as they come when encoded as one text.
 
-    Spaces at the end of the context move to the continuation, because a BPE joins them to the
+    White space at the end of the context moves to the continuation, because a BPE joins it to the
     word that follows (as lm-eval does).
     """
-    bare = context.rstrip(" ")
+    bare = context.rstrip()
     whole = encode_text(tokenizer, context + text)
     cut = min(len(encode_text(tokenizer, bare)), len(whole) - 1)
     return (start_ids(tokenizer) + whole[:cut]) or first_ids(tokenizer), whole[cut:]

@@ -42,6 +42,7 @@ ASKED = {
     "instructions": (instruction_rows, summarize_instructions),
     "ifeval": (ifeval_rows, summarize_ifeval),
 }
+CHAT_ONLY = ("instructions", "ifeval")  # a base model's answer ends at its first line break
 SCORED = {"choices": choices, "continuation": kinds.continuations}  # by likelihood, row by row
 
 
@@ -128,6 +129,9 @@ def evaluate_model(
     outcome.passports.append(subject.passport())
     answered: list[Sample] = []
     for name, task in tasks.items():
+        if task.kind in CHAT_ONLY and not subject.spec.chat:
+            print(f"{subject.spec.name}: {name}: left out, it asks chat models", flush=True)
+            continue
         started = time.perf_counter()
         if task.kind == "bits_per_byte":
             outcome.results += kinds.bits_per_byte(subject, name, task)
@@ -193,6 +197,7 @@ def write(outcome: Outcome, models: list[str], out: Path) -> None:
         "settings": outcome.passports,
     }
     write_lines(out / "samples.jsonl", [sample.to_json() for sample in outcome.samples])
+    (out / "items.jsonl").unlink(missing_ok=True)  # an earlier evaluation's
     if outcome.items:
         write_lines(out / "items.jsonl", outcome.items)
     write_atomically(out / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")

@@ -5,9 +5,10 @@ but not its siblings (a mask over pairs of positions) and stands at the position
 context. Four choices behind 40 tokens cost 40 + 4 x 5 tokens instead of 4 x 45. The head is applied
 where a token is scored and nowhere else.
 
-Not every architecture takes such a mask as it is meant (a window over the past, a recurrent state),
-and some change their logits behind the head. So the first group is scored both ways, and where they
-differ by more than rounding, all are scored one by one (loglik.py).
+Not every architecture takes such a mask as it is meant (a window over the past, a recurrent state,
+distances by place in the row), and some change their logits behind the head. So a window is looked
+for in the config, the head is compared with the model's own logits, and two continuations are
+scored both ways; where anything differs by more than rounding, all are scored one by one.
 """
 
 from __future__ import annotations
@@ -18,8 +19,37 @@ from typing import Any, NamedTuple
 import torch
 from transformers import PreTrainedModel
 
+from hfllm.training.trained_head import has_plain_head
+
 MAX_BATCH_TOKENS = 4096
 PADDING = -1
+WINDOWS = ("sliding_window", "attention_chunk_size", "window_size", "attention_window")
+# What the order of sums may change in a log-probability.
+SLACK = {torch.float32: 1e-3, torch.bfloat16: 0.15}
+
+
+@torch.inference_mode()
+def lends_itself(model: PreTrainedModel, context: Sequence[int], limit: int) -> bool:
+    """Whether continuations of this context get the same scores in one pass as each alone."""
+    config = model.config.get_text_config()
+    layers = getattr(config, "layer_types", None) or []
+    windowed = any(getattr(config, name, None) for name in WINDOWS)
+    if windowed or any(layer != "full_attention" for layer in layers):
+        return False
+    start = list(context[: max(1, limit - 3)])
+    tails = [(start[::-1] * 3)[:3], (start * 3)[:3]]
+    try:
+        if not has_plain_head(model):
+            return False
+        together = tree_logits(model, [tree_of(start, tails)]).log_softmax(-1)
+        rows = torch.tensor([start + tail for tail in tails], device=model.device)
+        alone = model(input_ids=rows, use_cache=False).logits
+    except (TypeError, ValueError, AttributeError, RuntimeError):  # it takes no such mask
+        return False
+    apart = together - alone[:, len(start) - 1 : -1].log_softmax(-1).flatten(0, 1)
+    at = [token for tail in tails for token in tail]
+    slack = SLACK.get(model.dtype, SLACK[torch.bfloat16])
+    return bool(apart[range(len(at)), at].abs().max() <= slack)
 
 
 class Tree(NamedTuple):

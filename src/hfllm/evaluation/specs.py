@@ -12,6 +12,9 @@ from hfllm.evaluation.intervals import Interval
 ALL_ANSWERS = "all_answers"  # the task name of means over every "answers" and "replies" task
 
 
+ANSWER_TOKENS = {"ifeval": 512}  # else 48
+
+
 @dataclass(frozen=True)
 class ModelSpec:
     """A model folder under test; `chat` says whether it is asked in turns or continues text."""
@@ -34,7 +37,11 @@ class TaskSpec:
     kind: str
     rows: Sequence[dict[str, Any]]
     limit: int | None = None
-    max_new_tokens: int = 48
+    max_new_tokens: int = 0  # of an answer; 0: as ANSWER_TOKENS says
+
+    def __post_init__(self) -> None:
+        """Fill in what an answer may take."""
+        self.max_new_tokens = self.max_new_tokens or ANSWER_TOKENS.get(self.kind, 48)
 
     def taken(self) -> list[dict[str, Any]]:
         """The rows that are used."""

@@ -31,6 +31,8 @@ from hfllm.evaluation.subject import Subject
 from hfllm.inference.prompts import positions
 from hfllm.inference.reward_model import RewardModel
 
+MAX_LOG = 700.0  # e to this is near the largest float
+
 
 def bits_per_byte(subject: Subject, name: str, spec: TaskSpec) -> list[Result]:
     """Bits per byte of held-out documents, all together and per source."""
@@ -82,9 +84,8 @@ def continuations(
         }
         for i, (row, scores) in enumerate(zip(rows, found, strict=True))
     ]
-    perplexity = bootstrap(
-        np.array([[item["logprob"]] for item in items]), lambda means: np.exp(-means[..., 0])
-    )
+    logprobs = np.array([[item["logprob"]] for item in items])
+    perplexity = bootstrap(logprobs, lambda means: np.exp(np.minimum(-means[..., 0], MAX_LOG)))
     return [
         result(subject.spec.name, name, "acc", share([bool(item["greedy"]) for item in items])),
         result(subject.spec.name, name, "perplexity", perplexity),

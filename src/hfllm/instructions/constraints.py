@@ -55,7 +55,7 @@ def _is_json(text: str, _: Parameters) -> bool:
     inner = FENCED.match(text.strip())
     try:
         found = json.loads(inner[1] if inner else text)
-    except ValueError:
+    except (ValueError, RecursionError):  # a thousand opening brackets
         return False
     return isinstance(found, dict | list) and bool(found)
 

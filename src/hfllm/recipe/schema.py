@@ -89,7 +89,7 @@ class TaskConfig:
     kind: str = MISSING  # one of TASK_KINDS
     source: SourceConfig = MISSING
     limit: int | None = None
-    max_new_tokens: int = 48
+    max_new_tokens: int | None = None  # of an answer; default: 48, for ifeval 512
 
 
 @dataclass

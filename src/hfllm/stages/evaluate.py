@@ -53,4 +53,4 @@ def task_spec(step: Step, task: TaskConfig) -> TaskSpec:
         rows = list(reader([task.source], step.data_of))
     else:
         rows = list(read_rows(task.source, step.data_of))
-    return TaskSpec(task.kind, rows, task.limit, task.max_new_tokens)
+    return TaskSpec(task.kind, rows, task.limit, task.max_new_tokens or 0)

@@ -67,7 +67,7 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
         reward_funcs=rewards,
         args=args,
         critic=model_folder(step, config.reward or config.init or ""),
-        train_dataset=Dataset.from_list(prompts),
+        train_dataset=Dataset.from_list(same_columns(prompts)),
         processing_class=tokenizer,
         peft_config=peft_config(step, "CAUSAL_LM", policy, tokenizer),
     )
@@ -90,6 +90,12 @@ def _check_positions(step: Step, policy: Any, longest: int, answer_tokens: int) 
             f"trainer.max_completion_length ({answer_tokens}) are beyond the model's {positions} "
             "positions; lower data.max_prompt_tokens or trainer.max_completion_length"
         )
+
+
+def same_columns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every column in every row, None where a source lacks it: datasets takes the first row's."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [{name: row.get(name) for name in names} for row in rows]
 
 
 def _prompts(

@@ -79,7 +79,7 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTr
     )
     # a sharded one can not be tried before it is launched
     fused = is_sharded(args) or score_trained_positions(trainer.model, FusedCausalLMOutput)
-    if not fused and trainer.model.device.type == "cpu":
+    if not fused and model.device.type == "cpu":
         manifest.notes.append("the model changes its logits behind the head: trl's is kept")
     stats = train.stats
     work = Work(

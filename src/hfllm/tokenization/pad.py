@@ -8,6 +8,8 @@ writes will do: the unknown token, else one that was reserved; where there is no
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from transformers import PreTrainedTokenizerBase
 
 from hfllm.data.render import eot_token_id
@@ -20,7 +22,10 @@ def give_pad_token(tokenizer: PreTrainedTokenizerBase) -> str:
     """Set a pad token of its own where there is none; return what was done ("" for nothing)."""
     taken = {tokenizer.bos_token, tokenizer.eos_token}
     if tokenizer.chat_template:
-        taken.add(str(tokenizer.convert_ids_to_tokens(eot_token_id(tokenizer))))
+        with suppress(
+            ValueError
+        ):  # turns that end in plain text: the mask gate tells, where it matters
+            taken.add(str(tokenizer.convert_ids_to_tokens(eot_token_id(tokenizer))))
     before = tokenizer.pad_token
     if before is not None and before not in taken:
         return ""

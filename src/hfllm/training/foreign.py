@@ -7,6 +7,7 @@ Under LoRA, which leaves embeddings alone, the new rows are trained beside the a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,14 @@ def make_room(model: PreTrainedModel, ids: list[int]) -> None:
             weight[ids] = weight[: ids[0]].mean(0, keepdim=True)
 
 
-def trained_with_adapter(model: PreTrainedModel, ids: list[int]) -> dict[str, Any]:
-    """The key of peft.LoraConfig that trains new rows, where an adapter leaves the others alone."""
+def trained_with_adapter(
+    model: PreTrainedModel, ids: list[int], saved: Sequence[str]
+) -> dict[str, Any]:
+    """The key of peft.LoraConfig that trains new rows, where an adapter leaves the others alone.
+
+    `saved`: modules that are trained whole. Raises ValueError for a head with a bias, which peft
+    would leave out in training and put back when it merges.
+    """
     if not ids:
         return {}
     tables = (model.get_output_embeddings(), model.get_input_embeddings())
@@ -83,4 +90,13 @@ def trained_with_adapter(model: PreTrainedModel, ids: list[int]) -> dict[str, An
         for name, module in model.named_modules()
         if module is table
     }
-    return {"trainable_token_indices": dict.fromkeys(names.values(), ids)}
+    kept = [name for name in names.values() if name not in saved]
+    head: Any = model.get_output_embeddings()
+    if any(head is table and getattr(head, "bias", None) is not None for table in tables) and (
+        names.get(id(head.weight)) in kept
+    ):
+        raise ValueError(
+            "tokens are added and the model's head has a bias: train the head whole "
+            f"(modules_to_save: [{names[id(head.weight)]}]), or keep the model's own template"
+        )
+    return {"trainable_token_indices": dict.fromkeys(kept, ids)} if kept else {}

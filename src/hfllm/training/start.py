@@ -120,7 +120,7 @@ def _added(step: Step, tokenizer: Any) -> list[int]:
     """Ids of the tokens that the model of `init` has never seen."""
     config = step.spec.config
     is_ours = config.init in step.recipe.steps and not getattr(config, "chat_template", None)
-    if is_ours or config.tokenizer:
+    if is_ours:
         return []
     return new_ids(tokenizer, AutoTokenizer.from_pretrained(_tokenizer_folder(step, config.init)))
 
@@ -161,7 +161,12 @@ def peft_config(step: Step, task_type: str, model: PreTrainedModel, tokenizer: A
     unknown = set(values) - set(inspect.signature(LoraConfig).parameters)
     if unknown:
         raise ValueError(f"{step.name}.peft.{sorted(unknown)[0]}: no key of peft.LoraConfig")
-    added = trained_with_adapter(model, _added(step, tokenizer))
+    try:
+        added = trained_with_adapter(
+            model, _added(step, tokenizer), values.get("modules_to_save") or []
+        )
+    except ValueError as error:
+        raise ValueError(f"{step.name}.peft: {error}") from None
     return LoraConfig(**{"task_type": task_type, **added, **values})
 
 

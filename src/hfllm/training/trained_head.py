@@ -27,7 +27,7 @@ def score_trained_positions(model: Any, output_class: Any) -> bool:
     head's matrix (soft-capping, scaling) or has a loss of its own (mixture of experts).
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    if base.device.type != "cpu" or not _plain(base):
+    if base.device.type != "cpu" or not has_plain_head(base):
         return False
     trl_forward = base.forward
 
@@ -44,7 +44,7 @@ def score_trained_positions(model: Any, output_class: Any) -> bool:
     return True
 
 
-def _plain(model: Any) -> bool:
+def has_plain_head(model: Any) -> bool:
     """Whether the model's logits are its head's matrix times its last hidden state.
 
     Tried on two tokens rather than told from names: each architecture spells its extras otherwise.
