@@ -24,7 +24,7 @@ def test_chat_knows_the_capital_of_france_and_holds_a_conversation(folder):
 
 def test_tokens_of_its_own_tokenizer(folder):
     done = hfllm("tokens", "--tokenizer", folder, typed="The capital of France is Paris.\n")
-    assert done.returncode == 0 and "6575" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0 and "7042" in done.stdout, done.stdout + done.stderr
 
 
 def test_eval_gives_a_table_with_chance(folder, data, tmp_path):
