@@ -17,10 +17,9 @@ from typing import Any
 
 from hfllm.evaluation.answers import Sample
 from hfllm.evaluation.intervals import share
-from hfllm.evaluation.replies import reply_rows, summarize_replies
+from hfllm.evaluation.replies import mark, reply_rows, summarize_replies
 from hfllm.evaluation.specs import Result, TaskSpec, result
 from hfllm.evaluation.subject import Subject
-from hfllm.world.checkers import is_refusal
 
 NEEDS_PUNKT = ("length_constraints:number_sentences", "change_case:capital_word_frequency")
 
@@ -46,14 +45,14 @@ def ifeval_rows(subject: Subject, task: str, spec: TaskSpec) -> list[Sample]:
         )
     samples = reply_rows(subject, task, TaskSpec(spec.kind, kept, None, spec.max_new_tokens))
     for sample in samples:
-        sample.correct = all(follows(sample, loosely=False))
-        sample.refused, sample.answerable = is_refusal(sample.output), True
+        sample.row["followed"] = follows(sample, loosely=False)  # in a copy of the file's row
+    mark(samples, lambda sample: all(sample.row["followed"]))
     return samples
 
 
 def summarize_ifeval(samples: list[Sample]) -> list[Result]:
     """Prompts and instructions, strict and loose, and what is measured of every reply."""
-    strict = [follows(sample, loosely=False) for sample in samples]
+    strict = [sample.row["followed"] for sample in samples]
     loose = [follows(sample, loosely=True) for sample in samples]
     flags = {
         "accuracy_loose": [all(one) for one in loose],

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from hfllm.evaluation.answers import Sample
 from hfllm.evaluation.intervals import share
-from hfllm.evaluation.replies import reply_rows, summarize_replies
+from hfllm.evaluation.replies import mark, reply_rows, summarize_replies
 from hfllm.evaluation.specs import Result, TaskSpec, result
 from hfllm.evaluation.subject import Subject
 from hfllm.instructions.constraints import all_hold, holds
-from hfllm.world.checkers import is_refusal
 
 
 def instruction_rows(subject: Subject, task: str, spec: TaskSpec) -> list[Sample]:
@@ -30,9 +29,7 @@ def instruction_rows(subject: Subject, task: str, spec: TaskSpec) -> list[Sample
                 f"`constraints` (an instructions step writes them); this one has {', '.join(row)}"
             )
     samples = reply_rows(subject, task, spec)
-    for sample in samples:
-        sample.correct = all_hold(sample.row["constraints"], sample.output)
-        sample.refused, sample.answerable = is_refusal(sample.output), True
+    mark(samples, lambda sample: all_hold(sample.row["constraints"], sample.output))
     return samples
 
 

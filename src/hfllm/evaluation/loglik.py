@@ -17,6 +17,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hfllm.evaluation import shared_context
+from hfllm.evaluation.batching import long_first
 from hfllm.inference.progress import track
 from hfllm.inference.prompts import first_ids, positions, start_ids
 from hfllm.tokenization.encode import encode_text
@@ -66,6 +67,7 @@ def token_scores(
         longest = max(together, key=lambda members: rows[members[0]].start)[0]
         context = rows[longest].ids[: rows[longest].start]
         if not shared_context.lends_itself(model, context, limit):
+            print(f"{label}: the model takes no shared context, each choice alone", flush=True)
             together = []
     with track(len(rows), label, "rows") as done:
         found = dict(_scored_together(model, rows, together, done))
@@ -148,16 +150,12 @@ def token_logprobs(
 
 def batches(rows: Sequence[Scored], vocab_size: int) -> Iterator[list[int]]:
     """Row numbers, long rows first, so many at once that the logits stay below MAX_LOGITS."""
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids), reverse=True)
-    batch: list[int] = []
-    for i in order:
-        kept = len(rows[(batch or [i])[0]].ids) - min(rows[j].start for j in [*batch, i])
-        if batch and (len(batch) + 1) * kept * vocab_size > MAX_LOGITS:
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
+
+    def fits(batch: list[int]) -> bool:
+        kept = len(rows[batch[0]].ids) - min(rows[i].start for i in batch)
+        return len(batch) * kept * vocab_size <= MAX_LOGITS
+
+    return long_first([len(row.ids) for row in rows], fits)
 
 
 @torch.inference_mode()

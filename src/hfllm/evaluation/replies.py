@@ -8,12 +8,15 @@ the same thing to different prompts, which is how a hacked reward model shows fi
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hfllm.evaluation.answers import Sample, summarize
 from hfllm.evaluation.intervals import share
 from hfllm.evaluation.metrics import load_metric
 from hfllm.evaluation.specs import Result, TaskSpec, result
 from hfllm.evaluation.subject import Subject, prompt_of
 from hfllm.inference.prompts import as_text
+from hfllm.world.checkers import is_refusal
 
 
 def reply_rows(subject: Subject, task: str, spec: TaskSpec) -> list[Sample]:
@@ -41,6 +44,13 @@ def reply_rows(subject: Subject, task: str, spec: TaskSpec) -> list[Sample]:
         )
         for number, (row, prompt, answer) in enumerate(zip(rows, prompts, answers, strict=True))
     ]
+
+
+def mark(samples: list[Sample], keeps: Callable[[Sample], bool]) -> None:
+    """Where a program can check replies after all: whether each is right, whether it refuses."""
+    for sample in samples:
+        sample.correct = keeps(sample)
+        sample.refused, sample.answerable = is_refusal(sample.output), True
 
 
 def summarize_replies(samples: list[Sample]) -> list[Result]:

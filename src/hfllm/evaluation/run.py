@@ -33,7 +33,7 @@ from hfllm.evaluation.subject import Subject, open_subject, prompt_of
 from hfllm.inference.load import load_model
 from hfllm.inference.reward_model import RewardModel, open_reward_model
 from hfllm.recipe.schema import TASK_KINDS
-from hfllm.runs.manifest import write_atomically
+from hfllm.runs.manifest import write_atomically, write_lines
 
 KL_PROMPTS = 128
 ASKED = {
@@ -201,12 +201,6 @@ def write(outcome: Outcome, models: list[str], out: Path) -> None:
     if outcome.items:
         write_lines(out / "items.jsonl", outcome.items)
     write_atomically(out / "results.json", json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-
-
-def write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """JSON lines."""
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
-    write_atomically(path, "".join(f"{line}\n" for line in lines))
 
 
 def reliabilities(outcome: Outcome) -> list[dict[str, Any]]:

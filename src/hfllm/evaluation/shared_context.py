@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import PreTrainedModel
 
+from hfllm.evaluation.batching import long_first
 from hfllm.training.trained_head import has_plain_head
 
 MAX_BATCH_TOKENS = 4096
@@ -82,17 +83,13 @@ def tree_of(context: Sequence[int], continuations: Sequence[Sequence[int]]) -> T
 
 def batches(trees: Sequence[Tree], max_scored: int) -> Iterator[list[int]]:
     """Numbers of trees, long ones first, in batches bounded in tokens and in scored positions."""
-    order = sorted(range(len(trees)), key=lambda i: len(trees[i].ids), reverse=True)
-    batch: list[int] = []
-    for i in order:
-        tokens = (len(batch) + 1) * len(trees[(batch or [i])[0]].ids)
-        scored = sum(len(trees[j].targets) for j in [*batch, i])
-        if batch and (tokens > MAX_BATCH_TOKENS or scored > max_scored):
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
+
+    def fits(batch: list[int]) -> bool:
+        tokens = len(batch) * len(trees[batch[0]].ids)
+        scored = sum(len(trees[i].targets) for i in batch)
+        return tokens <= MAX_BATCH_TOKENS and scored <= max_scored
+
+    return long_first([len(tree.ids) for tree in trees], fits)
 
 
 @torch.inference_mode()

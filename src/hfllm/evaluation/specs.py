@@ -10,8 +10,6 @@ from typing import Any, NotRequired, TypedDict
 from hfllm.evaluation.intervals import Interval
 
 ALL_ANSWERS = "all_answers"  # the task name of means over every "answers" and "replies" task
-
-
 ANSWER_TOKENS = {"ifeval": 512}  # else 48
 
 

@@ -22,19 +22,19 @@ def usable(rows: Iterable[Row], max_words: int, ledger: Ledger) -> Iterator[Row]
     """Prompts of one short turn, each once; what is left out is counted with its reason."""
     seen: set[str] = set()
     for row in rows:
-        text = row["prompt"][-1]["content"].strip()
-        reason = ""
+        words = row["prompt"][-1]["content"].lower().split()
+        text, reason = " ".join(words), ""
         if len(row["prompt"]) > 1:
             reason = "several_turns"
-        elif len(text.split()) > max_words:
+        elif len(words) > max_words:
             reason = "too_long"
-        elif " ".join(text.lower().split()) in seen:
+        elif text in seen:
             reason = "duplicate"
         if reason:
             ledger.add(row["source"], f"dropped:{reason}", documents=1, bytes=row_bytes(row))
             continue
         count_kept(ledger, row)
-        seen.add(" ".join(text.lower().split()))
+        seen.add(text)
         yield row
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MODEL_STAGES = tuple(TRAINERS)
 LANGUAGE_STAGES = tuple(stage for stage in TRAINERS if stage not in REWARD_STAGES)
 OUTSIDE_MODELS = "model folder, .gguf file or hub id (owner/name)"
+TEMPLATE_WORDS = ("keep", "hfllm")  # what chat_template may say but a file
 _MODEL_KEYS = ("init", "reward", "reference")
 
 
@@ -62,6 +63,12 @@ def model_references(config: Any) -> Iterator[tuple[str, str]]:
             yield key, reference
     for i, reference in enumerate(getattr(config, "models", None) or []):
         yield f"models[{i}]", reference
+
+
+def template_file(config: Any) -> str | None:
+    """The file that `chat_template` names; None where it is unset or one of the words."""
+    template = getattr(config, "chat_template", None)
+    return None if template in (None, *TEMPLATE_WORDS) else str(template)
 
 
 def is_gguf(reference: str | Path) -> bool:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from hfllm.recipe.defaults import default_values
-from hfllm.recipe.graph import model_references, sources_in
+from hfllm.recipe.graph import model_references, sources_in, template_file
 from hfllm.recipe.load import Recipe
 
 # trainer keys that change what is told or kept on the way, not the artifact
@@ -71,8 +71,7 @@ def step_fingerprint(recipe: Recipe, name: str) -> str:
     read = {key: source.path for key, source in sources_in(spec.config) if source.path}
     models = model_references(spec.config)
     read |= {key: m for key, m in models if m not in recipe.steps and Path(m).exists()}
-    template = getattr(spec.config, "chat_template", None)
-    if template not in (None, "keep", "hfllm"):
+    if template := template_file(spec.config):
         read["chat_template"] = template
     files = {key: _outside(path) for key, path in read.items()}
     parents = {parent: step_fingerprint(recipe, parent) for parent in spec.parents}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hfllm.recipe.data_schema import CONSTRAINTS, ChatDataConfig, CurateConfig, InstructionsConfig
-from hfllm.recipe.graph import sources_in
+from hfllm.recipe.graph import sources_in, template_file
 from hfllm.recipe.load import Recipe, RecipeError, StepSpec
 from hfllm.recipe.schema import TASK_KINDS, EvaluateConfig, PretrainConfig, TrainConfig
 from hfllm.runs.layout import Step
@@ -25,6 +25,7 @@ def preflight(recipe: Recipe, names: list[str], with_trainers: bool = True) -> N
         spec = recipe.steps[name]
         problems += _sources(recipe, spec) + _lengths(spec) + _evaluation(spec)
         problems += _heldout_files(recipe, spec) + _tasks(spec) + _without_effect(spec)
+        problems += _kinds(spec)
         problems += _curation(recipe, spec)
     problems += _disk(recipe) + _launch(recipe)
     if not problems and with_trainers:
@@ -156,10 +157,6 @@ def _heldout_files(recipe: Recipe, spec: StepSpec) -> list[str]:
 
 def _tasks(spec: StepSpec) -> list[str]:
     """What the evaluation would refuse only when every model is trained."""
-    if isinstance(spec.config, InstructionsConfig):
-        unknown = sorted(set(spec.config.kinds or ()) - set(CONSTRAINTS))
-        of = ", ".join(CONSTRAINTS)
-        return [f"{spec.name}.kinds: '{kind}' is none of {of}" for kind in unknown]
     if not isinstance(spec.config, EvaluateConfig):
         return []
     problems = []
@@ -170,6 +167,14 @@ def _tasks(spec: StepSpec) -> list[str]:
         if task.kind == "preference" and not spec.config.reward:
             problems.append(f"{where}: tests a reward model; name it under {spec.name}.reward")
     return problems
+
+
+def _kinds(spec: StepSpec) -> list[str]:
+    """Kinds of constraints that there are not."""
+    if not isinstance(spec.config, InstructionsConfig):
+        return []
+    unknown, known = sorted(set(spec.config.kinds or ()) - set(CONSTRAINTS)), ", ".join(CONSTRAINTS)
+    return [f"{spec.name}.kinds: '{kind}' is none of {known}" for kind in unknown]
 
 
 def _without_effect(spec: StepSpec) -> list[str]:
@@ -191,8 +196,7 @@ def _without_effect(spec: StepSpec) -> list[str]:
         problems.append(f"{spec.name}.data.replay_share: {share} is no share in (0, 1)")
     if (turns := getattr(data, "turns", None)) not in (None, "all", "last", "each"):
         problems.append(f"{spec.name}.data.turns: '{turns}' is none of all, last, each")
-    template = getattr(config, "chat_template", None)
-    if template not in (None, "keep", "hfllm") and not Path(str(template)).is_file():
+    if (template := template_file(config)) and not Path(template).is_file():
         problems.append(f"{spec.name}.chat_template: '{template}' is none of keep, hfllm, a file")
     if getattr(data, "holdout", 0) and getattr(data, "heldout", None):
         problems.append(f"{spec.name}.data: set heldout or holdout, not both")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading import read_prompts
 from hfllm.instructions.build import constrained, usable
 from hfllm.instructions.constraints import KINDS
 from hfllm.recipe.data_schema import InstructionsConfig
 from hfllm.runs.layout import Step
-from hfllm.runs.manifest import write_atomically
+from hfllm.runs.manifest import write_lines
 from hfllm.runs.record import recording
 
 
@@ -26,12 +23,6 @@ def run(config: InstructionsConfig, step: Step) -> None:
         ledger.check()
         manifest.ledger = ledger.to_json()
         for name, found in (("prompts_train", train), ("tests", tests)):
-            write_rows(step, name, found)
+            write_lines(step.data / f"{name}.jsonl", found)
             manifest.metrics[f"rows/{name}.jsonl"] = len(found)
             print(f"  {name:<28} {len(found):>7,} rows")
-
-
-def write_rows(step: Step, name: str, rows: list[dict[str, Any]]) -> None:
-    """Rows as JSON lines."""
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_atomically(step.data / f"{name}.jsonl", "".join(lines))

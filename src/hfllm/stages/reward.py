@@ -9,7 +9,6 @@ heldout.jsonl}).
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from datasets import Dataset
@@ -23,7 +22,7 @@ from hfllm.data.reading import read_pairs
 from hfllm.recipe.schema import RewardStageConfig
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.runs.layout import Step
-from hfllm.runs.manifest import Manifest, write_atomically
+from hfllm.runs.manifest import Manifest, write_lines
 from hfllm.runs.processes import is_main_process
 from hfllm.runs.record import recording
 from hfllm.training.fit import Work, fit, rows_per_step, total_rows
@@ -88,8 +87,7 @@ def _heldout_rows(
     kept: list[Any] = []
     rows = pair_rows(tokenizer, pairs, config.data.seq_len, kept=kept)
     if is_main_process():
-        lines = "".join(json.dumps(pair, ensure_ascii=False) + "\n" for pair in kept)
-        write_atomically(step.data / "heldout.jsonl", lines)
+        write_lines(step.data / "heldout.jsonl", kept)
     return rows, kept
 
 

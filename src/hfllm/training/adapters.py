@@ -29,9 +29,8 @@ def merge_adapter(model: Any, folder: Path, aside: Path) -> None:
     fresh = type(base).from_pretrained(
         base.config._name_or_path, num_labels=base.config.num_labels, dtype=torch.float32
     )
-    if (
-        rows := base.config.get_text_config().vocab_size
-    ) > fresh.config.get_text_config().vocab_size:
+    rows, had = (m.config.get_text_config().vocab_size for m in (base, fresh))
+    if rows > had:
         fresh.resize_token_embeddings(rows, mean_resizing=False)  # the adapter brings the new rows
     merged: Any = PeftModel.from_pretrained(fresh, str(aside)).merge_and_unload()
     merged.config.pad_token_id = base.config.pad_token_id

@@ -83,18 +83,15 @@ def trained_with_adapter(
     """
     if not ids:
         return {}
-    tables = (model.get_output_embeddings(), model.get_input_embeddings())
+    head: Any = model.get_output_embeddings()
     names = {  # by weight: of a tied pair the input embeddings alone
         id(module.weight): name.split(".")[-1]
-        for table in tables
+        for table in (head, model.get_input_embeddings())
         for name, module in model.named_modules()
         if module is table
     }
     kept = [name for name in names.values() if name not in saved]
-    head: Any = model.get_output_embeddings()
-    if any(head is table and getattr(head, "bias", None) is not None for table in tables) and (
-        names.get(id(head.weight)) in kept
-    ):
+    if getattr(head, "bias", None) is not None and names[id(head.weight)] in kept:
         raise ValueError(
             "tokens are added and the model's head has a bias: train the head whole "
             f"(modules_to_save: [{names[id(head.weight)]}]), or keep the model's own template"
