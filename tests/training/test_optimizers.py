@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import TrainingArguments, get_constant_schedule_with_warmup
 
+from hfllm.training import muon
 from hfllm.training.optimizers import MuonWithAdamW, muon_parameters, optimizer_factory
 
 
@@ -111,3 +112,41 @@ def test_null_leaves_it_to_the_library_and_an_unknown_name_is_told(llama, args):
     assert optimizer_factory("muon", llama, args)[0] is MuonWithAdamW
     with pytest.raises(ValueError, match="optimizer: 'adam' is none of muon, null"):
         optimizer_factory("adam", llama, args)
+
+
+@pytest.mark.parametrize("together", [1, 3, 100])
+def test_stacked_steps_are_torchs_own(monkeypatch, together):
+    monkeypatch.setattr(muon, "STACK", together * 8 * 24)  # matrices of (24, 8) at once
+    shapes = [(24, 8)] * 4 + [(8, 24), (16, 16), (16, 16)]
+    torch.manual_seed(0)
+    mine = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
+    theirs = [torch.nn.Parameter(p.detach().clone()) for p in mine]
+    options = {"lr": 0.02, "momentum": 0.9, "adjust_lr_fn": "match_rms_adamw", "ns_steps": 4}
+    pair = (muon.StackedMuon(mine, **options), torch.optim.Muon(theirs, **options))
+    for _ in range(5):
+        for one, other in zip(mine[:-1], theirs[:-1], strict=True):  # the last gets no gradient
+            one.grad = torch.randn(one.shape)
+            other.grad = one.grad.clone()
+        for optimizer in pair:
+            optimizer.step()
+    for one, other in zip(mine, theirs, strict=True):
+        assert torch.allclose(one, other, atol=2e-3)  # bfloat16 inside; a step moves 0.1
+    assert torch.equal(mine[-1], theirs[-1])
+    moments = [
+        [o.state[p]["momentum_buffer"] for p in ps[:-1]]
+        for o, ps in zip(pair, (mine, theirs), strict=True)
+    ]
+    assert all(torch.equal(a, b) for a, b in zip(*moments, strict=True))
+
+
+def test_muons_options_come_from_optim_args(llama, args):
+    args.optim_args = "ns_steps=4, momentum=0.9"
+    groups = made(llama, args).muon.param_groups
+    assert {(g["ns_steps"], g["momentum"]) for g in groups} == {(4, 0.9)}
+    for wrong, message in (
+        ("ns_step=4", "'ns_step' is no option of muon .*Did you mean: 'ns_steps'"),
+        ("ns_steps=few", "trainer.optim_args: ns_steps takes int, not 'few'"),
+    ):
+        args.optim_args = wrong
+        with pytest.raises(ValueError, match=message):
+            made(llama, args)

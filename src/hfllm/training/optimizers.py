@@ -1,6 +1,6 @@
 """Muon for the hidden matrices, AdamW for the rest, as one optimizer that Trainer can schedule.
 
-`torch.optim.Muon` takes matrices only, so embeddings, the head, norms and biases go to AdamW. With
+Muon takes matrices only, so embeddings, the head, norms and biases go to AdamW. With
 `match_rms_adamw` both take the same learning rate: Muon's update is scaled to the size that
 AdamW's would have. Source: Jordan et al. 2024 (Muon); Liu et al. 2025 (Muon is scalable), section
 2.2, for the scaling.
@@ -13,7 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from hfllm.hints import did_you_mean
+from hfllm.training.muon import StackedMuon
+
 OPTIMIZERS = ("muon",)
+MUON_ARGS = {"ns_steps": int, "momentum": float}  # what trainer.optim_args may set
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
@@ -30,8 +34,8 @@ class MuonWithAdamW(torch.optim.Optimizer):
                 matrices.append({"params": mine, "weight_decay": decay})
             if rest:
                 others.append({"params": rest, "weight_decay": decay})
-        self.muon = torch.optim.Muon(
-            matrices, lr=lr, momentum=kwargs["momentum"], adjust_lr_fn="match_rms_adamw"
+        self.muon = StackedMuon(
+            matrices, lr=lr, adjust_lr_fn="match_rms_adamw", **kwargs["muon_args"]
         )
         self.adamw = torch.optim.AdamW(others, lr=lr, betas=kwargs["betas"], eps=kwargs["eps"])
         super().__init__(self.muon.param_groups + self.adamw.param_groups, {"lr": lr})
@@ -87,8 +91,28 @@ def optimizer_factory(
         "muon_ids": muon_parameters(model),
         "lr": args.learning_rate,
         "weight_decay": args.weight_decay,
-        "momentum": 0.95,
+        "muon_args": _muon_args(args.optim_args),
         "betas": (args.adam_beta1, args.adam_beta2),
         "eps": args.adam_epsilon,
     }
     return MuonWithAdamW, kwargs
+
+
+def _muon_args(text: str | None) -> dict[str, Any]:
+    """`trainer.optim_args` ("ns_steps=4,momentum=0.9") as Muon's own options."""
+    options: dict[str, Any] = {"momentum": 0.95}
+    for pair in (text or "").replace(" ", "").split(","):
+        if not pair:
+            continue
+        key, _, value = pair.partition("=")
+        if key not in MUON_ARGS:
+            hint = did_you_mean(key, MUON_ARGS)
+            raise ValueError(
+                f"trainer.optim_args: '{key}' is no option of muon ({', '.join(MUON_ARGS)}).{hint}"
+            )
+        try:
+            options[key] = MUON_ARGS[key](value)
+        except ValueError:
+            kind = MUON_ARGS[key].__name__
+            raise ValueError(f"trainer.optim_args: {key} takes {kind}, not '{value}'") from None
+    return options
