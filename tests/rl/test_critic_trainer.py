@@ -104,7 +104,7 @@ def test_lora_policy_with_a_full_critic(build, tmp_path):
     checkpoint = Path(trainer.args.output_dir) / "checkpoint-4"
     assert (checkpoint / "adapter_model.safetensors").exists()
     assert not (checkpoint / "model.safetensors").exists()
-    resumed = build(peft_config=lora, max_steps=8, learning_rate=3e-3)
+    resumed = build(peft_config=lora, max_steps=8, learning_rate=3e-3, generate_dtype="bfloat16")
     resumed.train(resume_from_checkpoint=str(checkpoint))
     assert_same(weights(trainer), weights(resumed), atol=0, rtol=0)
 

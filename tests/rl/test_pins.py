@@ -9,6 +9,7 @@ from trl import GRPOTrainer
 
 from hfllm.rl.critic_trainer import CriticTrainer
 from hfllm.rl.meters import MeteredTrainer
+from hfllm.rl.passes import PassingTrainer
 from hfllm.rl.ppo import PPOTrainer
 
 SIGNATURES = {
@@ -38,7 +39,7 @@ SIGNATURES = {
 
 def overrides():
     """Names that our trainers define and their library's do too."""
-    ours = (MeteredTrainer, CriticTrainer, PPOTrainer)
+    ours = (MeteredTrainer, CriticTrainer, PassingTrainer, PPOTrainer)
     names = {name for cls in ours for name, x in vars(cls).items() if inspect.isfunction(x)}
     return {name for name in names if hasattr(GRPOTrainer, name) and name != "__init__"}
 
@@ -61,10 +62,19 @@ def test_only_the_pinned_class_defines_it(owner, name):
 def test_our_helpers_hide_nothing_of_the_libraries():
     for name in ("_note", "_timed", "_sum", "_seconds", "_scores", "_scored", "_copy",
                  "_critic_of", "_rollout_file", "_state_values", "_value_loss",
-                 "_new_logps"):  # fmt: skip
+                 "_new_logps", "_keep_hidden", "_values_of_hidden", "_update_values",
+                 "_add_logps_and_values", "_hidden", "_pass_values"):  # fmt: skip
         assert not hasattr(GRPOTrainer, name)
     source = inspect.getsource(GRPOTrainer) + inspect.getsource(Trainer)
-    for name in ("_seconds", "_scores", "_scored", "_copy", "_new_logps"):
+    for name in (
+        "_seconds",
+        "_scores",
+        "_scored",
+        "_copy",
+        "_new_logps",
+        "_hidden",
+        "_pass_values",
+    ):
         assert f"self.{name} " not in source and f"self.{name}[" not in source
 
 

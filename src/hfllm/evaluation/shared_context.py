@@ -20,7 +20,7 @@ import torch
 from transformers import PreTrainedModel
 
 from hfllm.evaluation.batching import long_first
-from hfllm.training.trained_head import has_plain_head
+from hfllm.modeling.trained_head import has_plain_head
 
 MAX_BATCH_TOKENS = 4096
 PADDING = -1

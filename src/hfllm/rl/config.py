@@ -57,6 +57,11 @@ class PPOConfig(GRPOConfig):
     critic_learning_rate: float | None = _setting(
         None, "The critic's own learning rate; None: learning_rate."
     )
+    shared_critic: bool = _setting(
+        False,
+        "A value head on the policy's own last hidden states instead of a second model: no pass of "
+        "its own, and no gradient into the policy. Give it a critic_learning_rate of about 1e-3.",
+    )
     critic_warmup_steps: int = _setting(
         0, "Optimizer steps at the start that train the critic alone."
     )
@@ -75,7 +80,7 @@ class PPOConfig(GRPOConfig):
         None,
         "'bfloat16': answers are sampled by a bf16 copy of a float32 policy, synchronised before "
         "each rollout (1.3 times as fast on CPUs with bf16). Old log-probabilities are still the "
-        "policy's own. Ignored with PEFT and where the policy is sharded.",
+        "policy's own; an adapter is merged into the copy. Ignored where the policy is sharded.",
     )
     disable_dropout: bool = _setting(
         True, "Dropout would make the probability ratio differ from 1 before any update."

@@ -7,8 +7,10 @@ submodule `critic`, so that one optimizer, one DDP or ZeRO engine and one backwa
 weight sync to vLLM): the saved policy is then an ordinary model folder, and the critic lies beside
 it in `critic/`.
 
-Why a separate model and not a value head on the policy: a shared trunk lets the value loss move
-the policy, and small models have nothing to spare.
+Why a separate model by default: a policy that is trained whole changes under a head that reads it,
+and its last hidden states are made for the next token. `ValueHead` (`shared_critic`) is the cheap
+way: a linear map of the policy's own last hidden states, cut off from them in the backward, so that
+the value loss never moves the policy and no second model runs. It suits adapters on a larger model.
 """
 
 from collections.abc import Iterator
@@ -16,7 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForTokenClassification, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForTokenClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
 FOLDER = "critic"
 
@@ -54,6 +61,34 @@ def _zero(weight: torch.nn.Parameter) -> None:
             torch.nn.init.zeros_(weight)
     else:
         torch.nn.init.zeros_(weight)
+
+
+class ValueHeadConfig(PretrainedConfig):
+    """The size of a `ValueHead`."""
+
+    model_type = "value_head"
+    hidden_size: int = 1
+
+
+class ValueHead(PreTrainedModel):
+    """V(state) as a linear map of the policy's last hidden state; zero at first."""
+
+    config_class = ValueHeadConfig
+
+    def __init__(self, config: ValueHeadConfig) -> None:
+        """The map alone, in float32."""
+        super().__init__(config)
+        self.score = torch.nn.Linear(config.hidden_size, 1)
+        self.post_init()
+
+    def _init_weights(self, module: torch.nn.Module) -> None:
+        if isinstance(module, torch.nn.Linear):
+            torch.nn.init.zeros_(module.weight)
+            torch.nn.init.zeros_(module.bias)
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Hidden states (B, T, H) -> values (B, T), float32; no gradient reaches `hidden`."""
+        return self.score(hidden.detach().float()).squeeze(-1)
 
 
 def state_values(
@@ -103,5 +138,8 @@ def load_critic(critic: PreTrainedModel, checkpoint: str | Path) -> None:
             f"{checkpoint} has no {FOLDER}/ folder, so PPO cannot resume from it: "
             "start it anew (resume: false) with this model as init"
         )
-    saved = build_critic(folder, dtype=critic.dtype)
+    if isinstance(critic, ValueHead):
+        saved: PreTrainedModel = ValueHead.from_pretrained(folder, dtype=critic.dtype)
+    else:
+        saved = build_critic(folder, dtype=critic.dtype)
     critic.load_state_dict(saved.state_dict())

@@ -17,7 +17,15 @@ from trl.trainer.utils import disable_dropout_in_model
 
 from hfllm.rl import guards
 from hfllm.rl.config import PPOConfig
-from hfllm.rl.critic import FOLDER, build_critic, load_critic, split_state, without_critic
+from hfllm.rl.critic import (
+    FOLDER,
+    ValueHead,
+    ValueHeadConfig,
+    build_critic,
+    load_critic,
+    split_state,
+    without_critic,
+)
 from hfllm.rl.meters import MeteredTrainer
 from hfllm.rl.rewards import RewardModelScorer
 
@@ -30,13 +38,15 @@ class CriticTrainer(MeteredTrainer):
         model: str | PreTrainedModel,
         reward_funcs: Any,
         args: PPOConfig,
-        critic: str | Path | PreTrainedModel,
+        critic: str | Path | PreTrainedModel | None,
         **kwargs: Any,
     ) -> None:
         """Check what PPO gets silently wrong, build both models, and join them."""
         guards.check_rollout_fits(args, kwargs.get("train_dataset"))
         guards.check_policy_folder(model, args, kwargs.get("peft_config"))
-        if not isinstance(critic, PreTrainedModel):
+        if args.shared_critic == (critic is not None):
+            raise ValueError("give a critic, or set shared_critic: one of the two")
+        if critic is not None and not isinstance(critic, PreTrainedModel):
             critic = build_critic(critic)
         super().__init__(model=model, reward_funcs=reward_funcs, args=args, **kwargs)
         guards.check_positions(self.model)
@@ -50,6 +60,9 @@ class CriticTrainer(MeteredTrainer):
                     if self.is_deepspeed_enabled
                     else function.model.to(self.accelerator.device)
                 )
+        if critic is None:
+            hidden = self.model.config.get_text_config().hidden_size
+            critic = ValueHead(ValueHeadConfig(hidden_size=hidden))
         if args.disable_dropout:
             disable_dropout_in_model(critic)
         self.model.add_module(FOLDER, critic.to(self.accelerator.device))

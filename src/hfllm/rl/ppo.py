@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedModel
-from trl.models.utils import disable_gradient_checkpointing
 
 from hfllm.data.chat import render
 from hfllm.rl.advantages import (
@@ -30,22 +29,23 @@ from hfllm.rl.advantages import (
     whiten,
 )
 from hfllm.rl.config import PPOConfig
-from hfllm.rl.critic import state_values, without_critic
-from hfllm.rl.critic_trainer import CriticTrainer
-from hfllm.rl.logprobs import entropies, token_logps, trim
+from hfllm.rl.critic import without_critic
+from hfllm.rl.narrow import trim
+from hfllm.rl.passes import PassingTrainer
 from hfllm.rl.sampler import LowPrecisionCopy
 
 Batch = dict[str, Any]
 
 
-class PPOTrainer(CriticTrainer):
+class PPOTrainer(PassingTrainer):
     """GRPOTrainer with a critic.
 
     Args:
         model: the policy, a causal LM loaded from a folder, or that folder.
         reward_funcs: callables (rewards.py) or reward models, one or a list.
         args: settings.
-        critic: the critic's folder (a reward model, or a language model), or the model.
+        critic: the critic's folder (a reward model, or a language model), or the model; None with
+            `shared_critic`.
         **kwargs: GRPOTrainer's others: train_dataset (column `prompt`: messages; other columns go
             to the reward functions), eval_dataset, processing_class, callbacks, peft_config, tools.
 
@@ -62,7 +62,7 @@ class PPOTrainer(CriticTrainer):
         model: str | PreTrainedModel,
         reward_funcs: Any,
         args: PPOConfig,
-        critic: str | Path | PreTrainedModel,
+        critic: str | Path | PreTrainedModel | None = None,
         **kwargs: Any,
     ) -> None:
         """Build the trainer and, if asked for, the copy that samples."""
@@ -73,7 +73,7 @@ class PPOTrainer(CriticTrainer):
 
     def _low_precision_copy(self) -> LowPrecisionCopy | None:
         sharded = self._dist.is_zero3 or self.is_fsdp_enabled
-        if self.args.generate_dtype is None or sharded or hasattr(self.model, "peft_config"):
+        if self.args.generate_dtype is None or sharded:
             return None
         return LowPrecisionCopy(self.model, self.args.generate_dtype)
 
@@ -120,6 +120,7 @@ class PPOTrainer(CriticTrainer):
     @torch.no_grad()
     def _generate_and_score_completions(self, inputs: Any) -> Batch:
         """GRPO's rollout with values, returns and token advantages (B, T)."""
+        self._pass_values.clear()
         with self._timed("rollout"):
             batch = super()._generate_and_score_completions(inputs)
             self._add_logps_and_values(batch)
@@ -154,61 +155,7 @@ class PPOTrainer(CriticTrainer):
         self._note("value/explained_variance", explained)
         return batch
 
-    def _add_logps_and_values(self, batch: Batch) -> None:
-        args = self.args
-        training = self.model.training
-        size = args.per_device_train_batch_size if training else args.per_device_eval_batch_size
-        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)  # (B, P + T)
-        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-        tokens = batch["completion_ids"].size(1)
-        checkpointing: Any = args.gradient_checkpointing_kwargs
-        with disable_gradient_checkpointing(self.model, checkpointing):
-            if "old_per_token_logps" not in batch:  # GRPO omits it where each rollout is used once
-                batch["old_per_token_logps"], _, _ = self._get_per_token_logps_and_entropies(
-                    self.model, ids, mask, tokens, batch_size=size
-                )
-            chunks = zip(ids.split(size), mask.split(size), strict=True)
-            values = [self._state_values(self.model, *chunk, tokens) for chunk in chunks]
-        batch["values"] = torch.cat(values) * batch["completion_mask"]  # (B, T)
-
-    def _state_values(
-        self, model: torch.nn.Module, ids: torch.Tensor, mask: torch.Tensor, tokens: int
-    ) -> torch.Tensor:
-        with self.accelerator.autocast():
-            return state_values(self._critic_of(model), ids, mask, tokens)
-
     # ---- update
-
-    def _get_per_token_logps_and_entropies(
-        self,
-        model: torch.nn.Module,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        logits_to_keep: int,
-        batch_size: int | None = None,
-        compute_entropy: bool = False,
-        **others: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """On a CPU a plain log-softmax beats TRL's fused head (logprobs.py)."""
-        row, batch_size = (input_ids, attention_mask), batch_size or len(input_ids)
-        text_only = not others.get("compute_aux_loss") and others.get("pixel_values") is None
-        if self.accelerator.device.type != "cpu" or not text_only:
-            result = super()._get_per_token_logps_and_entropies(
-                model, *row, logits_to_keep, batch_size, compute_entropy, **others
-            )
-        else:
-            logps, entropy = [], []
-            for ids, mask in zip(*(x.split(batch_size) for x in row), strict=True):
-                with self.accelerator.autocast():
-                    chosen, table = token_logps(model, ids, mask, logits_to_keep, self.temperature)
-                logps.append(chosen)
-                if compute_entropy:  # its graph is kept for an entropy bonus only
-                    kept = table if self._entropy_bonus_enabled else table.detach()
-                    entropy.append(entropies(kept))
-            result = torch.cat(logps), torch.cat(entropy) if entropy else None, None
-        if compute_entropy:  # an update's call
-            self._new_logps = result[0].detach()
-        return result
 
     def _compute_loss(self, model: torch.nn.Module, inputs: Batch) -> torch.Tensor:
         """GRPO's clipped policy loss plus the clipped value loss."""
@@ -229,10 +176,8 @@ class PPOTrainer(CriticTrainer):
 
     def _value_loss(self, model: torch.nn.Module, inputs: Batch) -> torch.Tensor:
         """Half the larger of plain and clipped squared error, per token of the rollout."""
-        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
-        attention = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
         mask, old, target = inputs["value_mask"], inputs["values"], inputs["returns"]
-        values = self._state_values(model, ids, attention, mask.size(1))  # (B, T)
+        values = self._update_values(model, inputs)  # (B, T)
         clip = self.args.cliprange_value
         plain = (values - target) ** 2
         clipped = (old + (values - old).clamp(-clip, clip) - target) ** 2

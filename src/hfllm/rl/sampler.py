@@ -10,8 +10,11 @@ closure over the original, and a deep copy would go on using the original's weig
 """
 
 import copy
+from collections.abc import Iterator
+from typing import Any
 
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import PreTrainedModel
 
 
@@ -20,14 +23,36 @@ class LowPrecisionCopy:
 
     def __init__(self, policy: PreTrainedModel, dtype: str) -> None:
         """Make an empty copy of `policy` in `dtype` ("bfloat16") on its device."""
-        config = copy.deepcopy(policy.config)
-        self.model = type(policy)._from_config(config, dtype=getattr(torch, dtype))
+        base: Any = policy
+        if hasattr(base, "get_base_model"):
+            base = base.get_base_model()
+        config = copy.deepcopy(base.config)
+        self.model = type(base)._from_config(config, dtype=getattr(torch, dtype))
         self.model.generation_config = policy.generation_config
         self.model.to(policy.device).eval().requires_grad_(False)
 
     @torch.no_grad()
     def sync(self, policy: torch.nn.Module) -> None:
         """Copy the policy's weights, rounded to the copy's dtype."""
-        source = policy.state_dict()
+        source = dict(_merged(policy))
         for name, target in self.model.state_dict().items():
             target.copy_(source[name])
+
+
+def _merged(policy: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """The policy's weights by the names of the plain model, the active adapter added to them.
+
+    Not with peft's merge_adapter: adding to the live weights and taking away again moves them.
+    """
+    if not hasattr(policy, "get_base_model"):
+        yield from policy.state_dict().items()
+        return
+    base = policy.get_base_model()
+    for name, tensor in base.state_dict().items():
+        if ".lora_" not in name:
+            yield name.replace(".base_layer.", "."), tensor
+    for name, module in base.named_modules():
+        if isinstance(module, BaseTunerLayer):
+            layer: Any = module
+            deltas = [layer.get_delta_weight(adapter) for adapter in layer.active_adapters]
+            yield f"{name}.weight", layer.get_base_layer().weight + sum(deltas)

@@ -1,7 +1,8 @@
 """PPO: our PPOTrainer (on trl's GRPOTrainer) against a reward model and/or reward functions.
 
 The critic starts from the reward model, as in InstructGPT: it knows already what a good answer is
-worth. Without a reward model it starts from the policy.
+worth. Without a reward model it starts from the policy; with `trainer.shared_critic` it is a head
+on the policy itself.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
         model=policy,
         reward_funcs=rewards,
         args=args,
-        critic=model_folder(step, config.reward or config.init or ""),
+        critic=None
+        if args.shared_critic
+        else model_folder(step, config.reward or config.init or ""),
         train_dataset=Dataset.from_list(same_columns(prompts)),
         processing_class=tokenizer,
         peft_config=peft_config(step, "CAUSAL_LM", policy, tokenizer),

@@ -18,6 +18,7 @@ from trl.trainer.utils import FusedCausalLMOutput
 from hfllm.data.ledger import Ledger
 from hfllm.data.packed import as_hf_dataset
 from hfllm.data.packing import PackedCollator
+from hfllm.modeling.trained_head import score_trained_positions
 from hfllm.recipe.schema import SFTStageConfig
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.runs.layout import Step
@@ -36,7 +37,6 @@ from hfllm.training.rows import (
 )
 from hfllm.training.schedule import sft_decay
 from hfllm.training.start import end_ids, load_init, load_tokenizer, peft_config
-from hfllm.training.trained_head import score_trained_positions
 
 
 def run(config: SFTStageConfig, step: Step) -> None:

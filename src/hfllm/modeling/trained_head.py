@@ -1,26 +1,36 @@
-"""SFT's language-model head on the trained positions only, where TRL's scores them all.
+"""The language-model head on the positions that need it only, where TRL's scores them all.
 
-TRL's fused head skips untrained positions on CUDA and XPU; elsewhere it scores each of them,
+TRL's fused head skips the other positions on CUDA and XPU; elsewhere it scores each of them,
 recomputes the logits in the backward and multiplies in float32 there. On two CPU cores that took
 30% of a step of SFT with 1,664 entries, and more with a larger vocabulary. This head has the same
-contract (`fused_lm_head=True` returns TRL's `FusedCausalLMOutput`), so that trl's SFTTrainer, its
-metrics and its losses stay as they are.
+contract (`fused_lm_head=True` returns TRL's `FusedCausalLMOutput`), so that trl's SFTTrainer and
+GRPOTrainer, their metrics and their losses stay as they are.
 """
 
 from __future__ import annotations
 
 import functools
 import types
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils.checkpoint import checkpoint
 
-CHUNK = 2**27  # logits held at once: 512 MB in float32; more are recomputed in the backward
+CHUNK = 2**27  # logits held for a backward: 512 MB in float32; more are recomputed in it
+SLICE = 2**22  # logits held without one
 
 
-def score_trained_positions(model: Any, output_class: Any) -> bool:
-    """Replace the fused head that trl's SFTTrainer gave to `model`; say whether that was done.
+@dataclass(frozen=True)
+class Scoring:
+    """How a label's probability is read from its logits."""
+
+    temperature: float = 1.0  # the logits are divided by it
+    entropy_grad: bool = False  # for an entropy bonus; else the entropy is for the log only
+
+
+def score_trained_positions(model: Any, output_class: Any, how: Scoring = Scoring()) -> bool:
+    """Replace the fused head that a TRL trainer gave to `model`; say whether that was done.
 
     `output_class` is trl's `FusedCausalLMOutput` (trl is imported in `stages/` and `rl/` only).
     Not where TRL's own kernels run, and not for a model that does more to its logits than the
@@ -37,8 +47,9 @@ def score_trained_positions(model: Any, output_class: Any) -> bool:
     ) -> Any:
         if not fused_lm_head:
             return trl_forward(*args, labels=labels, **kwargs)
+        kwargs["use_cache"] = False
         hidden = self.base_model(*args, **kwargs).last_hidden_state[:, :-1]  # (B, T - 1, H)
-        return output_class(**_fields(self.get_output_embeddings(), hidden, labels[:, 1:]))
+        return output_class(**_fields(self.get_output_embeddings(), hidden, labels[:, 1:], how))
 
     base.forward = types.MethodType(forward, base)
     return True
@@ -62,16 +73,19 @@ def has_plain_head(model: Any) -> bool:
     return same
 
 
-def _fields(head: Any, hidden: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
+def _fields(
+    head: Any, hidden: torch.Tensor, targets: torch.Tensor, how: Scoring
+) -> dict[str, torch.Tensor]:
     """Hidden states (B, T, H) and labels (B, T) -> TRL's fields (B, T), zero off the mask."""
     mask = targets != -100
     rows, labels = hidden[mask], targets[mask]  # (N, H), (N,)
-    size = max(1, CHUNK // head.weight.shape[0])
+    backward = torch.is_grad_enabled()
+    size = max(1, (CHUNK if backward else SLICE) // head.weight.shape[0])
     parts = list(zip(rows.split(size), labels.split(size), strict=True))
-    if len(parts) == 1:
-        scores = [_scores(head, *parts[0])]
+    if len(parts) == 1 or not backward:
+        scores = [_scores(head, *part, how) for part in parts]
     else:
-        scores = [checkpoint(_scores, head, *part, use_reentrant=False) for part in parts]
+        scores = [checkpoint(_scores, head, *part, how, use_reentrant=False) for part in parts]
     log_probs, entropy, is_top1 = (torch.cat(field) for field in zip(*scores, strict=True))
     place = [x.new_zeros(mask.shape).masked_scatter(mask, x) for x in (log_probs, entropy, is_top1)]
     return {
@@ -84,12 +98,15 @@ def _fields(head: Any, hidden: torch.Tensor, targets: torch.Tensor) -> dict[str,
 
 
 def _scores(
-    head: Any, rows: torch.Tensor, labels: torch.Tensor
+    head: Any, rows: torch.Tensor, labels: torch.Tensor, how: Scoring
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Log-probability of each label, entropy in nats, is the label the most likely: (N,)."""
-    table = torch.log_softmax(head(rows).float(), dim=-1)  # (N, V)
+    logits = head(rows).float()
+    if how.temperature != 1.0:
+        logits = logits / how.temperature
+    table = torch.log_softmax(logits, dim=-1)  # (N, V)
     log_probs = table.gather(-1, labels[:, None]).squeeze(-1)
-    with torch.no_grad():  # for the log only
+    with torch.set_grad_enabled(how.entropy_grad and torch.is_grad_enabled()):
         entropy = -(table.exp() * table).sum(dim=-1)
-        is_top1 = table.argmax(dim=-1) == labels
+    is_top1 = table.argmax(dim=-1) == labels
     return log_probs, entropy, is_top1

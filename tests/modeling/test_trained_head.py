@@ -5,7 +5,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from trl.trainer.utils import FusedCausalLMOutput, add_fused_lm_head
 
-from hfllm.training import trained_head
+from hfllm.modeling import trained_head
 
 FIELDS = ("log_probs", "entropy", "is_top1")
 

@@ -1,0 +1,133 @@
+"""A value head on the policy's own hidden states: one pass for both, and no way back."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig
+from rl_helpers import assert_same, logged, rollout, weights
+from transformers import AutoModelForCausalLM
+
+from hfllm.rl.critic import ValueHead
+from hfllm.rl.narrow import narrow_chunks
+
+LORA = LoraConfig(r=4, target_modules=["q_proj", "up_proj"], task_type="CAUSAL_LM")
+SHARED = {"shared_critic": True, "critic": None, "critic_learning_rate": 0.05}
+
+
+def fill(head):
+    torch.nn.init.normal_(head.score.weight)
+    torch.nn.init.constant_(head.score.bias, 0.3)
+
+
+@pytest.mark.parametrize("iterations", [1, 2])  # 1: GRPO leaves the old log-probabilities to us
+@pytest.mark.parametrize("peft", [None, LORA])
+def test_values_are_the_head_on_the_old_policys_hidden_states(build, iterations, peft):
+    longer = {"num_iterations": iterations, "max_completion_length": 60}
+    trainer = build(**SHARED, **longer, peft_config=peft)
+    fill(trainer.model.critic)
+    if peft:  # or policy and reference would be the same
+        for name, parameter in trainer.model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(parameter)
+    batch = rollout(trainer, rows=24)  # a few of them end early
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+    tokens = batch["completion_ids"].size(1)
+    policy = trainer.model.get_base_model() if peft else trainer.model
+    with torch.no_grad():
+        hidden = policy.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        table = policy.lm_head(hidden).log_softmax(-1)[:, -tokens - 1 : -1]
+        values = trainer.model.critic(hidden)[:, -tokens - 1 : -1]
+    written = batch["completion_mask"] > 0
+    assert written.sum() > 8 and (~written).any()
+    torch.testing.assert_close(batch["values"][written], values[written], atol=5e-5, rtol=1e-4)
+    assert (batch["values"][~written] == 0).all()
+    logps = table.gather(-1, batch["completion_ids"][..., None])[..., 0]
+    torch.testing.assert_close(
+        batch["old_per_token_logps"][written], logps[written], atol=5e-5, rtol=1e-4
+    )
+
+
+def test_only_the_head_learns_from_values(build):
+    one, other = ({}, {})
+    for vf_coef, after in ((0.0, one), (100.0, other)):
+        trainer = build(**SHARED, vf_coef=vf_coef, max_steps=1)
+        trainer.train()
+        after.update(weights(trainer))
+    head = {"critic.score.weight", "critic.score.bias"}
+    assert {name for name in one if name.startswith("critic.")} == head
+    assert all(torch.equal(one[name], other[name]) for name in one if name not in head)
+    assert all((one[name] == 0).all() and (other[name] != 0).any() for name in head)
+
+
+def test_the_head_learns_what_answers_are_worth(build):
+    trainer = build(**SHARED, max_steps=60, learning_rate=0.0, beta=0.0)
+    trainer.train()
+    losses = logged(trainer, "value/loss")
+    assert sum(losses[-8:]) < 0.6 * sum(losses[:8])
+
+
+@pytest.mark.parametrize("peft", [None, LORA])
+def test_saved_and_resumed_inside_a_rollout(build, tmp_path, peft):
+    settings = {**SHARED, "peft_config": peft, "generate_dtype": "bfloat16"}
+    straight = build(**settings, max_steps=8, save_strategy="steps", save_steps=3)
+    straight.train()
+    checkpoint = Path(straight.args.output_dir) / "checkpoint-3"
+    resumed = build(**settings, max_steps=8)
+    resumed.train(resume_from_checkpoint=str(checkpoint))
+    assert_same(weights(straight), weights(resumed), atol=0, rtol=0)
+    straight.save_model(tmp_path / "model")
+    head = ValueHead.from_pretrained(tmp_path / "model" / "critic")
+    assert_same(head.state_dict(), straight.model.critic.state_dict(), atol=0, rtol=0)
+    if peft is None:
+        AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+
+
+def test_a_critic_and_a_head_are_one_too_many(build, reward_folder):
+    for wrong in ({**SHARED, "critic": reward_folder}, {"critic": None}):
+        with pytest.raises(ValueError, match="give a critic, or set shared_critic"):
+            build(**wrong)
+
+
+def test_evaluation_with_a_head(build, prompts):
+    trainer = build(**SHARED, eval_dataset=prompts.select(range(4)), per_device_eval_batch_size=4)
+    fill(trainer.model.critic)
+    assert trainer.evaluate()["eval_value/loss"] > 0
+
+
+def test_an_adapter_is_merged_into_the_copy_that_samples(build):
+    trainer = build(peft_config=LORA, generate_dtype="bfloat16")
+    for name, parameter in trainer.model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    before = weights(trainer)
+    copied = trainer._copy
+    copied.sync(trainer.model)
+    ids = torch.randint(7, 300, (2, 9))
+    with torch.no_grad():
+        whole = trainer.model(input_ids=ids).logits
+        with trainer.model.disable_adapter():
+            plain = trainer.model(input_ids=ids).logits
+        sampled = copied.model(input_ids=ids).logits.float()
+    assert (sampled - whole).abs().max() < 0.2 * (plain - whole).abs().max()
+    assert_same(weights(trainer), before, atol=0, rtol=0)
+
+
+def test_narrow_chunks_hold_every_row_and_what_it_needs():
+    prompts, completions = [3, 1, 5, 2, 2], [2, 4, 1, 4, 0]
+    mask = torch.tensor(
+        [
+            [0] * (5 - p) + [1] * p + [1] * c + [0] * (4 - c)
+            for p, c in zip(prompts, completions, strict=True)
+        ]
+    )
+    seen = []
+    for rows, columns, kept in narrow_chunks(mask, 4, 2):
+        assert mask[rows].sum() == mask[rows, columns].sum()
+        assert mask[rows, columns][:, -kept:].sum() == sum(completions[i] for i in rows)
+        assert kept == max(1, *(completions[i] for i in rows))
+        seen += rows.tolist()
+    assert sorted(seen) == [0, 1, 2, 3, 4]
+    wide = sum(len(rows) * (c.stop - c.start) for rows, c, _ in narrow_chunks(mask, 4, 2))
+    assert wide < mask.numel()
