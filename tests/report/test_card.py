@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -49,3 +50,24 @@ def test_credits_name_whose_data_it_was(run_dir: Path) -> None:
     card = model_card(run_dir / "sft", credits=["Books: A & B, CC BY 4.0"])
     assert "## Whose data\n\n- Books: A &amp; B, CC BY 4.0\n" in card
     assert "Whose data" not in model_card(run_dir / "sft")
+
+
+def test_the_base_model_is_named_through_all_steps_with_its_licence(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    facts = {"kind": "import", "name": "Smol", "source": "Some Lab", "license": "apache-2.0",
+             "file": "smol.Q4_1.gguf", "quantization": "Q4_1"}  # fmt: skip
+    (base / "manifest.json").write_text(json.dumps(facts), encoding="utf-8")
+    run = write_run(tmp_path / "small", without=("evaluate",))
+    write_step(run, "sft", config={"init": str(base)})
+    for name in ("sft", "reward"):  # the second was made from the first
+        card = model_card(run / name)
+        line = card.split("## Base model")[1].splitlines()[2]
+        assert line.endswith(
+            "Smol, by Some Lab, from smol.Q4\\_1.gguf, quantised as Q4\\_1, licence apache-2.0"
+        )
+        assert "base_model:" not in front_matter(card)  # a folder of ours is no name on the hub
+    (base / "manifest.json").unlink()
+    assert "its licence is not recorded: look it up" in model_card(run / "sft")
+    write_step(run, "sft", config={"init": "owner/base"})
+    assert 'base_model: "owner/base"' in front_matter(model_card(run / "reward"))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hfllm.report.accounts import conservation_problems, ledger_of
+from hfllm.report.base_model import Base, bases
 from hfllm.report.collect import Run, Step, parents, read_run, records
 from hfllm.report.costs import hardware_of
 from hfllm.report.figures import compact, duration, exact, scientific
@@ -36,7 +37,9 @@ def model_card(step_dir: Path, licence: str | None = None, credits: Sequence[str
     step = next((s for s in run.steps if s.name == step_dir.name and s.manifest), None)
     if step is None:
         raise ValueError(f"{step_dir}: no manifest, so no model card; run the step first")
-    parts = [_head(step, licence), _intro(run, step), _data(run, step), _credits(credits)]
+    made_from = bases(lineage(run, step))
+    parts = [_head(step, licence, made_from), _intro(run, step), _base(made_from)]
+    parts += [_data(run, step), _credits(credits)]
     parts += [_settings(step), _results(run, step), _limits(step), _provenance(step)]
     return "\n".join(part for part in parts if part)
 
@@ -53,13 +56,11 @@ def lineage(run: Run, step: Step) -> list[Step]:
     return [s for s in run.steps if s.name in wanted]
 
 
-def _head(step: Step, licence: Any) -> str:
+def _head(step: Step, licence: Any, made_from: list[Base]) -> str:
     task = "text-classification" if step.stage == "reward" else "text-generation"
     lines = ["---", "library_name: transformers", f"pipeline_tag: {task}"]
     lines += ["tags:", "- hfllm", f"- {json.dumps(step.stage)}"]
-    base = step.section("config").get("init")
-    if isinstance(base, str) and base not in parents(step) and not Path(base).exists():  # a hub id
-        lines.append(f"base_model: {json.dumps(base)}")
+    lines += [f"base_model: {json.dumps(b.reference)}" for b in made_from[:1] if b.is_hub_id]
     if licence:
         lines.append(f"license: {json.dumps(str(licence))}")
     return "\n".join([*lines, "---", ""])
@@ -81,6 +82,11 @@ def _usage(step: Step) -> str:
         'generate = pipeline("text-generation", "PATH/TO/THIS/FOLDER")\n'
         f"print(generate({prompt}))\n```\n"
     )
+
+
+def _base(made_from: list[Base]) -> str:
+    lines = "".join(f"- {base.line()}\n" for base in made_from)
+    return f"## Base model\n\n{lines}" if lines else ""
 
 
 def _data(run: Run, step: Step) -> str:

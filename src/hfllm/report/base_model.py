@@ -1,0 +1,54 @@
+"""The models of others that a model was made from, and what is known of them, for its card."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hfllm.report.collect import Step, parents
+from hfllm.report.markdown import safe
+
+
+@dataclass(frozen=True)
+class Base:
+    """A model that no step of the run made: a hub id, a folder or a GGUF file."""
+
+    reference: str
+    known: dict[str, Any]  # what an import wrote down of it; empty where nothing did
+
+    @property
+    def is_hub_id(self) -> bool:
+        """Whether others can find it under this name."""
+        return "/" in self.reference and not Path(self.reference).exists()
+
+    def line(self) -> str:
+        """One line of Markdown: who made it, its licence, the file it was read from."""
+        parts = [f"`{safe(self.reference)}`"]
+        for key, words in (("name", ""), ("source", "by "), ("file", "from ")):
+            if self.known.get(key):
+                parts.append(words + safe(self.known[key]))
+        if self.known.get("quantization"):
+            parts.append(f"quantised as {safe(self.known['quantization'])}")
+        licence = self.known.get("license")
+        end = f"licence {safe(licence)}" if licence else "its licence is not recorded: look it up"
+        return ", ".join([*parts, end])
+
+
+def bases(steps: list[Step]) -> list[Base]:
+    """The outside models that `steps` were initialised from, each once."""
+    found: dict[str, Base] = {}
+    for step in steps:
+        init = step.section("config").get("init")
+        if isinstance(init, str) and init and init not in parents(step):
+            found.setdefault(init, Base(init, _import_manifest(Path(init))))
+    return list(found.values())
+
+
+def _import_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        read = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return read if isinstance(read, dict) and read.get("kind") == "import" else {}
