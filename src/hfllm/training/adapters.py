@@ -8,6 +8,7 @@ the live model may be spread over processes.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,12 @@ def merge_adapter(model: Any, folder: Path, aside: Path) -> None:
     from peft import PeftModel
 
     aside.mkdir(exist_ok=True)
-    for path in folder.glob("adapter_*"):
-        path.replace(aside / path.name)
+    for path in folder.iterdir():
+        if path.name.startswith("adapter_"):
+            path.replace(aside / path.name)
+        elif "token" in path.name or path.suffix == ".jinja":  # for chat
+            shutil.copy(path, aside / path.name)
+    (folder / "README.md").unlink(missing_ok=True)  # peft's form of a card, to be filled in by hand
     base = model.get_base_model()
     fresh = type(base).from_pretrained(
         base.config._name_or_path, num_labels=base.config.num_labels, dtype=torch.float32
