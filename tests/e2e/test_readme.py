@@ -21,15 +21,26 @@ def commands() -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-HFLLM = [c for c in commands() if c.startswith("hfllm ")]
+REAL_MODEL = [c for c in commands() if "smollm2" in c.lower()]  # tests/smollm2 runs them
+HFLLM = [c for c in commands() if c.startswith("hfllm ") and c not in REAL_MODEL]
 LAUNCH = [c for c in commands() if c.startswith("accelerate launch ")]
 
 
 def test_no_command_is_left_out():
-    left = [c for c in commands() if c not in HFLLM + LAUNCH and not c.startswith(ELSEWHERE)]
+    here = HFLLM + LAUNCH + REAL_MODEL
+    left = [c for c in commands() if c not in here and not c.startswith(ELSEWHERE)]
     assert not left and len(HFLLM) >= 6 and len(LAUNCH) >= 1
     ci = (ROOT / ".ci" / "run").read_text()
     assert all(c.split()[1] in ci or c == "make demo" for c in commands() if c.startswith("make "))
+
+
+def test_commands_on_the_real_model_are_run_by_its_own_tests():
+    files = (ROOT / "tests" / "smollm2").glob("test_*.py")
+    run = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    assert len(REAL_MODEL) >= 3
+    for command in REAL_MODEL:
+        _, verb, target = command.split()[:3]
+        assert f'"{verb}", folder' in run or f'("{Path(target).stem}"' in run, command
 
 
 @pytest.mark.parametrize("command", HFLLM)

@@ -62,7 +62,7 @@ def test_only_the_pinned_class_defines_it(owner, name):
 def test_our_helpers_hide_nothing_of_the_libraries():
     for name in ("_note", "_timed", "_sum", "_seconds", "_scores", "_scored", "_copy",
                  "_critic_of", "_rollout_file", "_state_values", "_value_loss",
-                 "_new_logps", "_keep_hidden", "_values_of_hidden", "_update_values",
+                 "_new_logps", "_keep_hidden", "_is_sharded", "_values_of_hidden", "_update_values",
                  "_add_logps_and_values", "_hidden", "_pass_values"):  # fmt: skip
         assert not hasattr(GRPOTrainer, name)
     source = inspect.getsource(GRPOTrainer) + inspect.getsource(Trainer)

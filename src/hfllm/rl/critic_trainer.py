@@ -70,6 +70,10 @@ class CriticTrainer(MeteredTrainer):
     def _critic_of(self, model: torch.nn.Module | None = None) -> PreTrainedModel:
         return self.accelerator.unwrap_model(model or self.model).get_submodule(FOLDER)
 
+    def _is_sharded(self) -> bool:
+        """Whether a process holds a part of each weight only."""
+        return bool(self._dist.is_zero3 or self.is_fsdp_enabled)
+
     # ---- optimizer
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:

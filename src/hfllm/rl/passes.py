@@ -37,10 +37,10 @@ class PassingTrainer(CriticTrainer):
         """Put the cheap head on policy and reference, and the hook on the trunk."""
         super().__init__(model, reward_funcs, args, critic, **kwargs)
         how = Scoring(self.temperature, entropy_grad=self._entropy_bonus_enabled)
-        score_trained_positions(self.model, FusedCausalLMOutput, how)
-        if self.ref_model is not None:
-            reference = self.accelerator.unwrap_model(self.ref_model)
-            score_trained_positions(reference, FusedCausalLMOutput, how)
+        for one in (self.model, self.ref_model):
+            if one is not None and not self._is_sharded():  # shards can not be tried out
+                plain = self.accelerator.unwrap_model(one)
+                score_trained_positions(plain, FusedCausalLMOutput, how)
         self._hidden: torch.Tensor | None = None  # the trunk's last, (B, P + T, H)
         self._pass_values: list[torch.Tensor] = []  # (B, T) of each pass, with a shared critic
         if args.shared_critic:

@@ -72,8 +72,7 @@ class PPOTrainer(PassingTrainer):
     # ---- generation
 
     def _low_precision_copy(self) -> LowPrecisionCopy | None:
-        sharded = self._dist.is_zero3 or self.is_fsdp_enabled
-        if self.args.generate_dtype is None or sharded:
+        if self.args.generate_dtype is None or self._is_sharded():
             return None
         return LowPrecisionCopy(self.model, self.args.generate_dtype)
 
