@@ -184,6 +184,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--trl", help=argparse.SUPPRESS)  # this process is TRL's side
     args = parser.parse_args()
+    if args.steps < 2:
+        parser.error("--steps: 2 or more, the first is left out")
     if args.trl:
         print("RESULT", json.dumps(theirs(args.parts[0], args.model, Path(args.trl), args.steps)))
         return

@@ -8,7 +8,7 @@ from peft import LoraConfig
 from rl_helpers import assert_same, logged, rollout, weights
 from transformers import AutoModelForCausalLM
 
-from hfllm.rl.critic import ValueHead
+from hfllm.rl.critic import ValueHead, load_critic
 from hfllm.rl.narrow import narrow_chunks
 
 LORA = LoraConfig(r=4, target_modules=["q_proj", "up_proj"], task_type="CAUSAL_LM")
@@ -20,11 +20,14 @@ def fill(head):
     torch.nn.init.constant_(head.score.bias, 0.3)
 
 
-@pytest.mark.parametrize("iterations", [1, 2])  # 1: GRPO leaves the old log-probabilities to us
+ONCE = {"num_iterations": 1, "steps_per_generation": 1, "per_device_train_batch_size": 8}
+
+
+# Used once in one step, GRPO leaves the old log-probabilities to us.
+@pytest.mark.parametrize("rollout_is", [ONCE, {"num_iterations": 1}, {"num_iterations": 2}])
 @pytest.mark.parametrize("peft", [None, LORA])
-def test_values_are_the_head_on_the_old_policys_hidden_states(build, iterations, peft):
-    longer = {"num_iterations": iterations, "max_completion_length": 60}
-    trainer = build(**SHARED, **longer, peft_config=peft)
+def test_values_are_the_head_on_the_old_policys_hidden_states(build, rollout_is, peft):
+    trainer = build(**SHARED, **rollout_is, max_completion_length=60, peft_config=peft)
     fill(trainer.model.critic)
     if peft:  # or policy and reference would be the same
         for name, parameter in trainer.model.named_parameters():
@@ -88,6 +91,31 @@ def test_a_critic_and_a_head_are_one_too_many(build, reward_folder):
     for wrong in ({**SHARED, "critic": reward_folder}, {"critic": None}):
         with pytest.raises(ValueError, match="give a critic, or set shared_critic"):
             build(**wrong)
+
+
+def test_a_checkpoint_of_the_other_kind_says_so(build, reward_folder):
+    head, model = build(**SHARED), build()
+    head.save_model(head.args.output_dir + "/head")
+    model.save_model(model.args.output_dir + "/model")
+    with pytest.raises(ValueError, match="written with shared_critic=false"):
+        load_critic(head.model.critic, model.args.output_dir + "/model")
+    with pytest.raises(ValueError, match="written with shared_critic=true"):
+        load_critic(model.model.critic, head.args.output_dir + "/head")
+
+
+def test_a_head_cast_by_an_engine_still_gives_float32(build):
+    head = build(**SHARED).model.critic.to(torch.bfloat16)
+    assert head(torch.randn(2, 3, 32)).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"use_dora": True}, {"modules_to_save": ["lm_head"]}, {"target_modules": ["embed_tokens"]}],
+)
+def test_an_adapter_that_cannot_be_merged_is_refused(build, extra):
+    lora = LoraConfig(**{"r": 4, "target_modules": ["q_proj"], "task_type": "CAUSAL_LM", **extra})
+    with pytest.raises(ValueError, match="generate_dtype: an adapter with .* leave generate_dtype"):
+        build(peft_config=lora, generate_dtype="bfloat16")
 
 
 def test_evaluation_with_a_head(build, prompts):

@@ -194,21 +194,26 @@ def _write(path: Path, fields: Field, folder: Path, dtype: torch.dtype) -> None:
 
 
 def as_folder(reference: str) -> str:
-    """A model reference as it is, or for a .gguf file the folder of its import, made once.
-
-    The folder stands in $HFLLM_CACHE, else in ~/.cache/hfllm, under the file's path, size and
-    time of change: hashing the file itself on every use would be slow for large ones.
-    """
+    """A model reference as it is, or for a .gguf file the folder of its import, made once."""
     path = Path(reference)
     if not is_gguf(path):
         return reference
     if not path.is_file():
         read_header(path)  # says so
-    state = path.stat()
-    key = f"{path.resolve()}/{state.st_size}/{state.st_mtime_ns}"
-    root = Path(os.environ.get("HFLLM_CACHE") or Path.home() / ".cache" / "hfllm")
-    folder = root / "imported" / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    folder = imported_folder(path)
     if not (folder / MANIFEST).is_file():
         print(f"importing {path} once into {folder}", flush=True)
         import_gguf(path, folder)
     return str(folder)
+
+
+def imported_folder(path: Path) -> Path:
+    """Where the import of a .gguf file stands or will stand.
+
+    In $HFLLM_CACHE, else in ~/.cache/hfllm, under the file's path, size and time of change: hashing
+    the file itself on every use would be slow for large ones.
+    """
+    state = path.stat()
+    key = f"{path.resolve()}/{state.st_size}/{state.st_mtime_ns}"
+    root = Path(os.environ.get("HFLLM_CACHE") or Path.home() / ".cache" / "hfllm")
+    return root / "imported" / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"

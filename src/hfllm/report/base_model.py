@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hfllm.report.collect import Step, parents
+from hfllm.recipe.graph import is_gguf
+from hfllm.report.collect import Run, Step, parents
 from hfllm.report.markdown import safe
 
 
@@ -21,7 +23,8 @@ class Base:
     @property
     def is_hub_id(self) -> bool:
         """Whether others can find it under this name."""
-        return "/" in self.reference and not Path(self.reference).exists()
+        is_name = re.fullmatch(r"[\w.-]+/[\w.-]+", self.reference)
+        return bool(is_name) and not Path(self.reference).parent.exists()
 
     def line(self) -> str:
         """One line of Markdown: who made it, its licence, the file it was read from."""
@@ -40,13 +43,34 @@ def bases(steps: list[Step]) -> list[Base]:
     """The outside models that `steps` were initialised from, each once."""
     found: dict[str, Base] = {}
     for step in steps:
-        init = step.section("config").get("init")
-        if isinstance(init, str) and init and init not in parents(step):
+        if init := _outside(step):
             found.setdefault(init, Base(init, _import_manifest(Path(init))))
     return list(found.values())
 
 
+def base_of(run: Run, step: Step) -> Base | None:
+    """The outside model at the head of the chain of `init` that leads to this step."""
+    known = {s.name: s for s in run.steps}
+    chain = {step.name}
+    while not (init := _outside(step)):
+        before = str(step.section("config").get("init"))
+        if before not in known or before in chain:
+            return None
+        chain.add(before)
+        step = known[before]
+    return Base(init, _import_manifest(Path(init)))
+
+
+def _outside(step: Step) -> str | None:
+    init = step.section("config").get("init")
+    return init if isinstance(init, str) and init and init not in parents(step) else None
+
+
 def _import_manifest(folder: Path) -> dict[str, Any]:
+    if is_gguf(folder) and folder.is_file():
+        from hfllm.modeling.gguf import imported_folder  # torch, which nothing else here needs
+
+        folder = imported_folder(folder)
     try:
         read = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hfllm.report.accounts import conservation_problems, ledger_of
-from hfllm.report.base_model import Base, bases
+from hfllm.report.base_model import Base, base_of, bases
 from hfllm.report.collect import Run, Step, parents, read_run, records
 from hfllm.report.costs import hardware_of
 from hfllm.report.figures import compact, duration, exact, scientific
@@ -38,7 +38,7 @@ def model_card(step_dir: Path, licence: str | None = None, credits: Sequence[str
     if step is None:
         raise ValueError(f"{step_dir}: no manifest, so no model card; run the step first")
     made_from = bases(lineage(run, step))
-    parts = [_head(step, licence, made_from), _intro(run, step), _base(made_from)]
+    parts = [_head(step, licence, base_of(run, step)), _intro(run, step), _base(made_from)]
     parts += [_data(run, step), _credits(credits)]
     parts += [_settings(step), _results(run, step), _limits(step), _provenance(step)]
     return "\n".join(part for part in parts if part)
@@ -56,11 +56,12 @@ def lineage(run: Run, step: Step) -> list[Step]:
     return [s for s in run.steps if s.name in wanted]
 
 
-def _head(step: Step, licence: Any, made_from: list[Base]) -> str:
+def _head(step: Step, licence: Any, base: Base | None) -> str:
     task = "text-classification" if step.stage == "reward" else "text-generation"
     lines = ["---", "library_name: transformers", f"pipeline_tag: {task}"]
     lines += ["tags:", "- hfllm", f"- {json.dumps(step.stage)}"]
-    lines += [f"base_model: {json.dumps(b.reference)}" for b in made_from[:1] if b.is_hub_id]
+    if base and base.is_hub_id:
+        lines.append(f"base_model: {json.dumps(base.reference)}")
     if licence:
         lines.append(f"license: {json.dumps(str(licence))}")
     return "\n".join([*lines, "---", ""])

@@ -88,7 +88,8 @@ class ValueHead(PreTrainedModel):
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """Hidden states (B, T, H) -> values (B, T), float32; no gradient reaches `hidden`."""
-        return self.score(hidden.detach().float()).squeeze(-1)
+        hidden = hidden.detach().to(self.score.weight.dtype)  # DeepSpeed may have cast the head
+        return self.score(hidden).float().squeeze(-1)
 
 
 def state_values(
@@ -138,7 +139,14 @@ def load_critic(critic: PreTrainedModel, checkpoint: str | Path) -> None:
             f"{checkpoint} has no {FOLDER}/ folder, so PPO cannot resume from it: "
             "start it anew (resume: false) with this model as init"
         )
-    if isinstance(critic, ValueHead):
+    shared = isinstance(critic, ValueHead)
+    written = PretrainedConfig.get_config_dict(folder)[0].get("model_type")
+    if shared != (written == ValueHeadConfig.model_type):
+        raise ValueError(
+            f"{checkpoint} was written with shared_critic={str(not shared).lower()}: set it so, or "
+            "start anew (resume: false)"
+        )
+    if shared:
         saved: PreTrainedModel = ValueHead.from_pretrained(folder, dtype=critic.dtype)
     else:
         saved = build_critic(folder, dtype=critic.dtype)

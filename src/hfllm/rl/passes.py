@@ -37,8 +37,9 @@ class PassingTrainer(CriticTrainer):
         """Put the cheap head on policy and reference, and the hook on the trunk."""
         super().__init__(model, reward_funcs, args, critic, **kwargs)
         how = Scoring(self.temperature, entropy_grad=self._entropy_bonus_enabled)
+        ours = self.accelerator.device.type == "cpu" and not args.cast_lm_head_to_fp32
         for one in (self.model, self.ref_model):
-            if one is not None and not self._is_sharded():  # shards can not be tried out
+            if ours and one is not None and not self._is_sharded():  # shards can not be tried
                 plain = self.accelerator.unwrap_model(one)
                 score_trained_positions(plain, FusedCausalLMOutput, how)
         self._hidden: torch.Tensor | None = None  # the trunk's last, (B, P + T, H)
@@ -63,6 +64,7 @@ class PassingTrainer(CriticTrainer):
         **others: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """GRPO's, in narrow chunks where there is no backward; values beside it if shared."""
+        self._hidden = None  # generation ran the trunk too
         whole = (input_ids, attention_mask)
         images = any(x is not None for key, x in others.items() if key != "compute_aux_loss")
         if torch.is_grad_enabled() or images or others.get("compute_aux_loss"):

@@ -74,7 +74,7 @@ class PPOTrainer(PassingTrainer):
     def _low_precision_copy(self) -> LowPrecisionCopy | None:
         if self.args.generate_dtype is None or self._is_sharded():
             return None
-        return LowPrecisionCopy(self.model, self.args.generate_dtype)
+        return LowPrecisionCopy(self.model, self.args.generate_dtype, self.accelerator.device)
 
     def _tokenize_prompts(self, prompts: list) -> Any:
         """Render chat prompts as in training: control tokens that a prompt spells stay text."""

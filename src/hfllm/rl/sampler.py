@@ -21,22 +21,44 @@ from transformers import PreTrainedModel
 class LowPrecisionCopy:
     """`model` is the copy; call `sync` before sampling from it."""
 
-    def __init__(self, policy: PreTrainedModel, dtype: str) -> None:
-        """Make an empty copy of `policy` in `dtype` ("bfloat16") on its device."""
+    def __init__(self, policy: PreTrainedModel, dtype: str, device: torch.device) -> None:
+        """Make an empty copy of `policy` in `dtype` ("bfloat16") on `device`.
+
+        Raises:
+            ValueError: for an adapter that is more than low-rank matrices beside others.
+        """
+        _check_adapter(policy)
         base: Any = policy
         if hasattr(base, "get_base_model"):
             base = base.get_base_model()
         config = copy.deepcopy(base.config)
         self.model = type(base)._from_config(config, dtype=getattr(torch, dtype))
         self.model.generation_config = policy.generation_config
-        self.model.to(policy.device).eval().requires_grad_(False)
+        self.model.to(device).eval().requires_grad_(False)
 
     @torch.no_grad()
     def sync(self, policy: torch.nn.Module) -> None:
-        """Copy the policy's weights, rounded to the copy's dtype."""
-        source = dict(_merged(policy))
-        for name, target in self.model.state_dict().items():
-            target.copy_(source[name])
+        """Copy the policy's weights, rounded to the copy's dtype, one after the other."""
+        targets = self.model.state_dict()
+        for name, tensor in _merged(policy):
+            if name in targets:  # the critic is none of the copy's
+                targets[name].copy_(tensor)
+
+
+def _check_adapter(policy: Any) -> None:
+    for config in getattr(policy, "peft_config", {}).values():
+        extras = ("use_dora", "lora_bias", "modules_to_save", "trainable_token_indices")
+        found = [name for name in extras if getattr(config, name, None)]
+        if str(getattr(config, "peft_type", "")).rpartition(".")[2] != "LORA":
+            found = ["peft_type"]
+        layers = (m for m in policy.modules() if isinstance(m, BaseTunerLayer))
+        if any(isinstance(layer.get_base_layer(), torch.nn.Embedding) for layer in layers):
+            found.append("target_modules with an embedding")
+        if found:
+            raise ValueError(
+                f"generate_dtype: an adapter with {', '.join(found)} cannot be merged into the "
+                "copy that samples; leave generate_dtype null"
+            )
 
 
 def _merged(policy: Any) -> Iterator[tuple[str, torch.Tensor]]:
@@ -49,8 +71,8 @@ def _merged(policy: Any) -> Iterator[tuple[str, torch.Tensor]]:
         return
     base = policy.get_base_model()
     for name, tensor in base.state_dict().items():
-        if ".lora_" not in name:
-            yield name.replace(".base_layer.", "."), tensor
+        if ".lora_" not in name and not name.endswith(".base_layer.weight"):
+            yield name.replace(".base_layer.", "."), tensor  # a bias
     for name, module in base.named_modules():
         if isinstance(module, BaseTunerLayer):
             layer: Any = module
