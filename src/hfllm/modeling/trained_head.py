@@ -36,7 +36,7 @@ def score_trained_positions(model: Any, output_class: Any, how: Scoring = Scorin
     Not where TRL's own kernels run, and not for a model that does more to its logits than the
     head's matrix (soft-capping, scaling) or has a loss of its own (mixture of experts).
     """
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base = without_adapter(model)
     if base.device.type != "cpu" or not has_plain_head(base):
         return False
     trl_forward = base.forward
@@ -53,6 +53,11 @@ def score_trained_positions(model: Any, output_class: Any, how: Scoring = Scorin
 
     base.forward = types.MethodType(forward, base)
     return True
+
+
+def without_adapter(model: Any) -> Any:
+    """The model that peft has wrapped, its adapter's layers inside it; any other as it is."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def has_plain_head(model: Any) -> bool:

@@ -6,16 +6,13 @@ length, without the columns that only padding needs; the head scores written tok
 (modeling/trained_head.py on a CPU, TRL's kernels on a GPU).
 """
 
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import FusedCausalLMOutput
 
-from hfllm.modeling.trained_head import Scoring, score_trained_positions
-from hfllm.rl.config import PPOConfig
+from hfllm.modeling.trained_head import Scoring, score_trained_positions, without_adapter
 from hfllm.rl.critic import state_values
 from hfllm.rl.critic_trainer import CriticTrainer
 from hfllm.rl.narrow import narrow_chunks
@@ -26,29 +23,19 @@ Batch = dict[str, Any]
 class PassingTrainer(CriticTrainer):
     """CriticTrainer that computes log-probabilities and values of answers cheaply."""
 
-    def __init__(
-        self,
-        model: str | PreTrainedModel,
-        reward_funcs: Any,
-        args: PPOConfig,
-        critic: str | Path | PreTrainedModel | None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Put the cheap head on policy and reference, and the hook on the trunk."""
-        super().__init__(model, reward_funcs, args, critic, **kwargs)
+        super().__init__(*args, **kwargs)
         how = Scoring(self.temperature, entropy_grad=self._entropy_bonus_enabled)
-        ours = self.accelerator.device.type == "cpu" and not args.cast_lm_head_to_fp32
+        ours = self.accelerator.device.type == "cpu" and not self.args.cast_lm_head_to_fp32
         for one in (self.model, self.ref_model):
             if ours and one is not None and not self._is_sharded():  # shards can not be tried
                 plain = self.accelerator.unwrap_model(one)
                 score_trained_positions(plain, FusedCausalLMOutput, how)
         self._hidden: torch.Tensor | None = None  # the trunk's last, (B, P + T, H)
         self._pass_values: list[torch.Tensor] = []  # (B, T) of each pass, with a shared critic
-        if args.shared_critic:
-            policy: Any = self.model
-            if hasattr(policy, "get_base_model"):
-                policy = policy.get_base_model()
-            policy.base_model.register_forward_hook(self._keep_hidden)
+        if self.args.shared_critic:
+            without_adapter(self.model).base_model.register_forward_hook(self._keep_hidden)
 
     def _keep_hidden(self, _module: Any, _args: Any, output: Any) -> None:
         self._hidden = output.last_hidden_state
@@ -107,8 +94,7 @@ class PassingTrainer(CriticTrainer):
         args = self.args
         training = self.model.training
         size = args.per_device_train_batch_size if training else args.per_device_eval_batch_size
-        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)  # (B, P + T)
-        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        ids, mask = _rows(batch)
         tokens = batch["completion_ids"].size(1)
         checkpointing: Any = args.gradient_checkpointing_kwargs
         with disable_gradient_checkpointing(self.model, checkpointing):
@@ -138,6 +124,10 @@ class PassingTrainer(CriticTrainer):
         """New values (B, T) of an update's micro-batch, after its pass for log-probabilities."""
         if self.args.shared_critic:
             return self._pass_values.pop()
-        ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
-        mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
-        return self._state_values(model, ids, mask, inputs["completion_ids"].size(1))
+        return self._state_values(model, *_rows(inputs), inputs["completion_ids"].size(1))
+
+
+def _rows(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prompts and completions together: ids and attention mask, (B, P + T) each."""
+    parts = [(batch[f"prompt_{x}"], batch[f"completion_{x}"]) for x in ("ids", "mask")]
+    return torch.cat(parts[0], dim=1), torch.cat(parts[1], dim=1)

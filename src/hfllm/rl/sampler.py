@@ -17,6 +17,8 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import PreTrainedModel
 
+from hfllm.modeling.trained_head import without_adapter
+
 
 class LowPrecisionCopy:
     """`model` is the copy; call `sync` before sampling from it."""
@@ -28,9 +30,7 @@ class LowPrecisionCopy:
             ValueError: for an adapter that is more than low-rank matrices beside others.
         """
         _check_adapter(policy)
-        base: Any = policy
-        if hasattr(base, "get_base_model"):
-            base = base.get_base_model()
+        base = without_adapter(policy)
         config = copy.deepcopy(base.config)
         self.model = type(base)._from_config(config, dtype=getattr(torch, dtype))
         self.model.generation_config = policy.generation_config
@@ -40,9 +40,16 @@ class LowPrecisionCopy:
     def sync(self, policy: torch.nn.Module) -> None:
         """Copy the policy's weights, rounded to the copy's dtype, one after the other."""
         targets = self.model.state_dict()
+        missing = set(targets)
         for name, tensor in _merged(policy):
             if name in targets:  # the critic is none of the copy's
                 targets[name].copy_(tensor)
+                missing.discard(name)
+        if missing:
+            raise ValueError(
+                f"generate_dtype: the policy has no weight {min(missing)} for the copy that "
+                "samples; leave generate_dtype null"
+            )
 
 
 def _check_adapter(policy: Any) -> None:

@@ -16,6 +16,7 @@ from transformers import GenerationConfig, Trainer
 from transformers.trainer_callback import PrinterCallback
 
 from hfllm.modeling.flops import count_parameters, flops_per_token
+from hfllm.modeling.trained_head import without_adapter
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.training.adapters import merge_adapter
@@ -143,7 +144,7 @@ def _announce(
 def _save(trainer: Trainer, step: Step, work: Work) -> None:
     """Weights, tokenizer, template, generation config: a folder that from_pretrained takes."""
     model = trainer.accelerator.unwrap_model(trainer.model)
-    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    plain = without_adapter(model)
     if getattr(plain, "generation_config", None) is not None:
         plain.generation_config = GenerationConfig(
             bos_token_id=work.tokenizer.bos_token_id,
