@@ -1,10 +1,12 @@
 """The instructions step: files that ppo and evaluate read, a ledger that adds up."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from hfllm.data.reading import read_prompts
+from hfllm.instructions.constraints import all_hold
 from hfllm.recipe.data_schema import SourceConfig
 from hfllm.rl.rewards import keeps_constraints
 from hfllm.runs.manifest import Manifest
@@ -51,3 +53,21 @@ def test_prompts_and_tests_are_written_and_counted(space):
 def test_an_unknown_kind_is_told_before_anything_runs(space):
     with pytest.raises(ValueError, match="instructions.kinds: 'rhyme' is none of lowercase"):
         preflight(space.load("instructions.kinds=[rhyme]"), ["instructions"])
+
+
+def test_demonstrations_come_from_the_sources_own_answers(space):
+    said = {"role": "assistant", "content": "Yes."}
+    answered = [{"id": f"q{i}", "messages": [*prompt(i)["prompt"], said]} for i in range(12)]
+    write_jsonl(Path("data/open.jsonl"), answered)
+    step = space.run("instructions", "instructions.demonstrations=6")
+    chats = [json.loads(line) for line in (step.data / "chats_train.jsonl").open()]
+    asked = {json.loads(line)["id"] for line in (step.data / "tests.jsonl").open()}
+    assert len(chats) == 6 and not asked & {row["id"] for row in chats}
+    assert all(all_hold(row["constraints"], row["messages"][1]["content"]) for row in chats)
+    few = space.run("instructions", "instructions.demonstrations=9")
+    assert "8 of 9 demonstrations" in Manifest.read(few.manifest).notes[0]
+
+
+def test_demonstrations_of_prompts_without_answers_are_refused(space):
+    with pytest.raises(ValueError, match=r"open.jsonl:1: no column messages .*`on_error: skip`"):
+        space.run("instructions", "instructions.demonstrations=2")

@@ -2,7 +2,9 @@ import pytest
 import torch
 from rl_helpers import SPECIAL
 
+from hfllm.evaluation.relevance import RelevanceJudge
 from hfllm.rl.rewards import (
+    CountedIfAnswer,
     contains_answer,
     length_reward,
     load_functions,
@@ -99,3 +101,38 @@ def test_functions_by_name():
 def test_contains_answer_abstains_without_an_answer():
     completions = [[{"role": "assistant", "content": text}] for text in ("A Baker.", "no", "x")]
     assert contains_answer(completions, answer=["baker", "yes", None]) == [1.0, 0.0, None]
+
+
+class TenNatsAWord(RelevanceJudge):
+    """A judge without a model; remembers the constraints that it was told."""
+
+    def __init__(self):
+        super().__init__(None, None, enough=20.0)
+
+    def nats(self, prompts, answers, constraints):
+        self.told = constraints
+        return [10.0 * len(answer.split()) for answer in answers]
+
+
+def test_what_is_earned_counts_as_far_as_it_is_an_answer():
+    prompts = [[chat("who?", "")[0]]] * 4
+    completions = [[chat("", text)[1]] for text in ("a", "a b c", "a b c", "a")]
+
+    def given(completions, worth, **_):
+        return worth
+
+    judge, notes = TenNatsAWord(), {}
+    counted = CountedIfAnswer(given, judge)
+    limits = [[{"text": str(i)}] for i in range(4)]
+    columns = {"worth": [1.0, 0.5, None, -1.0], "constraints": limits}
+    assert counted(prompts, completions, **columns) == [0.0, 0.5, None, -1.0]
+    assert judge.told == limits and counted.__name__ == "given"
+    counted(prompts, completions, **columns, log_metric=notes.__setitem__)
+    assert notes == {"judge/relevance": 20.0, "judge/given": pytest.approx(0.5 / 3)}
+    counted(prompts, completions, worth=[0.0] * 4)
+    assert judge.told == [None] * 4
+
+
+def test_a_judge_needs_chat_prompts():
+    with pytest.raises(ValueError, match="a judge needs chat prompts"):
+        CountedIfAnswer(length_reward, TenNatsAWord())(["who?"], ["a"], completion_ids=[[1]])

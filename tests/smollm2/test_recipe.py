@@ -19,6 +19,7 @@ CPU = (
     *PPO,
     "sft.data.seq_len=256",
     "sft.data.mixture[0].limit=12",
+    "sft.data.mixture[1].limit=12",
     "sft.data.heldout[0].limit=4",
     "sft.trainer.max_steps=1",
     "sft.trainer.per_device_train_batch_size=2",
@@ -44,6 +45,9 @@ def test_every_step_runs(folder, data, tmp_path, name, small):
     assert {(m, "instructions", "accuracy") for m in ("SmolLM2-135M-Instruct", "ppo")} <= found
     rollouts = [json.loads(line) for line in (run / "ppo" / "metrics.jsonl").open()]
     assert any("rewards/keeps_constraints/mean" in row for row in rollouts)
+    if name == "smollm2-cpu":
+        assert {"judge/relevance", "judge/keeps_constraints"} <= set(rollouts[0])
+        assert ("ppo", "instructions", "accuracy_relevant") in found
     critic = run / "ppo" / "model" / "critic" / "config.json"
     assert json.loads(critic.read_text())["model_type"] == "value_head"
     assert (run / "report" / "index.html").is_file()

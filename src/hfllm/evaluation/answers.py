@@ -14,6 +14,7 @@ from hfllm.evaluation.calibration import calibration
 from hfllm.evaluation.confidence import choice_confidence
 from hfllm.evaluation.intervals import Interval, bounded_mean, mean, share
 from hfllm.evaluation.metrics import load_metric
+from hfllm.evaluation.relevance import is_relevant
 from hfllm.evaluation.specs import ALL_ANSWERS, Result, TaskSpec, result
 from hfllm.evaluation.subject import Subject, prompt_of
 from hfllm.inference.prompts import as_text
@@ -37,6 +38,7 @@ class Sample:
     true_score: float | None
     answerable: bool | None
     reward: float | None = None
+    relevance: float | None = None  # nats (relevance.py)
     confidence: float | None = None
     choice_correct: bool | None = None
     row: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -142,9 +144,13 @@ def means(samples: list[Sample]) -> list[tuple[str, Interval]]:
 
 
 def judged(samples: list[Sample]) -> list[tuple[str, Interval]]:
-    """Mean score of the reward model, where it has scored them."""
+    """Mean score of the reward model and share of relevant answers, where they were judged."""
     rewards = [s.reward for s in samples if s.reward is not None]
-    return [("reward", mean(rewards))] if rewards else []
+    relevant = [is_relevant(s.relevance) for s in samples if s.relevance is not None]
+    return [
+        *([("reward", mean(rewards))] if rewards else []),
+        *([("relevant", share(relevant))] if relevant else []),
+    ]
 
 
 def sure(samples: list[Sample]) -> list[tuple[float, bool]]:

@@ -1,7 +1,8 @@
 """The "instructions" task: prompts with constraints that a program can check (instructions/).
 
 `accuracy` is strict: the share of answers that keep every constraint as they stand;
-`accuracy_loose` reads them as IFEval does; `TASK/KIND` is the strict share that keeps that kind. An
+`accuracy_loose` reads them as IFEval does; `accuracy_relevant`, with a judge, the share that keeps
+them and is an answer; `TASK/KIND` is the strict share that keeps that kind. An
 answer that keeps its constraints need not be an answer: what `replies` measures of open prompts
 (ended, length, going round in circles, one answer to everything) is measured here too.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from hfllm.evaluation.answers import Sample
 from hfllm.evaluation.intervals import share
+from hfllm.evaluation.relevance import is_relevant
 from hfllm.evaluation.replies import mark, reply_rows, summarize_replies
 from hfllm.evaluation.specs import Result, TaskSpec, result
 from hfllm.evaluation.subject import Subject
@@ -41,8 +43,12 @@ def summarize_instructions(samples: list[Sample]) -> list[Result]:
     for sample in samples:
         for constraint in sample.row["constraints"]:
             kept.setdefault(constraint["kind"], []).append(holds(constraint, sample.output))
+    both = [
+        bool(s.correct) and is_relevant(s.relevance) for s in samples if s.relevance is not None
+    ]
     return [
         *summarize_replies(samples),
+        *([result(model, task, "accuracy_relevant", share(both))] if both else []),
         result(model, task, "accuracy_loose", share(loose)),
         *(
             result(model, f"{task}/{kind}", "accuracy", share(f))

@@ -27,6 +27,7 @@ from hfllm.evaluation.ifeval import ifeval_rows, summarize_ifeval
 from hfllm.evaluation.instructions import instruction_rows, summarize_instructions
 from hfllm.evaluation.intervals import Interval, mean
 from hfllm.evaluation.paired import differences
+from hfllm.evaluation.relevance import RelevanceJudge, open_judge
 from hfllm.evaluation.replies import reply_rows, summarize_replies
 from hfllm.evaluation.specs import ALL_ANSWERS, ModelSpec, Result, TaskSpec, result
 from hfllm.evaluation.subject import Subject, open_subject, prompt_of
@@ -48,10 +49,11 @@ SCORED = {"choices": choices, "continuation": kinds.continuations}  # by likelih
 
 @dataclass
 class Judges:
-    """Who looks at the answers: a reward model and a reference model, or nobody."""
+    """Who looks at the answers: a reward model, a reference, a judge of relevance; or nobody."""
 
     reward: RewardModel | None = None
     reference: tuple[ModelSpec, PreTrainedModel, PreTrainedTokenizerBase] | None = None
+    relevance: RelevanceJudge | None = None
 
 
 @dataclass
@@ -71,6 +73,7 @@ def evaluate_models(
     *,
     reward: ModelSpec | None = None,
     reference: ModelSpec | None = None,
+    judge: ModelSpec | None = None,
     batch_size: int = 32,
 ) -> list[Result]:
     """Run every task on every model; write results, what was answered and what was scored.
@@ -81,6 +84,7 @@ def evaluate_models(
         out: folder of results.json, samples.jsonl (answers) and items.jsonl (likelihoods).
         reward: a reward model; scores every answer.
         reference: a model; the KL of the chat models' answers to it is measured.
+        judge: a chat model; how far each open reply answers its question is measured (relevance).
         batch_size: prompts generated at once.
 
     Raises:
@@ -90,6 +94,8 @@ def evaluate_models(
     judges = Judges(open_reward_model(reward.folder, batch_size, reward.name) if reward else None)
     if reference:
         judges.reference = (reference, *load_model(reference.folder))
+    if judge:
+        judges.relevance = open_judge(judge.folder)
     outcome = Outcome()
     for spec in models:
         evaluate_model(open_subject(spec, batch_size), tasks, judges, outcome)
@@ -143,6 +149,7 @@ def evaluate_model(
             ask, sum_up = ASKED[task.kind]
             samples = ask(subject, name, task)
             add_rewards(samples, judges.reward)
+            add_relevance(samples, judges.relevance)
             outcome.results += sum_up(samples)
             answered += samples
         if task.kind != "preference":
@@ -169,6 +176,18 @@ def add_rewards(samples: list[Sample], judge: RewardModel | None) -> None:
         judged.append(([*asked, {"role": "assistant", "content": sample.output}], sample.ended))
     for sample, score in zip(samples, judge.score(judged, judge.name), strict=True):
         sample.reward = score
+
+
+def add_relevance(samples: list[Sample], judge: RelevanceJudge | None) -> None:
+    """Set the relevance of replies to open prompts: short right answers need no judge."""
+    asked = [sample for sample in samples if sample.answer is None]
+    if judge is None or not asked:
+        return
+    prompts: list[Any] = [prompt_of(sample.row, chat=True) for sample in asked]
+    limits = [sample.row.get("constraints") for sample in asked]
+    nats = judge.nats(prompts, [sample.output for sample in asked], limits)
+    for sample, found in zip(asked, nats, strict=True):
+        sample.relevance = found
 
 
 def divergence(subject: Subject, samples: list[Sample], judges: Judges) -> list[Result]:

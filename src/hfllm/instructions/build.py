@@ -13,7 +13,7 @@ from typing import Any
 from hfllm.data.document import row_bytes
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading import count_kept
-from hfllm.instructions.constraints import draw
+from hfllm.instructions.constraints import asked, draw
 
 Row = dict[str, Any]
 
@@ -57,12 +57,11 @@ def constrained(
 def _row(rng: random.Random, row: Row, is_test: bool, kinds: list[str]) -> Row:
     constraints = draw(rng, rng.choice((1, 1, 2)), is_test, kinds)
     instruction = row["prompt"][-1]["content"].strip()
-    text = f"{instruction} {' '.join(one['text'] for one in constraints)}"
     return {
         "id": row["id"],
         "source": row["source"],
         "task": "instructions",
-        "prompt": [{"role": "user", "content": text}],
+        "prompt": [{"role": "user", "content": asked(instruction, constraints)}],
         "instruction": instruction,
         "check": "constraints",
         "constraints": constraints,

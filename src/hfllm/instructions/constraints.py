@@ -166,20 +166,33 @@ KINDS: dict[str, Kind] = {
 }
 
 
+def compatible(name: str, taken: list[str]) -> bool:
+    """Whether a kind can be kept together with those that are taken."""
+    return name not in taken and not any(
+        other in KINDS[name].not_with or name in KINDS[other].not_with for other in taken
+    )
+
+
+def worded(rng: random.Random, name: str, given: Parameters, is_test: bool) -> Parameters:
+    """A constraint: its kind, its parameters and the words in which it is asked for."""
+    text = rng.choice(KINDS[name].texts[is_test])
+    return {"kind": name, "text": text.format(**given), **given}
+
+
 def draw(rng: random.Random, count: int, is_test: bool, kinds: list[str]) -> list[Parameters]:
     """`count` constraints that can be kept together (fewer where no others go with the first)."""
     out: list[Parameters] = []
     for name in rng.sample(kinds, len(kinds)):
-        kind = KINDS[name]
-        taken = [one["kind"] for one in out]
-        if any(other in kind.not_with or name in KINDS[other].not_with for other in taken):
-            continue
-        text = rng.choice(kind.texts[is_test])
-        given = rng.choice(kind.values[is_test])
-        out.append({"kind": name, "text": text.format(**given), **given})
+        if compatible(name, [one["kind"] for one in out]):
+            out.append(worded(rng, name, rng.choice(KINDS[name].values[is_test]), is_test))
         if len(out) == count:
             break
     return out
+
+
+def asked(instruction: str, constraints: list[Parameters]) -> str:
+    """What the user says: the instruction, and after it the constraints."""
+    return " ".join([instruction, *(one["text"] for one in constraints)])
 
 
 def holds(constraint: Parameters, answer: str) -> bool:

@@ -86,6 +86,7 @@ class InstructionsConfig:
     tests: int = 128  # prompts that go to tests.jsonl instead
     max_words: int = 40  # longer prompts are left out
     kinds: list[str] | None = None  # some of CONSTRAINTS; default: all
+    demonstrations: int = 0  # chats_train.jsonl: the prompts' own answers, made to keep constraints
 
 
 @dataclass

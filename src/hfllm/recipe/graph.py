@@ -23,7 +23,7 @@ MODEL_STAGES = tuple(TRAINERS)
 LANGUAGE_STAGES = tuple(stage for stage in TRAINERS if stage not in REWARD_STAGES)
 OUTSIDE_MODELS = "model folder, .gguf file or hub id (owner/name)"
 TEMPLATE_WORDS = ("keep", "hfllm")  # what chat_template may say but a file
-_MODEL_KEYS = ("init", "reward", "reference")
+_MODEL_KEYS = ("init", "reward", "reference", "judge")
 
 
 @dataclass

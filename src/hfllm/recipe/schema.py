@@ -79,6 +79,8 @@ class PPOStageConfig(TrainConfig):
     init: str | None = "sft"
     reward: str | None = "reward"
     reward_functions: list[str] = field(default_factory=list)  # "package.module:function"
+    judge: str | None = None  # a chat model: what functions give counts as far as it is an answer
+    judge_nats: float = 20.0  # relevance from which an answer counts in full
     data: PromptDataConfig = field(default_factory=PromptDataConfig)
 
 
@@ -100,6 +102,7 @@ class EvaluateConfig:
     tasks: dict[str, TaskConfig] = MISSING
     reward: str | None = None  # a reward model that scores the answers too
     reference: str | None = None  # a model to which the KL of the answers is measured
+    judge: str | None = None  # a chat model that tells the answers from other text (relevance)
     batch_size: int = 32
 
 

@@ -41,6 +41,18 @@ MEASURES: tuple[tuple[str, str, int, bool], ...] = (
     (r"choice_accuracy", "Questions whose right choice is the likeliest.", 1, True),
     (r"^acc_norm", "Right choice likeliest per character (length-normalised).", 1, True),
     (r"^acc$", "Right choice likeliest, or right continuation.", 1, True),
+    (
+        r"^accuracy_relevant",
+        "Share that keeps every instruction and is an answer to the question.",
+        1,
+        True,
+    ),
+    (
+        r"^relevant",
+        "Answers that the question makes much likelier (20 nats) than its instructions alone do.",
+        1,
+        True,
+    ),
     (r"accuracy|correct|exact|win", "Share that is right.", 1, True),
     (r"reward|score", "Score from the reward model; it can be fooled.", 0, False),
     (r"^looping", "Answers in which some run of four words stands at least three times.", -1, True),

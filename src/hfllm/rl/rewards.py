@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from hfllm.evaluation.relevance import RelevanceJudge
 from hfllm.inference.load import load_reward
 from hfllm.inference.prompts import Message
 from hfllm.inference.reward_model import RewardModel
@@ -49,6 +50,39 @@ def load_reward_model(
     """
     model, tokenizer = load_reward(folder, dtype, device="cpu")
     return RewardModelScorer(model.requires_grad_(False), tokenizer, batch_size)
+
+
+class CountedIfAnswer:
+    """A reward function whose scores above 0 count as far as a judge takes the text for an answer.
+
+    The metrics judge/relevance (nats) and judge/NAME (what the function gives by itself) are logged
+    beside the reward, so that it shows when one is bought with the other.
+    """
+
+    def __init__(self, function: RewardFunction, judge: RelevanceJudge) -> None:
+        """Keep the function's name: its metric is rewards/NAME/mean."""
+        self.function, self.judge = function, judge
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+
+    def __call__(
+        self, prompts: list[list[Message]], completions: list[list[Message]], **columns: Any
+    ) -> list[float | None]:
+        """The function's scores, those above 0 times the judge's share."""
+        if prompts and isinstance(prompts[0], str):
+            raise ValueError("a judge needs chat prompts: lists of {role, content} messages")
+        scores = self.function(prompts=prompts, completions=completions, **columns)
+        asked = columns.get("constraints") or [None] * len(prompts)
+        nats = self.judge.nats(prompts, [c[-1]["content"] for c in completions], asked)
+        note = columns.get("log_metric")
+        given = [score for score in scores if score is not None]
+        if note and given:
+            note("judge/relevance", sum(nats) / len(nats))
+            note(f"judge/{self.__name__}", sum(given) / len(given))
+        shares = self.judge.shares(nats)
+        return [
+            score * share if score and score > 0 else score
+            for score, share in zip(scores, shares, strict=True)
+        ]
 
 
 def load_functions(names: list[str]) -> list[RewardFunction]:

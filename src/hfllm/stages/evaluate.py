@@ -27,6 +27,7 @@ def run(config: EvaluateConfig, step: Step) -> None:
             step.folder,
             reward=model_spec(step, config.reward) if config.reward else None,
             reference=model_spec(step, config.reference) if config.reference else None,
+            judge=model_spec(step, config.judge) if config.judge else None,
             batch_size=config.batch_size,
         )
         manifest.metrics |= {key(r): round(r["value"], 5) for r in results}

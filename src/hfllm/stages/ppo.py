@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM
 
 from hfllm.data.chat import render
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading import count_kept, read_prompts
+from hfllm.evaluation.relevance import open_judge
 from hfllm.modeling.flops import matmul_parameters, ppo_flops_per_token
 from hfllm.recipe.schema import PPOStageConfig
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.rl.ppo import PPOTrainer
-from hfllm.rl.rewards import load_functions, load_reward_model
+from hfllm.rl.rewards import CountedIfAnswer, load_functions, load_reward_model
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_main_process
@@ -54,7 +56,7 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
     ends = end_ids(tokenizer, chat=True)
     policy.generation_config.eos_token_id = ends
     policy_size, scorer_size = matmul_parameters(policy), 0
-    rewards: list[Any] = list(load_functions(config.reward_functions))
+    rewards = _functions(config, step)
     if config.reward:
         scorer = load_reward_model(step.model_of(config.reward))
         scorer_size = matmul_parameters(scorer.model)
@@ -82,6 +84,17 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
         extra={"prompts": len(prompts)},
     )
     return trainer, work
+
+
+def _functions(config: PPOStageConfig, step: Step) -> list[Any]:
+    """The reward functions, behind the judge where there is one."""
+    functions: list[Any] = list(load_functions(config.reward_functions))
+    if not config.judge:
+        return functions
+    if not functions:
+        raise ValueError(f"{step.name}.judge: weighs `reward_functions:`, and none is set")
+    judge = open_judge(step.model_of(config.judge), config.judge_nats, torch.bfloat16)
+    return [CountedIfAnswer(function, judge) for function in functions]
 
 
 def _check_positions(step: Step, policy: Any, longest: int, answer_tokens: int) -> None:

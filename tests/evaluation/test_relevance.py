@@ -1,0 +1,76 @@
+"""Relevance: log p(answer | all) - log p(answer | constraints), each token once."""
+
+import json
+
+import pytest
+import torch
+
+from hfllm.data.chat import render
+from hfllm.evaluation.relevance import ENOUGH, RelevanceJudge, is_relevant, open_judge
+from hfllm.evaluation.run import evaluate_models
+from hfllm.evaluation.specs import ModelSpec, TaskSpec
+
+LIMIT = [{"kind": "no_comma", "text": "No comma."}]
+ASKED = [{"role": "user", "content": "Who is number 7? No comma."}]
+ALONE = [{"role": "user", "content": "No comma."}]
+
+
+@torch.no_grad()
+def logprobs(model, tokenizer, prompt, ids):
+    """One row at a time, no batching, no padding."""
+    before = render(tokenizer, prompt, add_generation_prompt=True).input_ids
+    logits = model(torch.tensor([before + ids])).logits[0, len(before) - 1 : -1]
+    return logits.float().log_softmax(-1)[torch.arange(len(ids)), torch.tensor(ids)]
+
+
+def test_it_is_the_gain_in_log_probability_and_a_repeated_token_counts_once(model, tokenizer):
+    judge = RelevanceJudge(model, tokenizer)
+    answers = ["Number 7 is a baker.", " a a a a", "", "  ", "a baker"]
+    found = judge.nats([ASKED] * 5, answers, [LIMIT] * 5)
+    for answer, nats in zip(answers, found, strict=True):
+        ids = tokenizer(answer.strip(), add_special_tokens=False).input_ids
+        if not ids:
+            assert nats == 0.0
+            continue
+        gain = logprobs(model, tokenizer, ASKED, ids) - logprobs(model, tokenizer, ALONE, ids)
+        first = [n for n, token in enumerate(ids) if ids.index(token) == n]
+        assert nats == pytest.approx(float(gain[first].sum()), abs=1e-4)
+    assert len(set(found)) == 4
+
+
+def test_a_prompt_that_is_all_constraints_makes_nothing_relevant(model, tokenizer):
+    judge = RelevanceJudge(model, tokenizer)
+    assert judge.nats([ALONE], ["Number 7."], [LIMIT]) == pytest.approx([0.0], abs=1e-5)
+    with_none = judge.nats([ASKED], ["Number 7."], [None])
+    assert with_none == judge.nats([ASKED], ["Number 7."], [[]])
+
+
+def test_shares_rise_from_half_of_enough_to_enough(model, tokenizer):
+    judge = RelevanceJudge(model, tokenizer, enough=8.0)
+    assert judge.shares([-3.0, 4.0, 5.0, 6.0, 8.0, 99.0]) == [0.0, 0.0, 0.25, 0.5, 1.0, 1.0]
+    assert [is_relevant(n) for n in (None, 0.0, ENOUGH)] == [False, False, True]
+
+
+def test_instructions_are_told_with_and_without_it(folders, tmp_path):
+    rows = [{"id": str(i), "prompt": ASKED, "constraints": LIMIT} for i in range(3)]
+    task = {"instructions": TaskSpec("instructions", rows, None, 8)}
+    specs = [ModelSpec("sft", folders["sft"], True)]
+
+    def measured(**judge):
+        results = evaluate_models(specs, task, tmp_path, **judge)
+        return {r["metric"]: r for r in results if r["task"] == "instructions"}
+
+    assert not {"relevant", "accuracy_relevant"} & set(measured())
+    found = measured(judge=ModelSpec("base", folders["sft"], True))
+    assert found["relevant"]["n"] == found["accuracy_relevant"]["n"] == 3
+    assert found["accuracy_relevant"]["value"] <= found["accuracy"]["value"]
+    samples = [json.loads(line) for line in (tmp_path / "samples.jsonl").open()]
+    assert all(isinstance(sample["relevance"], float) for sample in samples)
+
+
+def test_a_model_without_a_template_judges_nothing(model, tokenizer, tmp_path):
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "chat_template.jinja").unlink()
+    with pytest.raises(ValueError, match="has no chat template: the judge of answers is a chat"):
+        open_judge(tmp_path)
