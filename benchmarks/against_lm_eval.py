@@ -31,10 +31,10 @@ from lm_eval.tasks import TaskManager
 
 from hfllm.evaluation.choices import as_options, choices
 from hfllm.evaluation.folder import kind_of, read_file, stem
-from hfllm.evaluation.loglik import split_continuation
 from hfllm.evaluation.specs import ModelSpec, TaskSpec
 from hfllm.evaluation.subject import Subject, open_subject
 from hfllm.evaluation.tasks import continuations, parts_of_continuation
+from hfllm.inference.loglik import split_continuation
 
 QUESTION = (
     "{{query.rstrip() + '\\nAnswer:' if query.startswith('Question:') and not "

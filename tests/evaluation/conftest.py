@@ -1,49 +1,22 @@
-"""A two-layer Llama with a 320-token BPE, made on the spot; no hub."""
-
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
+"""Language models and a reward model, tiny, made on the spot."""
 
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
+from transformers import LlamaForSequenceClassification
 
 from hfllm.evaluation.specs import ModelSpec
 from hfllm.evaluation.subject import Subject
 from hfllm.inference.generate import Generator
-from hfllm.recipe.data_schema import TokenizerConfig
-from hfllm.tokenization.train import train_tokenizer
+from tiny_model import save, tiny_model, tiny_tokenizer
 
-torch.set_num_threads(1)
 TEXTS = [f"Who is number {i}? Number {i} is a baker with {i} cats.\n\nGood." for i in range(80)]
 
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    return train_tokenizer(iter(TEXTS), TokenizerConfig(vocab_size=320))
-
-
-def tiny_model(tokenizer, seed=0, **changes):
-    torch.manual_seed(seed)
-    settings = dict(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=96,
-        initializer_range=0.2,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-    )
-    model = LlamaForCausalLM(LlamaConfig(**{**settings, **changes})).eval()
-    stops = tokenizer.convert_tokens_to_ids(["<|end|>", "<|eos|>"])
-    model.generation_config.eos_token_id = stops
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    return model
+    return tiny_tokenizer(TEXTS)
 
 
 @pytest.fixture(scope="session")
@@ -55,12 +28,6 @@ def model(tokenizer):
 def own_model(tokenizer):
     """A model that the test may change."""
     return tiny_model(tokenizer)
-
-
-def save(model, tokenizer, place):
-    model.save_pretrained(place)
-    tokenizer.save_pretrained(place)
-    return place
 
 
 @pytest.fixture(scope="session")

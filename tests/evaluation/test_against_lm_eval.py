@@ -3,7 +3,7 @@
 import pytest
 
 from hfllm.evaluation.choices import as_options
-from hfllm.evaluation.loglik import (
+from hfllm.inference.loglik import (
     continuation,
     document_nats,
     split_continuation,

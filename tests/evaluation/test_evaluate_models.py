@@ -5,7 +5,7 @@ from evaluation_rows import answer_row
 
 from hfllm.evaluation.folder import evaluate_folder
 from hfllm.evaluation.run import differences, evaluate_models
-from hfllm.evaluation.specs import ModelSpec, TaskSpec
+from hfllm.evaluation.specs import JudgeSpecs, ModelSpec, TaskSpec
 from hfllm.evaluation.table import format_table
 
 KEYS = {"model", "task", "metric", "value", "low", "high", "n"}
@@ -39,8 +39,7 @@ def evaluated(folders, tmp_path_factory):
         specs,
         tasks,
         out,
-        reward=ModelSpec("reward", folders["reward"]),
-        reference=specs[1],
+        JudgeSpecs(reward=ModelSpec("reward", folders["reward"]), reference=specs[1]),
         batch_size=4,
     )
     return out, results

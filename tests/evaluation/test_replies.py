@@ -9,7 +9,7 @@ from hfllm.evaluation.answers import answer_rows, summarize_all
 from hfllm.evaluation.instructions import instruction_rows, summarize_instructions
 from hfllm.evaluation.replies import reply_rows, summarize_replies
 from hfllm.evaluation.run import differences, evaluate_models
-from hfllm.evaluation.specs import ModelSpec, TaskSpec
+from hfllm.evaluation.specs import JudgeSpecs, ModelSpec, TaskSpec
 from hfllm.inference.generate import Answer
 
 OPEN = [
@@ -26,7 +26,7 @@ def evaluated(folders, tmp_path_factory):
     out = tmp_path_factory.mktemp("evaluate")
     specs = [ModelSpec(name, folders[name], name != "pretrain") for name in ("sft", "ppo")]
     judge = ModelSpec("reward", folders["reward"])
-    evaluate_models(specs, TASKS, out, reward=judge, reference=specs[0], batch_size=4)
+    evaluate_models(specs, TASKS, out, JudgeSpecs(judge, specs[0]), batch_size=4)
     samples = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
     return json.loads((out / "results.json").read_text()), samples
 

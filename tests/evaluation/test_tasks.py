@@ -10,11 +10,11 @@ from hfllm.evaluation.calibration import reliability
 from hfllm.evaluation.choices import as_options, choices
 from hfllm.evaluation.confidence import choice_confidence, encode_choices
 from hfllm.evaluation.divergence import check_same_vocabulary, kl, sampled_kl
-from hfllm.evaluation.loglik import Scored
 from hfllm.evaluation.specs import TaskSpec
 from hfllm.evaluation.subject import prompt_of
 from hfllm.evaluation.tasks import bits_per_byte, continuations, preference
 from hfllm.inference.generate import Answer
+from hfllm.inference.loglik import Scored
 from hfllm.inference.prompts import encode_prompt
 from hfllm.inference.reward_model import open_reward_model
 from hfllm.tokenization.encode import encode_text

@@ -1,44 +1,15 @@
-"""A two-layer Llama with a 320-token BPE, made on the spot; no hub."""
-
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
+"""A language model, tiny, made on the spot."""
 
 import pytest
-import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
-from hfllm.recipe.data_schema import TokenizerConfig
-from hfllm.tokenization.train import train_tokenizer
+from tiny_model import save, tiny_model, tiny_tokenizer
 
-torch.set_num_threads(1)
 TEXTS = [f"Who is number {i}? Number {i} is a baker with {i} cats.\n\nGood." for i in range(80)]
 
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    return train_tokenizer(iter(TEXTS), TokenizerConfig(vocab_size=320))
-
-
-def tiny_model(tokenizer, **changes):
-    torch.manual_seed(0)
-    settings = dict(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=96,
-        initializer_range=0.2,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-    )
-    model = LlamaForCausalLM(LlamaConfig(**{**settings, **changes})).eval()
-    stops = tokenizer.convert_tokens_to_ids(["<|end|>", "<|eos|>"])
-    model.generation_config.eos_token_id = stops
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
-    return model
+    return tiny_tokenizer(TEXTS)
 
 
 @pytest.fixture(scope="session")
@@ -46,10 +17,13 @@ def model(tokenizer):
     return tiny_model(tokenizer)
 
 
+@pytest.fixture
+def own_model(tokenizer):
+    """A model that the test may change."""
+    return tiny_model(tokenizer)
+
+
 @pytest.fixture(scope="session")
 def folder(model, tokenizer, tmp_path_factory):
     """The model as a step of a run leaves it."""
-    place = tmp_path_factory.mktemp("demo") / "sft" / "model"
-    model.save_pretrained(place)
-    tokenizer.save_pretrained(place)
-    return place
+    return save(model, tokenizer, tmp_path_factory.mktemp("demo") / "sft" / "model")

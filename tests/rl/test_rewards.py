@@ -2,7 +2,7 @@ import pytest
 import torch
 from rl_helpers import SPECIAL
 
-from hfllm.evaluation.relevance import RelevanceJudge
+from hfllm.inference.relevance import RelevanceJudge
 from hfllm.rl.rewards import (
     CountedIfAnswer,
     contains_answer,

@@ -70,8 +70,8 @@ def test_log_likelihoods_are_those_of_lm_eval(subject, data, name):
     from lm_eval.models.huggingface import HFLM
 
     from hfllm.evaluation.choices import as_options
-    from hfllm.evaluation.loglik import continuation, split_continuation, token_scores
     from hfllm.evaluation.tasks import parts_of_continuation
+    from hfllm.inference.loglik import continuation, split_continuation, token_scores
 
     harness = HFLM(
         pretrained=subject.model, tokenizer=subject.tokenizer, device="cpu", batch_size=8

@@ -14,10 +14,10 @@ from hfllm.evaluation.calibration import calibration
 from hfllm.evaluation.confidence import choice_confidence
 from hfllm.evaluation.intervals import Interval, bounded_mean, mean, share
 from hfllm.evaluation.metrics import load_metric
-from hfllm.evaluation.relevance import is_relevant
 from hfllm.evaluation.specs import ALL_ANSWERS, Result, TaskSpec, result
 from hfllm.evaluation.subject import Subject, prompt_of
 from hfllm.inference.prompts import as_text
+from hfllm.inference.relevance import is_relevant
 from hfllm.world.checkers import is_correct, is_refusal, true_score
 
 

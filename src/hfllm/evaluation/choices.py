@@ -16,10 +16,10 @@ import torch
 
 from hfllm.evaluation.calibration import calibration
 from hfllm.evaluation.intervals import share
-from hfllm.evaluation.loglik import continuation, split_continuation, token_scores
 from hfllm.evaluation.parts import parts_of
 from hfllm.evaluation.specs import Result, TaskSpec, result
 from hfllm.evaluation.subject import Subject
+from hfllm.inference.loglik import continuation, split_continuation, token_scores
 from hfllm.inference.prompts import positions
 
 Row = dict[str, Any]

@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from hfllm.evaluation.loglik import Scored, batches, continuation, forward, token_logprobs
 from hfllm.evaluation.subject import Subject
 from hfllm.inference.generate import Answer
+from hfllm.inference.loglik import Scored, batches, continuation, forward, token_logprobs
 from hfllm.inference.prompts import positions
 from hfllm.tokenization.encode import encode_text
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hfllm.evaluation.loglik import Scored, batches, forward
 from hfllm.evaluation.subject import Subject
+from hfllm.inference.loglik import Scored, batches, forward
 from hfllm.inference.prompts import Prompt
 
 

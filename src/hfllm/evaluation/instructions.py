@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from hfllm.evaluation.answers import Sample
 from hfllm.evaluation.intervals import share
-from hfllm.evaluation.relevance import is_relevant
 from hfllm.evaluation.replies import mark, reply_rows, summarize_replies
 from hfllm.evaluation.specs import Result, TaskSpec, result
 from hfllm.evaluation.subject import Subject
+from hfllm.inference.relevance import is_relevant
 from hfllm.instructions.constraints import all_hold, holds
 
 

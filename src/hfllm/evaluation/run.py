@@ -27,11 +27,19 @@ from hfllm.evaluation.ifeval import ifeval_rows, summarize_ifeval
 from hfllm.evaluation.instructions import instruction_rows, summarize_instructions
 from hfllm.evaluation.intervals import Interval, mean
 from hfllm.evaluation.paired import differences
-from hfllm.evaluation.relevance import RelevanceJudge, open_judge
 from hfllm.evaluation.replies import reply_rows, summarize_replies
-from hfllm.evaluation.specs import ALL_ANSWERS, ModelSpec, Result, TaskSpec, result
+from hfllm.evaluation.specs import (
+    ALL_ANSWERS,
+    NOBODY,
+    JudgeSpecs,
+    ModelSpec,
+    Result,
+    TaskSpec,
+    result,
+)
 from hfllm.evaluation.subject import Subject, open_subject, prompt_of
 from hfllm.inference.load import load_model
+from hfllm.inference.relevance import RelevanceJudge, open_judge
 from hfllm.inference.reward_model import RewardModel, open_reward_model
 from hfllm.recipe.schema import TASK_KINDS
 from hfllm.runs.manifest import write_atomically, write_lines
@@ -70,10 +78,7 @@ def evaluate_models(
     models: Sequence[ModelSpec],
     tasks: dict[str, TaskSpec],
     out: Path,
-    *,
-    reward: ModelSpec | None = None,
-    reference: ModelSpec | None = None,
-    judge: ModelSpec | None = None,
+    judged_by: JudgeSpecs = NOBODY,
     batch_size: int = 32,
 ) -> list[Result]:
     """Run every task on every model; write results, what was answered and what was scored.
@@ -82,20 +87,14 @@ def evaluate_models(
         models: language models under test, in the order of the table.
         tasks: name -> rows and kind; "preference" tasks test `reward`.
         out: folder of results.json, samples.jsonl (answers) and items.jsonl (likelihoods).
-        reward: a reward model; scores every answer.
-        reference: a model; the KL of the chat models' answers to it is measured.
-        judge: a chat model; how far each open reply answers its question is measured (relevance).
+        judged_by: models that look at the answers.
         batch_size: prompts generated at once.
 
     Raises:
         ValueError: nothing to do, an unknown kind, a folder that is no model (one line).
     """
-    check(models, tasks, reward)
-    judges = Judges(open_reward_model(reward.folder, batch_size, reward.name) if reward else None)
-    if reference:
-        judges.reference = (reference, *load_model(reference.folder))
-    if judge:
-        judges.relevance = open_judge(judge.folder)
+    check(models, tasks, judged_by.reward)
+    judges = open_judges(judged_by, batch_size)
     outcome = Outcome()
     for spec in models:
         evaluate_model(open_subject(spec, batch_size), tasks, judges, outcome)
@@ -105,6 +104,18 @@ def evaluate_models(
             outcome.results += kinds.preference(judges.reward, name, task)
     write(outcome, [spec.name for spec in models], out)
     return outcome.results
+
+
+def open_judges(specs: JudgeSpecs, batch_size: int) -> Judges:
+    """Load the models that look at the answers; ValueError in one line where one is unfit."""
+    judges = Judges()
+    if specs.reward:
+        judges.reward = open_reward_model(specs.reward.folder, batch_size, specs.reward.name)
+    if specs.reference:
+        judges.reference = (specs.reference, *load_model(specs.reference.folder))
+    if specs.relevance:
+        judges.relevance = open_judge(specs.relevance.folder)
+    return judges
 
 
 def check(

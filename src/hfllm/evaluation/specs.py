@@ -22,6 +22,23 @@ class ModelSpec:
     chat: bool = True
 
 
+@dataclass(frozen=True)
+class JudgeSpecs:
+    """Models that look at the answers of those under test; None: nobody does.
+
+    reward: a reward model; scores every answer.
+    reference: the KL of the chat models' answers to it is measured.
+    relevance: a chat model; how far each open reply answers its question is measured.
+    """
+
+    reward: ModelSpec | None = None
+    reference: ModelSpec | None = None
+    relevance: ModelSpec | None = None
+
+
+NOBODY = JudgeSpecs()
+
+
 def model_name(folder: str | Path) -> str:
     """The name of a model folder in tables: runs/demo/sft/model is `sft`."""
     path = Path(folder)

@@ -18,16 +18,16 @@ import numpy as np
 
 from hfllm.data.preference import characters_more, longer_wins
 from hfllm.evaluation.intervals import Interval, bootstrap, ratio, share, wilson
-from hfllm.evaluation.loglik import (
+from hfllm.evaluation.metrics import load_metric
+from hfllm.evaluation.parts import parts_of, source_of
+from hfllm.evaluation.specs import Result, TaskSpec, result
+from hfllm.evaluation.subject import Subject
+from hfllm.inference.loglik import (
     continuation,
     document_nats,
     split_continuation,
     token_scores,
 )
-from hfllm.evaluation.metrics import load_metric
-from hfllm.evaluation.parts import parts_of, source_of
-from hfllm.evaluation.specs import Result, TaskSpec, result
-from hfllm.evaluation.subject import Subject
 from hfllm.inference.prompts import positions
 from hfllm.inference.reward_model import RewardModel
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 
-from hfllm.evaluation.relevance import RelevanceJudge
 from hfllm.inference.load import load_reward
 from hfllm.inference.prompts import Message
+from hfllm.inference.relevance import RelevanceJudge
 from hfllm.inference.reward_model import RewardModel
 from hfllm.instructions.constraints import all_hold
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from hfllm.data.reading import read_documents, read_pairs, read_prompts
 from hfllm.data.sources import read_rows
 from hfllm.evaluation.run import evaluate_models
-from hfllm.evaluation.specs import ModelSpec, Result, TaskSpec, model_name
+from hfllm.evaluation.specs import JudgeSpecs, ModelSpec, Result, TaskSpec, model_name
 from hfllm.evaluation.table import format_table
 from hfllm.inference.load import is_chat_model
 from hfllm.recipe.schema import EvaluateConfig, TaskConfig
@@ -25,13 +25,17 @@ def run(config: EvaluateConfig, step: Step) -> None:
             models,
             {name: task_spec(step, task) for name, task in config.tasks.items()},
             step.folder,
-            reward=model_spec(step, config.reward) if config.reward else None,
-            reference=model_spec(step, config.reference) if config.reference else None,
-            judge=model_spec(step, config.judge) if config.judge else None,
+            judge_specs(config, step),
             batch_size=config.batch_size,
         )
         manifest.metrics |= {key(r): round(r["value"], 5) for r in results}
         print(format_table(results, [m.name for m in models]))
+
+
+def judge_specs(config: EvaluateConfig, step: Step) -> JudgeSpecs:
+    """The models that the recipe sets to look at the answers."""
+    named = (config.reward, config.reference, config.judge)
+    return JudgeSpecs(*(model_spec(step, name) if name else None for name in named))
 
 
 def key(result: Result) -> str:

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from hfllm.data.chat import render
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading import count_kept, read_prompts
-from hfllm.evaluation.relevance import open_judge
+from hfllm.inference.relevance import open_judge
 from hfllm.modeling.flops import matmul_parameters, ppo_flops_per_token
 from hfllm.recipe.schema import PPOStageConfig
 from hfllm.recipe.trainers import build_trainer_config

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hfllm.evaluation.loglik import Scored, continuation, token_logprobs
 from hfllm.inference.load import load_model
+from hfllm.inference.loglik import Scored, continuation, token_logprobs
 from hfllm.inference.prompts import Message, encode_prompt, positions
 from hfllm.tokenization.encode import encode_text
 

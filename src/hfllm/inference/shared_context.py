@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import PreTrainedModel
 
-from hfllm.evaluation.batching import long_first
+from hfllm.inference.batching import long_first
 from hfllm.modeling.trained_head import has_plain_head
 
 MAX_BATCH_TOKENS = 4096

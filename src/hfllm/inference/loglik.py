@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hfllm.evaluation import shared_context
-from hfllm.evaluation.batching import long_first
+from hfllm.inference import shared_context
+from hfllm.inference.batching import long_first
 from hfllm.inference.progress import track
 from hfllm.inference.prompts import first_ids, positions, start_ids
 from hfllm.tokenization.encode import encode_text

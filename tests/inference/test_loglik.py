@@ -5,8 +5,8 @@ import pytest
 import torch
 from transformers import MambaConfig, MambaForCausalLM
 
-from hfllm.evaluation import loglik, shared_context
-from hfllm.evaluation.loglik import (
+from hfllm.inference import loglik, shared_context
+from hfllm.inference.loglik import (
     Scored,
     continuation,
     document_nats,

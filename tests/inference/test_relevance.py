@@ -1,14 +1,10 @@
 """Relevance: log p(answer | all) - log p(answer | constraints), each token once."""
 
-import json
-
 import pytest
 import torch
 
 from hfllm.data.chat import render
-from hfllm.evaluation.relevance import ENOUGH, RelevanceJudge, is_relevant, open_judge
-from hfllm.evaluation.run import evaluate_models
-from hfllm.evaluation.specs import ModelSpec, TaskSpec
+from hfllm.inference.relevance import ENOUGH, RelevanceJudge, is_relevant, open_judge
 
 LIMIT = [{"kind": "no_comma", "text": "No comma."}]
 ASKED = [{"role": "user", "content": "Who is number 7? No comma."}]
@@ -49,23 +45,6 @@ def test_shares_rise_from_half_of_enough_to_enough(model, tokenizer):
     judge = RelevanceJudge(model, tokenizer, enough=8.0)
     assert judge.shares([-3.0, 4.0, 5.0, 6.0, 8.0, 99.0]) == [0.0, 0.0, 0.25, 0.5, 1.0, 1.0]
     assert [is_relevant(n) for n in (None, 0.0, ENOUGH)] == [False, False, True]
-
-
-def test_instructions_are_told_with_and_without_it(folders, tmp_path):
-    rows = [{"id": str(i), "prompt": ASKED, "constraints": LIMIT} for i in range(3)]
-    task = {"instructions": TaskSpec("instructions", rows, None, 8)}
-    specs = [ModelSpec("sft", folders["sft"], True)]
-
-    def measured(**judge):
-        results = evaluate_models(specs, task, tmp_path, **judge)
-        return {r["metric"]: r for r in results if r["task"] == "instructions"}
-
-    assert not {"relevant", "accuracy_relevant"} & set(measured())
-    found = measured(judge=ModelSpec("base", folders["sft"], True))
-    assert found["relevant"]["n"] == found["accuracy_relevant"]["n"] == 3
-    assert found["accuracy_relevant"]["value"] <= found["accuracy"]["value"]
-    samples = [json.loads(line) for line in (tmp_path / "samples.jsonl").open()]
-    assert all(isinstance(sample["relevance"], float) for sample in samples)
 
 
 def test_a_model_without_a_template_judges_nothing(model, tokenizer, tmp_path):
