@@ -45,7 +45,12 @@ def test_an_evaluation_that_cannot_work_is_told_before_any_training(workspace):
     ]
     found = problems(workspace, "evaluate.tasks.pairs.kind=guess", names=["evaluate"])
     assert found[1].startswith("evaluate.tasks.pairs.kind: 'guess' is none of bits_per_byte, ")
-    preflight(workspace.load("reward.data.holdout=0.2", "evaluate.reward=reward"), ["evaluate"])
+    needs = "evaluate.best_of: needs evaluate.reward, evaluate.reference and numbers within 2 and 64"
+    held = ("reward.data.holdout=0.2", "evaluate.reward=reward")
+    assert needs in problems(workspace, *held, "evaluate.best_of=[4]", names=["evaluate"])
+    both = (*held, "evaluate.reference=sft")
+    assert needs in problems(workspace, *both, "evaluate.best_of=[1]", names=["evaluate"])
+    preflight(workspace.load(*both, "evaluate.best_of=[4]"), ["evaluate"])
 
 
 def test_a_curation_that_cannot_work_is_told_before_it_starts(workspace):

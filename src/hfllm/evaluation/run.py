@@ -16,35 +16,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 from hfllm.evaluation import tasks as kinds
 from hfllm.evaluation.answers import Sample, answer_rows, summarize, summarize_all, sure
+from hfllm.evaluation.best_of import best_of
 from hfllm.evaluation.calibration import reliability
 from hfllm.evaluation.choices import choices
-from hfllm.evaluation.divergence import check_same_vocabulary, sampled_kl
 from hfllm.evaluation.ifeval import ifeval_rows, summarize_ifeval
 from hfllm.evaluation.instructions import instruction_rows, summarize_instructions
-from hfllm.evaluation.intervals import Interval, mean
+from hfllm.evaluation.judging import Judges, add_relevance, add_rewards, divergence, open_judges
 from hfllm.evaluation.paired import differences
 from hfllm.evaluation.replies import reply_rows, summarize_replies
-from hfllm.evaluation.specs import (
-    ALL_ANSWERS,
-    NOBODY,
-    JudgeSpecs,
-    ModelSpec,
-    Result,
-    TaskSpec,
-    result,
-)
-from hfllm.evaluation.subject import Subject, open_subject, prompt_of
-from hfllm.inference.load import load_model
-from hfllm.inference.relevance import RelevanceJudge, open_judge
-from hfllm.inference.reward_model import RewardModel, open_reward_model
+from hfllm.evaluation.specs import NOBODY, JudgeSpecs, ModelSpec, Result, TaskSpec
+from hfllm.evaluation.subject import Subject, open_subject
 from hfllm.recipe.schema import TASK_KINDS
 from hfllm.runs.manifest import write_atomically, write_lines
 
-KL_PROMPTS = 128
 ASKED = {
     "answers": (answer_rows, summarize),
     "replies": (reply_rows, summarize_replies),
@@ -53,15 +39,6 @@ ASKED = {
 }
 CHAT_ONLY = ("instructions", "ifeval")  # a base model's answer ends at its first line break
 SCORED = {"choices": choices, "continuation": kinds.continuations}  # by likelihood, row by row
-
-
-@dataclass
-class Judges:
-    """Who looks at the answers: a reward model, a reference, a judge of relevance; or nobody."""
-
-    reward: RewardModel | None = None
-    reference: tuple[ModelSpec, PreTrainedModel, PreTrainedTokenizerBase] | None = None
-    relevance: RelevanceJudge | None = None
 
 
 @dataclass
@@ -104,18 +81,6 @@ def evaluate_models(
             outcome.results += kinds.preference(judges.reward, name, task)
     write(outcome, [spec.name for spec in models], out)
     return outcome.results
-
-
-def open_judges(specs: JudgeSpecs, batch_size: int) -> Judges:
-    """Load the models that look at the answers; ValueError in one line where one is unfit."""
-    judges = Judges()
-    if specs.reward:
-        judges.reward = open_reward_model(specs.reward.folder, batch_size, specs.reward.name)
-    if specs.reference:
-        judges.reference = (specs.reference, *load_model(specs.reference.folder))
-    if specs.relevance:
-        judges.relevance = open_judge(specs.relevance.folder)
-    return judges
 
 
 def check(
@@ -174,47 +139,18 @@ def evaluate_model(
             outcome.results += summarize_all(answered)  # else it would say the same once more
         outcome.results += divergence(subject, answered, judges)
         outcome.samples += answered
+    if judges.best_of and judges.is_reference(subject.spec):
+        outcome.results += favourites(subject, tasks, judges)
 
 
-def add_rewards(samples: list[Sample], judge: RewardModel | None) -> None:
-    """Set each sample's score by the reward model."""
-    if judge is None:
-        return
-    judged = []
-    for sample in samples:
-        asked = prompt_of(sample.row, chat=True)
-        assert not isinstance(asked, str)
-        judged.append(([*asked, {"role": "assistant", "content": sample.output}], sample.ended))
-    for sample, score in zip(samples, judge.score(judged, judge.name), strict=True):
-        sample.reward = score
-
-
-def add_relevance(samples: list[Sample], judge: RelevanceJudge | None) -> None:
-    """Set the relevance of replies to open prompts: short right answers need no judge."""
-    asked = [sample for sample in samples if sample.answer is None]
-    if judge is None or not asked:
-        return
-    prompts: list[Any] = [prompt_of(sample.row, chat=True) for sample in asked]
-    limits = [sample.row.get("constraints") for sample in asked]
-    nats = judge.nats(prompts, [sample.output for sample in asked], limits)
-    for sample, found in zip(asked, nats, strict=True):
-        sample.relevance = found
-
-
-def divergence(subject: Subject, samples: list[Sample], judges: Judges) -> list[Result]:
-    """KL(model || reference) per answer over at most KL_PROMPTS prompts of all that were asked."""
-    if judges.reference is None or not (subject.spec.chat and judges.reference[0].chat):
-        return []
-    spec, model, tokenizer = judges.reference
-    every = -(-len(samples) // KL_PROMPTS)
-    chosen = samples[::every]
-    if Path(spec.folder).resolve() == Path(subject.spec.folder).resolve():
-        return [result(subject.spec.name, ALL_ANSWERS, "kl", Interval(0.0, 0.0, 0.0, len(chosen)))]
-    check_same_vocabulary(subject.tokenizer, tokenizer, (subject.spec.name, spec.name))
-    prompts = [prompt_of(sample.row, chat=True) for sample in chosen]
-    longest = max(sample.max_new_tokens for sample in chosen)
-    nats = sampled_kl(subject, model, prompts, longest)
-    return [result(subject.spec.name, ALL_ANSWERS, "kl", mean(nats))]
+def favourites(subject: Subject, tasks: dict[str, TaskSpec], judges: Judges) -> list[Result]:
+    """Best of n on every task that asks for answers (best_of.py)."""
+    out: list[Result] = []
+    for name, task in tasks.items():
+        if task.kind in ASKED:
+            ask = ASKED[task.kind][0]
+            out += best_of(subject, name, task, ask, judges)
+    return out
 
 
 def write(outcome: Outcome, models: list[str], out: Path) -> None:

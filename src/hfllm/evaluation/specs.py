@@ -29,11 +29,13 @@ class JudgeSpecs:
     reward: a reward model; scores every answer.
     reference: the KL of the chat models' answers to it is measured.
     relevance: a chat model; how far each open reply answers its question is measured.
+    best_of: n; of so many sampled answers of the reference the reward model's favourite is told.
     """
 
     reward: ModelSpec | None = None
     reference: ModelSpec | None = None
     relevance: ModelSpec | None = None
+    best_of: tuple[int, ...] = ()
 
 
 NOBODY = JudgeSpecs()

@@ -103,6 +103,7 @@ class EvaluateConfig:
     reward: str | None = None  # a reward model that scores the answers too
     reference: str | None = None  # a model to which the KL of the answers is measured
     judge: str | None = None  # a chat model that tells the answers from other text (relevance)
+    best_of: list[int] = field(default_factory=list)  # n: the reward model's favourite of n answers
     batch_size: int = 32
 
 

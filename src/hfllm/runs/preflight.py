@@ -166,6 +166,10 @@ def _tasks(spec: StepSpec) -> list[str]:
             problems.append(f"{where}: '{task.kind}' is none of {', '.join(TASK_KINDS)}")
         if task.kind == "preference" and not spec.config.reward:
             problems.append(f"{where}: tests a reward model; name it under {spec.name}.reward")
+    best_of, chosen = spec.config.best_of, spec.config.reward and spec.config.reference
+    if best_of and not (chosen and all(1 < n <= 64 for n in best_of)):
+        needs = f"{spec.name}.reward, {spec.name}.reference and numbers within 2 and 64"
+        problems.append(f"{spec.name}.best_of: needs {needs}")
     return problems
 
 

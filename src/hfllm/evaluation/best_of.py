@@ -1,0 +1,97 @@
+"""Best of n: what a reward model buys without training, beside what PPO buys with it.
+
+N answers are sampled to each prompt; of n of them the reward model's favourite is taken. Figures
+are expectations over all choices of n among the N (Nakano et al. 2021, arXiv:2112.09332), so one
+sampling serves every n. The favourite is at most log n - (n - 1)/n nats away from the model (Gao
+et al. 2022, arXiv:2210.10760): what PPO should get for as much KL.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+from hfllm.evaluation.answers import Sample
+from hfllm.evaluation.intervals import Interval, mean
+from hfllm.evaluation.judging import Judges, add_rewards
+from hfllm.evaluation.specs import ALL_ANSWERS, Result, TaskSpec, result
+from hfllm.evaluation.subject import Subject
+
+Ask = Callable[[Subject, str, TaskSpec], list[Sample]]
+MARKS: dict[str, Callable[[Sample], float | None]] = {
+    "accuracy": lambda s: None if s.correct is None else float(s.correct),
+    "ended": lambda s: float(s.ended),
+    "answer_tokens": lambda s: float(s.tokens),
+    "true_score": lambda s: s.true_score,
+    "reward": lambda s: s.reward,
+}
+
+
+class _Sampling:
+    """A generator that samples at temperature 1 where it is asked for an answer."""
+
+    def __init__(self, generator: Any) -> None:
+        self.generator = generator
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.generator, name)
+
+    def answer(self, prompts: Any, max_new_tokens: int, label: str = "answers") -> Any:
+        return self.generator.answer(prompts, max_new_tokens, temperature=1.0, label=label)
+
+
+def name_of(model: str, n: int) -> str:
+    """How the favourite of n is called in tables."""
+    return f"{model}, best of {n}"
+
+
+def best_of(
+    subject: Subject,
+    name: str,
+    spec: TaskSpec,
+    ask: Ask,
+    judges: Judges,
+) -> list[Result]:
+    """Results of the favourites of each n on one task, and their KL.
+
+    Args:
+        subject: the model, a chat model.
+        name: the task's.
+        spec: its rows.
+        ask: what answers the rows.
+        judges: the reward model, and each n; as many answers as the largest are sampled to each
+            prompt.
+    """
+    many = max(judges.best_of)
+    rows = [row for row in spec.taken() for _ in range(many)]
+    sampling: Any = _Sampling(subject.generator)
+    samples = ask(
+        dataclasses.replace(subject, generator=sampling),
+        name,
+        dataclasses.replace(spec, rows=rows, limit=None),
+    )
+    add_rewards(samples, judges.reward)
+    by_prompt = [samples[i : i + many] for i in range(0, len(samples), many)]
+    for group in by_prompt:
+        group.sort(key=lambda sample: sample.reward or 0.0)
+    out = []
+    for n in judges.best_of:
+        called, weights = name_of(subject.spec.name, n), favourite_weights(many, n)
+        for metric, mark in MARKS.items():
+            values = [[mark(sample) for sample in group] for group in by_prompt]
+            if any(value is None for group in values for value in group):
+                continue
+            expected = [
+                sum(w * (v or 0.0) for w, v in zip(weights, g, strict=True)) for g in values
+            ]
+            out.append(result(called, name, metric, mean(expected)))
+        nats = math.log(n) - (n - 1) / n
+        out.append(result(called, ALL_ANSWERS, "kl", Interval(nats, nats, nats, len(by_prompt))))
+    return out
+
+
+def favourite_weights(many: int, n: int) -> list[float]:
+    """How often each rank, worst first, is the best of n drawn from `many` without repetition."""
+    return [math.comb(rank - 1, n - 1) / math.comb(many, n) for rank in range(1, many + 1)]
