@@ -45,7 +45,8 @@ def test_an_evaluation_that_cannot_work_is_told_before_any_training(workspace):
     ]
     found = problems(workspace, "evaluate.tasks.pairs.kind=guess", names=["evaluate"])
     assert found[1].startswith("evaluate.tasks.pairs.kind: 'guess' is none of bits_per_byte, ")
-    needs = "evaluate.best_of: needs evaluate.reward, evaluate.reference and numbers within 2 and 64"
+    names = "evaluate.reward, evaluate.reference"
+    needs = f"evaluate.best_of: needs {names} and numbers within 2 and 64"
     held = ("reward.data.holdout=0.2", "evaluate.reward=reward")
     assert needs in problems(workspace, *held, "evaluate.best_of=[4]", names=["evaluate"])
     both = (*held, "evaluate.reference=sft")

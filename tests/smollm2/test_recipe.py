@@ -1,4 +1,4 @@
-"""configs/smollm2-cpu.yaml and smollm2-hack.yaml shrunk: every step on the real model."""
+"""configs/smollm2-*.yaml shrunk: every step on the real model."""
 
 import json
 from pathlib import Path
@@ -48,6 +48,13 @@ def test_every_step_runs(folder, data, tmp_path, name, small):
     if name == "smollm2-cpu":
         assert {"judge/relevance", "judge/keeps_constraints"} <= set(rollouts[0])
         assert ("ppo", "instructions", "accuracy_relevant") in found
+        then = hfllm(
+            "run", ROOT / "configs" / "smollm2-reward.yaml", *PPO[1:], f"vars.run={run}",
+            f"run_dir={tmp_path}", "evaluate.best_of=[2]", "evaluate.tasks.instructions.limit=2",
+        )  # fmt: skip
+        assert then.returncode == 0, then.stdout + then.stderr
+        table = (tmp_path / "smollm2-reward" / "evaluate" / "results.json").read_text()
+        assert '"sft, best of 2"' in table
     critic = run / "ppo" / "model" / "critic" / "config.json"
     assert json.loads(critic.read_text())["model_type"] == "value_head"
     assert (run / "report" / "index.html").is_file()
