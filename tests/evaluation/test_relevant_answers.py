@@ -2,6 +2,8 @@
 
 import json
 
+from hfllm.evaluation.answers import Sample
+from hfllm.evaluation.instructions import summarize_instructions
 from hfllm.evaluation.run import evaluate_models
 from hfllm.evaluation.specs import JudgeSpecs, ModelSpec, TaskSpec
 
@@ -21,6 +23,19 @@ def test_instructions_are_told_with_and_without_it(folders, tmp_path):
     assert not {"relevant", "accuracy_relevant"} & set(measured())
     found = measured(relevance=ModelSpec("base", folders["sft"], True))
     assert found["relevant"]["n"] == found["accuracy_relevant"]["n"] == 3
-    assert found["accuracy_relevant"]["value"] <= found["accuracy"]["value"]
+    assert found["relevant"]["value"] == found["accuracy_relevant"]["value"] == 0.0  # a tiny model
     samples = [json.loads(line) for line in (tmp_path / "samples.jsonl").open()]
     assert all(isinstance(sample["relevance"], float) for sample in samples)
+
+
+def test_what_keeps_and_what_answers_are_counted_together():
+    def sample(nats, kept):
+        row = {"constraints": LIMIT}
+        return Sample(
+            "t", "0", "q", None, "m", "a" if kept else "a, b", kept, False, True, 1, None, True,
+            relevance=nats, row=row,
+        )  # fmt: skip
+
+    samples = [sample(30.0, True), sample(30.0, False), sample(0.0, True), sample(30.0, True)]
+    found = {r["metric"]: r["value"] for r in summarize_instructions(samples)}
+    assert found["relevant"] == 0.75 and found["accuracy_relevant"] == 0.5

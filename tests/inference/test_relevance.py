@@ -51,5 +51,11 @@ def test_a_model_without_a_template_judges_nothing(model, tokenizer, tmp_path):
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     (tmp_path / "chat_template.jinja").unlink()
-    with pytest.raises(ValueError, match="has no chat template: the judge of answers is a chat"):
+    with pytest.raises(ValueError, match="talks in no turns: the judge of answers is a chat"):
         open_judge(tmp_path)
+
+
+def test_a_constraint_without_its_words_is_told(model, tokenizer):
+    judge = RelevanceJudge(model, tokenizer)
+    with pytest.raises(ValueError, match="a constraint without its `text`"):
+        judge.nats([ASKED], ["Number 7."], [[{"kind": "no_comma"}]])

@@ -65,7 +65,26 @@ def test_demonstrations_come_from_the_sources_own_answers(space):
     assert len(chats) == 6 and not asked & {row["id"] for row in chats}
     assert all(all_hold(row["constraints"], row["messages"][1]["content"]) for row in chats)
     few = space.run("instructions", "instructions.demonstrations=9")
-    assert "8 of 9 demonstrations" in Manifest.read(few.manifest).notes[0]
+    manifest = Manifest.read(few.manifest)
+    assert "8 of 9 demonstrations" in manifest.notes[0]
+    assert manifest.metrics["shown/lowercase"] + manifest.metrics["shown/no_comma"] >= 8
+    assert manifest.metrics["passed_over/unanswered"] == 0
+
+
+def test_an_answer_is_never_put_behind_another_question(space):
+    """Ids may repeat: two files of one name, rows with ids of their own."""
+    for name, answer in (("en", "Paris."), ("de", "Rom.")):
+        said = {"role": "assistant", "content": answer}
+        asked = [{"role": "user", "content": f"Capital {i}, {name}?"} for i in range(7)]
+        rows = [{"id": "same", "messages": [one, said]} for one in asked]
+        write_jsonl(Path(f"data/{name}/open.jsonl"), rows)
+    prompts = 'instructions.prompts=[{path: "data/*/open.jsonl"}]'
+    step = space.run("instructions", prompts, "instructions.demonstrations=9")
+    chats = [json.loads(line)["messages"] for line in (step.data / "chats_train.jsonl").open()]
+    assert len(chats) == 9
+    for asked, said in chats:
+        right = "rom." if ", de?" in asked["content"] else "paris."
+        assert said["content"].lower() == right
 
 
 def test_demonstrations_of_prompts_without_answers_are_refused(space):

@@ -45,13 +45,24 @@ def test_an_evaluation_that_cannot_work_is_told_before_any_training(workspace):
     ]
     found = problems(workspace, "evaluate.tasks.pairs.kind=guess", names=["evaluate"])
     assert found[1].startswith("evaluate.tasks.pairs.kind: 'guess' is none of bits_per_byte, ")
-    names = "evaluate.reward, evaluate.reference"
-    needs = f"evaluate.best_of: needs {names} and numbers within 2 and 64"
+    names = "evaluate.reward, evaluate.reference among its models"
+    needs = f"evaluate.best_of: needs {names}, and numbers from 1 to 64, each once"
     held = ("reward.data.holdout=0.2", "evaluate.reward=reward")
     assert needs in problems(workspace, *held, "evaluate.best_of=[4]", names=["evaluate"])
-    both = (*held, "evaluate.reference=sft")
-    assert needs in problems(workspace, *both, "evaluate.best_of=[1]", names=["evaluate"])
+    both = (*held, "evaluate.reference=sft", "evaluate.models=[sft]")
+    assert needs in problems(workspace, *both, "evaluate.best_of=[4,4]", names=["evaluate"])
     preflight(workspace.load(*both, "evaluate.best_of=[4]"), ["evaluate"])
+
+
+def test_a_judge_needs_something_to_judge(workspace):
+    workspace.recipe({"ppo": {"init": "sft", "reward": "reward", "judge": "sft"}})
+    weighs = "ppo.judge: weighs reward_functions, and none is set"
+    assert problems(workspace, names=["ppo"]) == [weighs]
+    above = "ppo.judge_nats: must be above 0, with ppo.judge"
+    functions = 'ppo.reward_functions=["hfllm.rl.rewards:length_reward"]'
+    assert problems(workspace, functions, "ppo.judge_nats=0", names=["ppo"]) == [above]
+    alone = ("ppo.judge=null", "ppo.judge_nats=5")
+    assert problems(workspace, functions, *alone, names=["ppo"]) == [above]
 
 
 def test_a_curation_that_cannot_work_is_told_before_it_starts(workspace):

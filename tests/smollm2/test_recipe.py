@@ -54,7 +54,7 @@ def test_every_step_runs(folder, data, tmp_path, name, small):
         )  # fmt: skip
         assert then.returncode == 0, then.stdout + then.stderr
         table = (tmp_path / "smollm2-reward" / "evaluate" / "results.json").read_text()
-        assert '"sft, best of 2"' in table
+        assert '"instructions/best_of_2"' in table
     critic = run / "ppo" / "model" / "critic" / "config.json"
     assert json.loads(critic.read_text())["model_type"] == "value_head"
     assert (run / "report" / "index.html").is_file()

@@ -1,9 +1,10 @@
 """Best of n: what a reward model buys without training, beside what PPO buys with it.
 
-N answers are sampled to each prompt; of n of them the reward model's favourite is taken. Figures
-are expectations over all choices of n among the N (Nakano et al. 2021, arXiv:2112.09332), so one
-sampling serves every n. The favourite is at most log n - (n - 1)/n nats away from the model (Gao
-et al. 2022, arXiv:2210.10760): what PPO should get for as much KL.
+N answers are sampled to each prompt (temperature 1); of n of them the reward model's favourite is
+taken. Figures are expectations over all choices of n among the N (Nakano et al. 2021,
+arXiv:2112.09332), so one sampling serves every n, and n = 1 is sampling itself: the other tasks'
+answers are greedy. The favourite is at most log n - (n - 1)/n nats away from the model (Gao et al.
+2022, arXiv:2210.10760).
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 from hfllm.evaluation.answers import Sample
-from hfllm.evaluation.intervals import Interval, mean
+from hfllm.evaluation.intervals import Interval, bounded_mean, mean
 from hfllm.evaluation.judging import Judges, add_rewards
-from hfllm.evaluation.specs import ALL_ANSWERS, Result, TaskSpec, result
+from hfllm.evaluation.specs import Result, TaskSpec, result
 from hfllm.evaluation.subject import Subject
 
 Ask = Callable[[Subject, str, TaskSpec], list[Sample]]
@@ -27,6 +28,7 @@ MARKS: dict[str, Callable[[Sample], float | None]] = {
     "true_score": lambda s: s.true_score,
     "reward": lambda s: s.reward,
 }
+SHARES = ("accuracy", "ended", "true_score")
 
 
 class _Sampling:
@@ -42,11 +44,6 @@ class _Sampling:
         return self.generator.answer(prompts, max_new_tokens, temperature=1.0, label=label)
 
 
-def name_of(model: str, n: int) -> str:
-    """How the favourite of n is called in tables."""
-    return f"{model}, best of {n}"
-
-
 def best_of(
     subject: Subject,
     name: str,
@@ -54,7 +51,7 @@ def best_of(
     ask: Ask,
     judges: Judges,
 ) -> list[Result]:
-    """Results of the favourites of each n on one task, and their KL.
+    """Results `TASK/best_of_N` of the favourites of each n, and how far they can be away.
 
     Args:
         subject: the model, a chat model.
@@ -65,7 +62,9 @@ def best_of(
             prompt.
     """
     many = max(judges.best_of)
-    rows = [row for row in spec.taken() for _ in range(many)]
+    # Without choices: how sure the model is of them would be measured for each sample anew.
+    rows = [{k: v for k, v in row.items() if k != "choices"} for row in spec.taken()]
+    rows = [row for row in rows for _ in range(many)]
     sampling: Any = _Sampling(subject.generator)
     samples = ask(
         dataclasses.replace(subject, generator=sampling),
@@ -78,7 +77,7 @@ def best_of(
         group.sort(key=lambda sample: sample.reward or 0.0)
     out = []
     for n in judges.best_of:
-        called, weights = name_of(subject.spec.name, n), favourite_weights(many, n)
+        part, weights = f"{name}/best_of_{n}", favourite_weights(many, n)
         for metric, mark in MARKS.items():
             values = [[mark(sample) for sample in group] for group in by_prompt]
             if any(value is None for group in values for value in group):
@@ -86,9 +85,11 @@ def best_of(
             expected = [
                 sum(w * (v or 0.0) for w, v in zip(weights, g, strict=True)) for g in values
             ]
-            out.append(result(called, name, metric, mean(expected)))
+            spread = bounded_mean if metric in SHARES else mean
+            out.append(result(subject.spec.name, part, metric, spread(expected)))
         nats = math.log(n) - (n - 1) / n
-        out.append(result(called, ALL_ANSWERS, "kl", Interval(nats, nats, nats, len(by_prompt))))
+        bound = Interval(nats, nats, nats, len(by_prompt))
+        out.append(result(subject.spec.name, part, "kl_at_most", bound))
     return out
 
 

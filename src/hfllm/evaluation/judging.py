@@ -62,8 +62,11 @@ def add_rewards(samples: list[Sample], judge: RewardModel | None) -> None:
 
 
 def add_relevance(samples: list[Sample], judge: RelevanceJudge | None) -> None:
-    """Set the relevance of replies to open prompts: short right answers need no judge."""
-    asked = [sample for sample in samples if sample.answer is None]
+    """Set the relevance of replies to open prompts: short right answers need no judge.
+
+    Not of IFEval's: what it asks for cannot be told apart from the question.
+    """
+    asked = [s for s in samples if s.answer is None and "instruction_id_list" not in s.row]
     if judge is None or not asked:
         return
     prompts: list[Any] = [prompt_of(sample.row, chat=True) for sample in asked]

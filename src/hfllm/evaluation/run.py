@@ -147,7 +147,7 @@ def favourites(subject: Subject, tasks: dict[str, TaskSpec], judges: Judges) -> 
     """Best of n on every task that asks for answers (best_of.py)."""
     out: list[Result] = []
     for name, task in tasks.items():
-        if task.kind in ASKED:
+        if task.kind in ASKED and (subject.spec.chat or task.kind not in CHAT_ONLY):
             ask = ASKED[task.kind][0]
             out += best_of(subject, name, task, ask, judges)
     return out

@@ -13,14 +13,14 @@ model of 453 pairs: 0.58; docs/log.md).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hfllm.inference.load import load_model
+from hfllm.inference.load import is_chat_model, load_model
 from hfllm.inference.loglik import Scored, continuation, token_logprobs
 from hfllm.inference.prompts import Message, encode_prompt, positions
 from hfllm.tokenization.encode import encode_text
@@ -40,6 +40,7 @@ class RelevanceJudge:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     enough: float = ENOUGH
+    _last: tuple[Any, list[float]] | None = field(default=None, repr=False)
 
     def nats(
         self,
@@ -54,6 +55,9 @@ class RelevanceJudge:
             answers: a text for each.
             constraints: of each prompt, with their `text`; None or [] where it has none.
         """
+        asked_for = (list(prompts), list(answers), list(constraints))
+        if self._last and self._last[0] == asked_for:  # several functions ask the same
+            return self._last[1]
         limit = positions(self.model)
         encoded = [encode_text(self.tokenizer, answer.strip()) for answer in answers]
         rows: list[Scored] = []
@@ -65,6 +69,7 @@ class RelevanceJudge:
         for ids in encoded:
             new = torch.tensor([token not in ids[:n] for n, token in enumerate(ids)])
             out.append(float(((next(scores) - next(scores)) * new).sum()) if ids else 0.0)
+        self._last = (asked_for, out)
         return out
 
     def shares(self, nats: Sequence[float]) -> list[float]:
@@ -74,6 +79,8 @@ class RelevanceJudge:
 
 def _without_question(prompt: list[Message], constraints: list[dict[str, Any]]) -> list[Message]:
     """The prompt with nothing but the constraints in the user's last turn."""
+    if any(not one.get("text") for one in constraints):
+        raise ValueError(f"a constraint without its `text`: {constraints}; a judge reads the words")
     asked = " ".join(one["text"] for one in constraints)
     return [*prompt[:-1], {"role": "user", "content": asked}]
 
@@ -83,6 +90,6 @@ def open_judge(
 ) -> RelevanceJudge:
     """Load a chat model's folder as a judge; ValueError in one line where it is none."""
     model, tokenizer = load_model(folder, dtype)
-    if not tokenizer.chat_template:
-        raise ValueError(f"{folder} has no chat template: the judge of answers is a chat model")
+    if not (tokenizer.chat_template and is_chat_model(folder)):
+        raise ValueError(f"{folder} talks in no turns: the judge of answers is a chat model")
     return RelevanceJudge(model.requires_grad_(False), tokenizer, enough)

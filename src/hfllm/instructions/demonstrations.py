@@ -38,12 +38,14 @@ def _with_last_words(text: str, given: Parameters) -> str:
 FORMS: dict[str, Callable[[str, Parameters], str]] = {
     "bullets": _as_bullets,
     "json": lambda text, _: json.dumps({"answer": text}, ensure_ascii=False),
-    "lowercase": lambda text, _: text.lower(),
     "ends_with": _with_last_words,
+    "lowercase": lambda text, _: text.lower(),
 }
 
 
-def demonstrations(chats: list[Row], count: int, kinds: list[str], seed: int) -> list[Row]:
+def demonstrations(
+    chats: list[Row], count: int, kinds: list[str], seed: int
+) -> tuple[list[Row], dict[str, int]]:
     """At most `count` chats whose answers keep a constraint or two, the rarest kinds first.
 
     Args:
@@ -51,23 +53,30 @@ def demonstrations(chats: list[Row], count: int, kinds: list[str], seed: int) ->
         count: how many are wanted; fewer come where no constraint fits the answers that are left.
         kinds: of constraints.
         seed: of the order, the kinds and the words.
+
+    Returns:
+        the chats, and how many of those looked at were passed over, by reason.
     """
     rng = random.Random(f"demonstrations {seed}")
     shown = dict.fromkeys(kinds, 0)
     out: list[Row] = []
+    passed_over = {"empty_or_long": 0, "keeps_nothing": 0}
     for row in rng.sample(chats, len(chats)):
         if len(out) == count:
             break
         answer = row["reply"].strip()
         if not 0 < len(answer.split()) <= MAX_WORDS:
+            passed_over["empty_or_long"] += 1
             continue
         rarest_first = sorted(rng.sample(kinds, len(kinds)), key=lambda name: shown[name])
         made = _kept(rng, answer, rarest_first, rng.choice((1, 1, 2)))
-        if made:
-            out.append(_row(row, *made))
-            for one in made[0]:
-                shown[one["kind"]] += 1
-    return out
+        if not made:
+            passed_over["keeps_nothing"] += 1
+            continue
+        out.append(_row(row, *made))
+        for one in made[0]:
+            shown[one["kind"]] += 1
+    return out, passed_over
 
 
 def _kept(

@@ -86,7 +86,9 @@ class InstructionsConfig:
     tests: int = 128  # prompts that go to tests.jsonl instead
     max_words: int = 40  # longer prompts are left out
     kinds: list[str] | None = None  # some of CONSTRAINTS; default: all
-    demonstrations: int = 0  # chats_train.jsonl: the prompts' own answers, made to keep constraints
+    demonstrations: int | None = (
+        None  # chats_train.jsonl: the prompts' own answers, made to keep constraints
+    )
 
 
 @dataclass

@@ -80,7 +80,7 @@ class PPOStageConfig(TrainConfig):
     reward: str | None = "reward"
     reward_functions: list[str] = field(default_factory=list)  # "package.module:function"
     judge: str | None = None  # a chat model: what functions give counts as far as it is an answer
-    judge_nats: float = 20.0  # relevance from which an answer counts in full
+    judge_nats: float | None = None  # relevance from which an answer counts in full; default: 20
     data: PromptDataConfig = field(default_factory=PromptDataConfig)
 
 
@@ -103,7 +103,7 @@ class EvaluateConfig:
     reward: str | None = None  # a reward model that scores the answers too
     reference: str | None = None  # a model to which the KL of the answers is measured
     judge: str | None = None  # a chat model that tells the answers from other text (relevance)
-    best_of: list[int] = field(default_factory=list)  # n: the reward model's favourite of n answers
+    best_of: list[int] | None = None  # n: the reward model's favourite of n sampled answers
     batch_size: int = 32
 
 

@@ -109,6 +109,21 @@ CHARTS = (
         stages=("ppo",),
     ),
     Panel(
+        "What a judge leaves of it",
+        "score",
+        {"judge/keeps_constraints": "kept", "rewards/keeps_constraints/mean": "and an answer"},
+        "Instructions kept, and what is left where a text counts only as far as it is an answer: "
+        "the gap is what was kept by something else.",
+        stages=("ppo",),
+    ),
+    Panel(
+        "Relevance",
+        "nats per answer",
+        {"judge/relevance": ""},
+        "How much likelier the question makes an answer than its instructions alone do.",
+        stages=("ppo",),
+    ),
+    Panel(
         "Distance from the starting model",
         "nats per answer",
         {"objective/kl": "", "kl": ""},

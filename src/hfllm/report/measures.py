@@ -62,6 +62,7 @@ MEASURES: tuple[tuple[str, str, int, bool], ...] = (
         -1,
         True,
     ),
+    (r"^kl_at_most", "KL divergence that best of n cannot exceed, in nats.", 0, False),
     (r"^kl", "KL divergence of the answers from the reference model, in nats.", 0, False),
     (r"length|tokens", "Tokens per answer.", 0, False),
 )
@@ -72,7 +73,7 @@ _SECONDARY = ("ended", "answer_tokens", "confidence", "choice_accuracy")
 def is_secondary(task: str, metric: str, metrics: Collection[str]) -> bool:
     """Whether a row of the table is folded away; `metrics` are all that the task has."""
     if "/" in task:  # a part of another task
-        return metric != "accuracy"
+        return metric not in ("accuracy", "reward")
     return metric in _SECONDARY or (metric == "acc" and "acc_norm" in metrics)
 
 

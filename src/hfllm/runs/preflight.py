@@ -9,11 +9,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hfllm.recipe.data_schema import CONSTRAINTS, ChatDataConfig, CurateConfig, InstructionsConfig
-from hfllm.recipe.graph import sources_in, template_file
+from hfllm.recipe.data_schema import CurateConfig
+from hfllm.recipe.graph import sources_in
 from hfllm.recipe.load import Recipe, RecipeError, StepSpec
-from hfllm.recipe.schema import TASK_KINDS, EvaluateConfig, PretrainConfig, TrainConfig
+from hfllm.recipe.schema import PretrainConfig, TrainConfig
 from hfllm.runs.layout import Step
+from hfllm.runs.preflight_values import values
 
 MIN_FREE_GB = 1.0
 
@@ -24,9 +25,7 @@ def preflight(recipe: Recipe, names: list[str], with_trainers: bool = True) -> N
     for name in names:
         spec = recipe.steps[name]
         problems += _sources(recipe, spec) + _lengths(spec) + _evaluation(spec)
-        problems += _heldout_files(recipe, spec) + _tasks(spec) + _without_effect(spec)
-        problems += _kinds(spec)
-        problems += _curation(recipe, spec)
+        problems += _heldout_files(recipe, spec) + values(spec) + _curation(recipe, spec)
     problems += _disk(recipe) + _launch(recipe)
     if not problems and with_trainers:
         problems += _library_problems(recipe, names)
@@ -152,63 +151,6 @@ def _heldout_files(recipe: Recipe, spec: StepSpec) -> list[str]:
         if not (getattr(data, "holdout", True) or getattr(data, "heldout", None)):
             where = f"{source.step}.{'holdout' if data is maker.config else 'data.holdout'}"
             problems.append(f"{spec.name}.{key}: {source.step} holds nothing out; set {where}=0.1")
-    return problems
-
-
-def _tasks(spec: StepSpec) -> list[str]:
-    """What the evaluation would refuse only when every model is trained."""
-    if not isinstance(spec.config, EvaluateConfig):
-        return []
-    problems = []
-    for name, task in spec.config.tasks.items():
-        where = f"{spec.name}.tasks.{name}.kind"
-        if task.kind not in TASK_KINDS:
-            problems.append(f"{where}: '{task.kind}' is none of {', '.join(TASK_KINDS)}")
-        if task.kind == "preference" and not spec.config.reward:
-            problems.append(f"{where}: tests a reward model; name it under {spec.name}.reward")
-    best_of, chosen = spec.config.best_of, spec.config.reward and spec.config.reference
-    if best_of and not (chosen and all(1 < n <= 64 for n in best_of)):
-        needs = f"{spec.name}.reward, {spec.name}.reference and numbers within 2 and 64"
-        problems.append(f"{spec.name}.best_of: needs {needs}")
-    return problems
-
-
-def _kinds(spec: StepSpec) -> list[str]:
-    """Kinds of constraints that there are not."""
-    if not isinstance(spec.config, InstructionsConfig):
-        return []
-    unknown, known = sorted(set(spec.config.kinds or ()) - set(CONSTRAINTS)), ", ".join(CONSTRAINTS)
-    return [f"{spec.name}.kinds: '{kind}' is none of {known}" for kind in unknown]
-
-
-def _without_effect(spec: StepSpec) -> list[str]:
-    """Keys that the step would read past, or that contradict each other."""
-    problems, config = [], spec.config
-    if spec.stage not in ("pretrain", "sft"):
-        for key, source in sources_in(config):
-            if source.weight is not None:
-                problems.append(
-                    f"{spec.name}.{key}.weight: {spec.stage} takes every row once; leave it out, "
-                    "or choose rows with `where` or `limit`"
-                )
-    data: Any = getattr(config, "data", None)
-    usual = ChatDataConfig.replay_share
-    share = getattr(data, "replay_share", usual)
-    if share != usual and not data.replay:
-        problems.append(f"{spec.name}.data.replay_share: set {spec.name}.data.replay with it")
-    if not 0 < share < 1:
-        problems.append(f"{spec.name}.data.replay_share: {share} is no share in (0, 1)")
-    if (turns := getattr(data, "turns", None)) not in (None, "all", "last", "each"):
-        problems.append(f"{spec.name}.data.turns: '{turns}' is none of all, last, each")
-    if (template := template_file(config)) and not Path(template).is_file():
-        problems.append(f"{spec.name}.chat_template: '{template}' is none of keep, hfllm, a file")
-    if getattr(data, "holdout", 0) and getattr(data, "heldout", None):
-        problems.append(f"{spec.name}.data: set heldout or holdout, not both")
-    if isinstance(config, TrainConfig) and config.peft:
-        if isinstance(config, PretrainConfig):
-            problems.append(f"{spec.name}.peft: pretrain trains every weight; leave it out")
-        elif getattr(config, "optimizer", None) == "muon":
-            problems.append(f"{spec.name}.optimizer: muon with peft is not supported; leave it out")
     return problems
 
 

@@ -29,14 +29,14 @@ def run(config: EvaluateConfig, step: Step) -> None:
             batch_size=config.batch_size,
         )
         manifest.metrics |= {key(r): round(r["value"], 5) for r in results}
-        print(format_table(results, list(dict.fromkeys(r["model"] for r in results))))
+        print(format_table(results, [m.name for m in models]))
 
 
 def judge_specs(config: EvaluateConfig, step: Step) -> JudgeSpecs:
     """The models that the recipe sets to look at the answers."""
     named = (config.reward, config.reference, config.judge)
     reward, reference, judge = (model_spec(step, name) if name else None for name in named)
-    return JudgeSpecs(reward, reference, judge, tuple(sorted(config.best_of)))
+    return JudgeSpecs(reward, reference, judge, tuple(sorted(config.best_of or ())))
 
 
 def key(result: Result) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from hfllm.data.ledger import Ledger
@@ -11,7 +12,7 @@ from hfllm.instructions.constraints import KINDS
 from hfllm.instructions.demonstrations import demonstrations
 from hfllm.recipe.data_schema import InstructionsConfig
 from hfllm.runs.layout import Step
-from hfllm.runs.manifest import write_lines
+from hfllm.runs.manifest import Manifest, write_lines
 from hfllm.runs.record import recording
 
 Row = dict[str, Any]
@@ -30,26 +31,45 @@ def run(config: InstructionsConfig, step: Step) -> None:
         manifest.ledger = ledger.to_json()
         files = {"prompts_train": train, "tests": tests}
         if config.demonstrations:
-            chats = demonstrations(
-                _answered(config, step, train), config.demonstrations, kinds, step.seed
-            )
-            files["chats_train"] = chats
-            if len(chats) < config.demonstrations:
-                manifest.notes.append(
-                    f"{len(chats):,} of {config.demonstrations:,} demonstrations: the answers that "
-                    "are left are too long, or keep no constraint"
-                )
+            files["chats_train"] = _demonstrations(config, step, train, manifest)
         for name, found in files.items():
             write_lines(step.data / f"{name}.jsonl", found)
             manifest.metrics[f"rows/{name}.jsonl"] = len(found)
             print(f"  {name:<28} {len(found):>7,} rows")
 
 
+def _demonstrations(
+    config: InstructionsConfig, step: Step, train: list[Row], manifest: Manifest
+) -> list[Row]:
+    """The chats, with how many show each kind in the manifest, and a note of what is missing."""
+    wanted, kinds = config.demonstrations or 0, list(config.kinds or KINDS)
+    answered = _answered(config, step, train)
+    chats, passed_over = demonstrations(answered, wanted, kinds, step.seed)
+    shown = Counter(one["kind"] for row in chats for one in row["constraints"])
+    manifest.metrics |= {f"shown/{kind}": shown[kind] for kind in kinds}
+    manifest.metrics["passed_over/unanswered"] = len(train) - len(answered)
+    manifest.metrics |= {f"passed_over/{reason}": n for reason, n in passed_over.items()}
+    if len(chats) < wanted:
+        manifest.notes.append(
+            f"{len(chats):,} of {wanted:,} demonstrations: the answers that are left are too long, "
+            "or keep no constraint"
+        )
+    if never := [kind for kind in kinds if not shown[kind]]:
+        manifest.notes.append(f"no demonstration of {', '.join(never)}: no answer keeps it")
+    for note in manifest.notes:
+        print(f"  {note}")
+    return chats
+
+
 def _answered(config: InstructionsConfig, step: Step, train: list[Row]) -> list[Row]:
     """Those training prompts to which the sources have a reply, with it."""
     replies = {
-        (row["source"], row["id"]): row["messages"][-1]["content"]
-        for row in read_chats(config.prompts, step.data_of)
+        messages[-2]["content"].strip(): messages[-1]["content"]
+        for messages in (row["messages"] for row in read_chats(config.prompts, step.data_of))
+        if len(messages) > 1
     }
-    keyed = [((row["source"], row["id"]), row) for row in train]
-    return [row | {"reply": replies[key]} for key, row in keyed if key in replies]
+    return [
+        row | {"reply": replies[row["instruction"]]}
+        for row in train
+        if row["instruction"] in replies
+    ]

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from hfllm.data.chat import render
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading import count_kept, read_prompts
-from hfllm.inference.relevance import open_judge
+from hfllm.inference.relevance import ENOUGH, open_judge
 from hfllm.modeling.flops import matmul_parameters, ppo_flops_per_token
 from hfllm.recipe.schema import PPOStageConfig
 from hfllm.recipe.trainers import build_trainer_config
@@ -24,7 +24,7 @@ from hfllm.rl.ppo import PPOTrainer
 from hfllm.rl.rewards import CountedIfAnswer, load_functions, load_reward_model
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
-from hfllm.runs.processes import is_main_process
+from hfllm.runs.processes import is_main_process, is_sharded
 from hfllm.runs.record import recording
 from hfllm.training.fit import Work, fit
 from hfllm.training.start import (
@@ -55,11 +55,11 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
     policy = load_init(step, AutoModelForCausalLM, tokenizer)
     ends = end_ids(tokenizer, chat=True)
     policy.generation_config.eos_token_id = ends
-    policy_size, scorer_size = matmul_parameters(policy), 0
-    rewards = _functions(config, step)
+    policy_size = matmul_parameters(policy)
+    rewards, judge_size = _functions(config, step, args)
     if config.reward:
         scorer = load_reward_model(step.model_of(config.reward))
-        scorer_size = matmul_parameters(scorer.model)
+        judge_size += matmul_parameters(scorer.model)
         rewards.insert(0, scorer)
     ledger = Ledger()
     prompts, longest = _prompts(config, step, tokenizer, ledger)
@@ -76,7 +76,7 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
         processing_class=tokenizer,
         peft_config=peft_config(step, "CAUSAL_LM", policy, tokenizer),
     )
-    sizes = (policy_size, matmul_parameters(trainer.model.get_submodule("critic")), scorer_size)
+    sizes = (policy_size, matmul_parameters(trainer.model.get_submodule("critic")), judge_size)
     work = Work(
         tokenizer=tokenizer,
         end_ids=ends,
@@ -86,15 +86,20 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
     return trainer, work
 
 
-def _functions(config: PPOStageConfig, step: Step) -> list[Any]:
-    """The reward functions, behind the judge where there is one."""
+def _functions(config: PPOStageConfig, step: Step, args: Any) -> tuple[list[Any], int]:
+    """The reward functions, behind the judge where there is one, and the judge's size."""
     functions: list[Any] = list(load_functions(config.reward_functions))
     if not config.judge:
-        return functions
-    if not functions:
-        raise ValueError(f"{step.name}.judge: weighs `reward_functions:`, and none is set")
-    judge = open_judge(step.model_of(config.judge), config.judge_nats, torch.bfloat16)
-    return [CountedIfAnswer(function, judge) for function in functions]
+        return functions, 0
+    if is_sharded(args) and getattr(args.deepspeed_plugin, "zero_stage", 3) == 3:
+        raise ValueError(
+            f"{step.name}.judge: each process asks it by itself, which a model in shards (ZeRO-3, "
+            "FSDP) does not allow; use ddp, zero1 or zero2, or leave it out"
+        )
+    dtype = torch.bfloat16 if args.bf16 else None
+    judge = open_judge(step.model_of(config.judge), config.judge_nats or ENOUGH, dtype)
+    # Two passes over each answer, with and without the question.
+    return [CountedIfAnswer(f, judge) for f in functions], 2 * matmul_parameters(judge.model)
 
 
 def _check_positions(step: Step, policy: Any, longest: int, answer_tokens: int) -> None:

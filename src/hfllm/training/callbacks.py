@@ -25,7 +25,7 @@ SAME_ORDER_S = 2.0
 # What a progress line shows, in this order, where the trainer logs it.
 SHOWN = (
     "loss", "eval_loss", "eval_bpb", "accuracy", "eval_accuracy", "mean_token_accuracy", "score",
-    "reward", "objective/kl", "completions/mean_length", "completions/ended",
+    "reward", "judge/relevance", "objective/kl", "completions/mean_length", "completions/ended",
     "learning_rate", "grad_norm", "tokens_per_s",
 )  # fmt: skip
 
