@@ -18,8 +18,7 @@ def tiny_tokenizer(texts):
     return train_tokenizer(iter(texts), TokenizerConfig(vocab_size=320))
 
 
-def tiny_model(tokenizer, seed=0, **changes):
-    torch.manual_seed(seed)
+def tiny_config(tokenizer, **changes):
     settings = dict(
         vocab_size=len(tokenizer),
         hidden_size=32,
@@ -31,7 +30,12 @@ def tiny_model(tokenizer, seed=0, **changes):
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
     )
-    model = LlamaForCausalLM(LlamaConfig(**{**settings, **changes})).eval()
+    return LlamaConfig(**{**settings, **changes})
+
+
+def tiny_model(tokenizer, seed=0, **changes):
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(tiny_config(tokenizer, **changes)).eval()
     stops = tokenizer.convert_tokens_to_ids(["<|end|>", "<|eos|>"])
     model.generation_config.eos_token_id = stops
     model.generation_config.pad_token_id = tokenizer.pad_token_id

@@ -21,6 +21,7 @@ from transformers import (
 
 from hfllm.rl.config import PPOConfig
 from hfllm.rl.ppo import PPOTrainer
+from tiny_model import tiny_config
 
 TEMPLATE = (
     "<|bos|>{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
@@ -50,19 +51,9 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def _config(tokenizer: PreTrainedTokenizerFast, **changes) -> LlamaConfig:
-    settings = dict(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=128,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-        initializer_range=0.1,
-    )
-    return LlamaConfig(**{**settings, **changes})
+    ids = dict(pad_token_id=0, bos_token_id=1, eos_token_id=2)
+    settings = dict(max_position_embeddings=128, initializer_range=0.1, **ids)
+    return tiny_config(tokenizer, **{**settings, **changes})
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ answers are greedy. The favourite is at most log n - (n - 1)/n nats away from th
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
 
 from hfllm.evaluation.answers import Sample
 from hfllm.evaluation.intervals import Interval, bounded_mean, mean
@@ -29,19 +29,6 @@ MARKS: dict[str, Callable[[Sample], float | None]] = {
     "reward": lambda s: s.reward,
 }
 SHARES = ("accuracy", "ended", "true_score")
-
-
-class _Sampling:
-    """A generator that samples at temperature 1 where it is asked for an answer."""
-
-    def __init__(self, generator: Any) -> None:
-        self.generator = generator
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.generator, name)
-
-    def answer(self, prompts: Any, max_new_tokens: int, label: str = "answers") -> Any:
-        return self.generator.answer(prompts, max_new_tokens, temperature=1.0, label=label)
 
 
 def best_of(
@@ -65,7 +52,8 @@ def best_of(
     # Without choices: how sure the model is of them would be measured for each sample anew.
     rows = [{k: v for k, v in row.items() if k != "choices"} for row in spec.taken()]
     rows = [row for row in rows for _ in range(many)]
-    sampling: Any = _Sampling(subject.generator)
+    sampling = copy.copy(subject.generator)
+    sampling.temperature = 1.0
     samples = ask(
         dataclasses.replace(subject, generator=sampling),
         name,

@@ -92,6 +92,7 @@ class Generator:
         newlines = newline_ids(tokenizer) if stop_at_newline else frozenset()
         self.stops = stop_mask(self.stop_ids | newlines, vocab_size).to(model.device)  # (V,)
         self.stop_at_newline = stop_at_newline
+        self.temperature = 0.0  # of `answer` where it is given none
         self.random = torch.Generator(device=model.device).manual_seed(seed)
         accepted = inspect.signature(model.forward).parameters
         self.takes_positions = "position_ids" in accepted
@@ -103,14 +104,15 @@ class Generator:
         self,
         prompts: Sequence[Prompt],
         max_new_tokens: int = 48,
-        temperature: float = 0.0,
+        temperature: float | None = None,
         label: str = "answers",
     ) -> list[Answer]:
-        """Answers in the order of the prompts; temperature 0 is greedy.
+        """Answers in the order of the prompts; temperature 0 is greedy, None the generator's own.
 
         A prompt that leaves no room within the model's positions gets an empty answer that has not
         ended, so that rows are conserved.
         """
+        temperature = self.temperature if temperature is None else temperature
         encoded = [encode_prompt(self.tokenizer, prompt) for prompt in prompts]
         order = [i for i in range(len(encoded)) if len(encoded[i]) < self.max_positions]
         order.sort(key=lambda i: len(encoded[i]), reverse=True)
