@@ -13,8 +13,9 @@ from hfllm.evaluation.divergence import check_same_vocabulary, kl, sampled_kl
 from hfllm.evaluation.specs import TaskSpec
 from hfllm.evaluation.subject import prompt_of
 from hfllm.evaluation.tasks import bits_per_byte, continuations, preference
+from hfllm.inference import logits
 from hfllm.inference.generate import Answer
-from hfllm.inference.loglik import Scored
+from hfllm.inference.logits import Scored
 from hfllm.inference.prompts import encode_prompt
 from hfllm.inference.reward_model import open_reward_model
 from hfllm.tokenization.encode import encode_text
@@ -211,7 +212,7 @@ def test_answers_are_marked_and_summed_up(subject):
     assert by_metric(summarize_all(samples))["all_answers", "accuracy"]["n"] == 4
 
 
-def test_confidence_is_measured_where_the_model_would_say_the_fact(subject):
+def test_confidence_is_measured_where_the_model_would_say_the_fact(subject, monkeypatch):
     """A model that says "He is" first and then a profession, each with a known likelihood."""
     texts = ["a baker", "a weaver", "a fisher"]
     row = answer_row(0, choices=texts)
@@ -238,6 +239,7 @@ def test_confidence_is_measured_where_the_model_would_say_the_fact(subject):
 
     tiny = subject.model
     subject.model = Knowing(tiny)
+    monkeypatch.setattr(logits, "_has_plain_head", {subject.model: False})  # its logits are its own
     confidence, right = choice_confidence(subject, [row], [answer])[0]
     context = answer.prompt_ids + answer.ids[:before]
     sums = torch.tensor([total(tiny, context + ids[:1], ids[1:]) for ids in inside])

@@ -5,9 +5,9 @@ import pytest
 import torch
 from transformers import MambaConfig, MambaForCausalLM
 
-from hfllm.inference import loglik, shared_context
+from hfllm.inference import logits, loglik, shared_context
+from hfllm.inference.logits import Scored
 from hfllm.inference.loglik import (
-    Scored,
     continuation,
     document_nats,
     neighbours,
@@ -35,8 +35,10 @@ def naive(model, ids, start):
 
 
 @pytest.mark.parametrize("budget", [2**25, 320 * 40, 1])
-def test_batched_scores_are_those_of_each_row_alone(model, monkeypatch, budget):
-    monkeypatch.setattr(loglik, "MAX_LOGITS", budget)
+@pytest.mark.parametrize("plain_head", [True, False])
+def test_batched_scores_are_those_of_each_row_alone(model, monkeypatch, budget, plain_head):
+    monkeypatch.setattr(logits, "MAX_LOGITS", budget)
+    monkeypatch.setattr(logits, "_has_plain_head", {model: plain_head})
     torch.manual_seed(0)
     rows = []
     for length, start in ((5, 1), (40, 38), (17, 9), (2, 1), (40, 3)):
@@ -46,14 +48,18 @@ def test_batched_scores_are_those_of_each_row_alone(model, monkeypatch, budget):
 
 
 def test_batches_keep_every_row_once_and_stay_within_the_budget(monkeypatch):
-    monkeypatch.setattr(loglik, "MAX_LOGITS", 1000)
+    monkeypatch.setattr(logits, "MAX_LOGITS", 500)
+    monkeypatch.setattr(logits, "MAX_BATCH_TOKENS", 400)
     rows = [Scored([0] * n, max(1, n - 5)) for n in range(2, 60)]
-    found = list(loglik.batches(rows, vocab_size=10))
+    found = list(logits.batches(rows, 10))
     assert sorted(i for batch in found for i in batch) == list(range(len(rows)))
+    sizes = []
     for batch in found:
-        width, first = max(len(rows[i].ids) for i in batch), min(rows[i].start for i in batch)
-        assert len(batch) == 1 or len(batch) * (width - first) * 10 <= 1000
-    assert max(map(len, found)) > 5
+        scored = sum(len(rows[i].ids) - rows[i].start for i in batch)
+        tokens = len(batch) * max(len(rows[i].ids) for i in batch)
+        assert scored * 10 <= 500 and tokens <= 400
+        sizes.append((scored * 10 == 500, tokens > 340))
+    assert any(full for full, _ in sizes) and any(full for _, full in sizes)
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 8, 9, 23, 64])
@@ -198,7 +204,7 @@ def test_a_state_that_runs_along_the_row_is_not_shared(tokenizer):
 def test_what_is_too_large_for_one_row_is_scored_row_by_row(model, tokenizer, monkeypatch):
     rows = shared_rows(tokenizer)
     expected = token_scores(model, rows)
-    monkeypatch.setattr(shared_context, "MAX_BATCH_TOKENS", 20)
+    monkeypatch.setattr(loglik, "MAX_BATCH_TOKENS", 20)
     calls = []
     monkeypatch.setattr(shared_context, "tree_logits", lambda *a: calls.append(1))
     found = token_scores(model, rows)

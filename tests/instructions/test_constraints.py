@@ -5,7 +5,8 @@ from collections import Counter
 
 import pytest
 
-from hfllm.instructions.constraints import KINDS, all_hold, draw, holds
+from hfllm.instructions.constraints import all_hold, draw, holds
+from hfllm.instructions.kinds import KINDS
 from hfllm.recipe.data_schema import CONSTRAINTS
 
 CASES = [

@@ -1,11 +1,13 @@
 """Real answers that keep constraints: each is checked, and none of the tests' words is in them."""
 
+import json
 from collections import Counter
 
 import pytest
 
-from hfllm.instructions.constraints import KINDS, all_hold
+from hfllm.instructions.constraints import all_hold
 from hfllm.instructions.demonstrations import MAX_WORDS, demonstrations, in_form
+from hfllm.instructions.kinds import KINDS
 
 TEXT = "It is a fish. It lives in the sea. Small people often eat it, first raw."
 
@@ -69,8 +71,23 @@ def test_long_and_empty_answers_are_not_shown_and_the_seed_decides():
     assert demonstrations(chats(), 1000, list(KINDS), seed=1)[0] != rows
 
 
+def test_given_words_are_the_answers_own_and_none_of_the_tests():
+    made = [
+        row | {"reply": f"However, the world likes boats and river {row['id']}."} for row in chats()
+    ]
+    rows, _ = demonstrations(made, 10, ["contains"], seed=0)
+    given = {word for row in rows for word in row["constraints"][0]["contained"]}
+    assert given == {"likes", "boats", "river"}  # "however" and "world" are the tests'
+
+
+def test_a_list_is_a_list_in_json_too():
+    rows, _ = demonstrations(
+        [row | {"reply": "- red\n- blue"} for row in chats()], 5, ["json"], seed=0
+    )
+    assert json.loads(rows[0]["messages"][-1]["content"]) == {"answer": ["red", "blue"]}
+
+
 def test_where_nothing_can_be_kept_nothing_is_shown():
-    assert demonstrations(chats(), 10, ["contains"], seed=0)[0]  # TEXT has people, often, ...
     plain = [row | {"reply": "Paris."} for row in chats()]
     found = demonstrations(plain, 10, ["contains"], seed=0)
     assert found == ([], {"empty_or_long": 0, "keeps_nothing": 200})

@@ -4,7 +4,7 @@ import pytest
 
 from hfllm.data.ledger import Ledger
 from hfllm.instructions.build import constrained, usable
-from hfllm.instructions.constraints import KINDS
+from hfllm.instructions.kinds import KINDS
 
 
 def prompt(i, text=None, turns=1):

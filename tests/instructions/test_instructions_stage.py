@@ -8,7 +8,7 @@ import pytest
 from hfllm.data.reading import read_prompts
 from hfllm.instructions.constraints import all_hold
 from hfllm.recipe.data_schema import SourceConfig
-from hfllm.rl.rewards import keeps_constraints
+from hfllm.rl.rewards import keeps_constraints, share_of_constraints
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.preflight import preflight
 from tiny import Workspace, prompt, write_jsonl
@@ -48,6 +48,9 @@ def test_prompts_and_tests_are_written_and_counted(space):
     answer = [[{"role": "assistant", "content": text}] for text in ("all of it", "All, of it")]
     rewards = keeps_constraints(answer, constraints=[row["constraints"]] * 2)
     assert rewards == [1.0, 0.0]
+    two = [[{"kind": "no_comma"}, {"kind": "lowercase"}], None]
+    assert share_of_constraints([answer[0], answer[0]], constraints=two) == [1.0, None]
+    assert share_of_constraints([[{"content": "All of it"}]], constraints=two[:1]) == [0.5]
 
 
 def test_an_unknown_kind_is_told_before_anything_runs(space):

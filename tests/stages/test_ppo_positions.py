@@ -20,3 +20,18 @@ def test_the_longest_prompt_and_answer_must_fit():
     check(None, 10_000)
     with pytest.raises(ValueError, match=r"prompt \(20 tokens\).*beyond the model's 30 positions"):
         check(30, 11)
+
+
+def test_a_judge_must_have_room_for_the_longest_answer(monkeypatch):
+    config = SimpleNamespace(max_position_embeddings=64, get_text_config=lambda: config)
+    judge = SimpleNamespace(model=SimpleNamespace(config=config))
+    monkeypatch.setattr(ppo, "open_judge", lambda *_: judge)
+    monkeypatch.setattr(ppo, "is_sharded", lambda _: False)
+    monkeypatch.setattr(ppo, "matmul_parameters", lambda _: 1)
+    asked = SimpleNamespace(reward_functions=[], judge="small", judge_nats=None)
+    step = SimpleNamespace(name="ppo", model_of=lambda name: name)
+    args = SimpleNamespace(bf16=False, max_completion_length=63)
+    assert ppo._functions(asked, step, args) == ([], 2)
+    args.max_completion_length = 64
+    with pytest.raises(ValueError, match="ppo.judge: small has 64 positions"):
+        ppo._functions(asked, step, args)

@@ -17,7 +17,8 @@ import torch
 
 from hfllm.evaluation.subject import Subject
 from hfllm.inference.generate import Answer
-from hfllm.inference.loglik import Scored, batches, continuation, forward, token_logprobs
+from hfllm.inference.logits import Scored, batches, row_logits, vocab_size
+from hfllm.inference.loglik import continuation, token_logprobs
 from hfllm.inference.prompts import positions
 from hfllm.tokenization.encode import encode_text
 
@@ -72,14 +73,10 @@ def places(
     """The number of answer tokens before the place where a choice is likeliest, per answer."""
     rows = [Scored(answer.prompt_ids + answer.ids, len(answer.prompt_ids)) for answer in answers]
     out = [0] * len(rows)
-    vocab_size = int(subject.model.get_output_embeddings().weight.shape[0])
-    for chosen in batches(rows, vocab_size):
-        first = min(rows[i].start for i in chosen)
-        logits = forward(subject.model, [rows[i].ids for i in chosen], first)
-        for line, i in zip(logits, chosen, strict=True):
-            own = (
-                line[rows[i].start - first : len(rows[i].ids) - first].float().softmax(-1)
-            )  # (T, V)
+    for chosen in batches(rows, vocab_size(subject.model)):
+        logits = row_logits(subject.model, [rows[i] for i in chosen])
+        for i, line in zip(chosen, logits, strict=True):
+            own = line.float().softmax(-1)  # (T, V)
             ready = own[:, sorted({inside[0] for _, inside in choices[i]})].sum(-1)  # (T,)
             ready[0] = own[0, sorted({start[0] for start, _ in choices[i]})].sum()
             out[i] = int(ready.argmax())

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hfllm.evaluation.subject import Subject
-from hfllm.inference.loglik import Scored, batches, forward
+from hfllm.inference.logits import Scored, batches, row_logits, vocab_size
 from hfllm.inference.prompts import Prompt
 
 
@@ -41,15 +41,12 @@ def sampled_kl(
 def kl(model: PreTrainedModel, reference: PreTrainedModel, rows: list[Scored]) -> list[float]:
     """Sum over ids[start:] of KL(model's next token || reference's), in nats, per row."""
     out = [0.0] * len(rows)
-    vocab_size = int(model.get_output_embeddings().weight.shape[0])
-    for chosen in batches(rows, vocab_size):
-        ids = [rows[i].ids for i in chosen]
-        first = min(rows[i].start for i in chosen)
-        ours = forward(model, ids, first).float().log_softmax(-1)  # (B, K, V)
-        theirs = forward(reference, ids, first).float().log_softmax(-1)
-        size = min(ours.shape[-1], theirs.shape[-1])  # padded embeddings may differ in rows
-        ours, theirs = ours[..., :size], theirs[..., :size]
-        per_token = (ours.exp() * (ours - theirs)).sum(-1)  # (B, K)
-        for line, i in zip(per_token, chosen, strict=True):
-            out[i] = float(line[rows[i].start - first : len(rows[i].ids) - first].sum())
+    for chosen in batches(rows, vocab_size(model)):
+        batch = [rows[i] for i in chosen]
+        pairs = zip(row_logits(model, batch), row_logits(reference, batch), strict=True)
+        for i, (ours, theirs) in zip(chosen, pairs, strict=True):
+            ours, theirs = ours.float().log_softmax(-1), theirs.float().log_softmax(-1)  # (K, V)
+            size = min(ours.shape[-1], theirs.shape[-1])  # padded embeddings may differ in rows
+            ours, theirs = ours[:, :size], theirs[:, :size]
+            out[i] = float((ours.exp() * (ours - theirs)).sum())
     return out

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
+from hfllm.inference.logits import vocab_size
 from hfllm.inference.progress import track
 from hfllm.inference.prompts import (
     Prompt,
@@ -87,10 +88,9 @@ class Generator:
         self.tokenizer = tokenizer
         self.batch_size = batch_size
         self.max_positions = positions(model)
-        vocab_size = int(model.get_output_embeddings().weight.shape[0])
         self.stop_ids = stop_ids(model, tokenizer)
         newlines = newline_ids(tokenizer) if stop_at_newline else frozenset()
-        self.stops = stop_mask(self.stop_ids | newlines, vocab_size).to(model.device)  # (V,)
+        self.stops = stop_mask(self.stop_ids | newlines, vocab_size(model)).to(model.device)  # (V,)
         self.stop_at_newline = stop_at_newline
         self.temperature = 0.0  # of `answer` where it is given none
         self.random = torch.Generator(device=model.device).manual_seed(seed)

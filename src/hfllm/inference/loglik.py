@@ -1,15 +1,12 @@
 """Log-likelihoods: of tokens given what stands before them, in batches, each token once.
 
-Rows are sorted by length and padded on the right: behind a causal mask the padding cannot reach
-the real tokens, so no attention mask is needed and the fast kernel is used. A batch is bounded by
-the memory of its logits (rows x positions x vocabulary), which is what runs out first.
+Rows with a context in common are scored in one pass over it (shared_context.py), others alone
+(logits.py).
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -17,26 +14,20 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hfllm.inference import shared_context
-from hfllm.inference.batching import long_first
+from hfllm.inference.logits import (
+    MAX_BATCH_TOKENS,
+    MAX_LOGITS,
+    Scored,
+    batches,
+    row_logits,
+    vocab_size,
+)
 from hfllm.inference.progress import track
 from hfllm.inference.prompts import first_ids, positions, start_ids
 from hfllm.tokenization.encode import encode_text
 
-MAX_LOGITS = 2**25  # float32 values per batch: 128 MB
 MAX_WINDOW_TOKENS = 2048
 MIN_SHARED, MAX_MEMBERS = 8, 32  # tokens of a context, rows behind it: else it is not shared
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A row of token ids, of which ids[start:] are scored."""
-
-    ids: list[int]
-    start: int
-
-    def __post_init__(self) -> None:
-        """Something stands before what is scored."""
-        assert 0 < self.start < len(self.ids), (self.start, len(self.ids))
 
 
 class TokenScores(NamedTuple):
@@ -87,27 +78,20 @@ def _fits(model: PreTrainedModel, rows: Sequence[Scored], members: list[int]) ->
     """Whether a group is small enough to be one row of tokens."""
     tails = [len(rows[i].ids) - rows[i].start for i in members]
     return (
-        rows[members[0]].start + sum(tails) <= shared_context.MAX_BATCH_TOKENS
-        and sum(tails) * _vocab_size(model) <= MAX_LOGITS
+        rows[members[0]].start + sum(tails) <= MAX_BATCH_TOKENS
+        and sum(tails) * vocab_size(model) <= MAX_LOGITS
     )
-
-
-def _vocab_size(model: PreTrainedModel) -> int:
-    return int(model.get_output_embeddings().weight.shape[0])
 
 
 def _scored_alone(
     model: PreTrainedModel, rows: Sequence[Scored], numbers: list[int], done: Callable[[int], Any]
 ) -> Iterator[tuple[int, TokenScores]]:
     """Each row for itself: (its number, its scores)."""
-    for batch in batches([rows[i] for i in numbers], _vocab_size(model)):
+    for batch in batches([rows[i] for i in numbers], vocab_size(model)):
         chosen = [numbers[i] for i in batch]
-        first = min(rows[i].start for i in chosen)
-        logits = forward(model, [rows[i].ids for i in chosen], first)
-        for line, i in zip(logits, chosen, strict=True):
-            row = rows[i]
-            picked = line[row.start - first : len(row.ids) - first]  # (K, V)
-            yield i, score(picked, row.ids[row.start :])
+        logits = row_logits(model, [rows[i] for i in chosen])
+        for i, picked in zip(chosen, logits, strict=True):
+            yield i, score(picked, rows[i].ids[rows[i].start :])
         done(len(chosen))
 
 
@@ -123,7 +107,7 @@ def _scored_together(
         first = rows[members[0]]
         tails = [rows[i].ids[rows[i].start :] for i in members]
         trees.append(shared_context.tree_of(first.ids[: first.start], tails))
-    for batch in shared_context.batches(trees, max(1, MAX_LOGITS // _vocab_size(model))):
+    for batch in shared_context.batches(trees, max(1, MAX_LOGITS // vocab_size(model))):
         logits = shared_context.tree_logits(model, [trees[t] for t in batch])
         scores = score(logits, [target for t in batch for target in trees[t].targets])
         members = [i for t in batch for i in groups[t]]
@@ -146,27 +130,6 @@ def token_logprobs(
 ) -> list[torch.Tensor]:
     """Natural log-probabilities of ids[start:] of each row, float32 on CPU, in the rows' order."""
     return [scores.logprobs for scores in token_scores(model, rows, label)]
-
-
-def batches(rows: Sequence[Scored], vocab_size: int) -> Iterator[list[int]]:
-    """Row numbers, long rows first, so many at once that the logits stay below MAX_LOGITS."""
-
-    def fits(batch: list[int]) -> bool:
-        kept = len(rows[batch[0]].ids) - min(rows[i].start for i in batch)
-        return len(batch) * kept * vocab_size <= MAX_LOGITS
-
-    return long_first([len(row.ids) for row in rows], fits)
-
-
-@torch.inference_mode()
-def forward(model: PreTrainedModel, ids: list[list[int]], first: int) -> torch.Tensor:
-    """Logits that predict positions `first`, first+1, ... of right-padded rows, (B, K, V)."""
-    width = max(map(len, ids))
-    padded = torch.tensor([row + [0] * (width - len(row)) for row in ids], device=model.device)
-    if "logits_to_keep" in inspect.signature(model.forward).parameters:
-        out: Any = model(input_ids=padded, use_cache=False, logits_to_keep=width - first + 1)
-        return out.logits[:, :-1]
-    return model(input_ids=padded, use_cache=False).logits[:, first - 1 : -1]
 
 
 def windows(ids: list[int], size: int, overlap: int) -> Iterator[Scored]:

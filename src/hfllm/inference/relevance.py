@@ -21,7 +21,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hfllm.inference.load import is_chat_model, load_model
-from hfllm.inference.loglik import Scored, continuation, token_logprobs
+from hfllm.inference.logits import Scored
+from hfllm.inference.loglik import continuation, token_logprobs
 from hfllm.inference.prompts import Message, encode_prompt, positions
 from hfllm.tokenization.encode import encode_text
 

@@ -20,9 +20,9 @@ import torch
 from transformers import PreTrainedModel
 
 from hfllm.inference.batching import long_first
+from hfllm.inference.logits import MAX_BATCH_TOKENS
 from hfllm.modeling.trained_head import has_plain_head
 
-MAX_BATCH_TOKENS = 4096
 PADDING = -1
 WINDOWS = ("sliding_window", "attention_chunk_size", "window_size", "attention_window")
 # What the order of sums may change in a log-probability.

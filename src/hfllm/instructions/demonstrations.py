@@ -12,19 +12,29 @@ import json
 import random
 import re
 from collections.abc import Callable
+from itertools import combinations
 from typing import Any
 
-from hfllm.instructions.constraints import KINDS, all_hold, asked, compatible, worded
+from hfllm.instructions.constraints import all_hold, asked, compatible, worded
+from hfllm.instructions.kinds import KINDS, WORD, Parameters
 
 Row = dict[str, Any]
-Parameters = dict[str, Any]
 MAX_WORDS = 40  # of an answer, so that it ends within the tokens that RL gives it
 SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 
-def _as_bullets(text: str, given: Parameters) -> str:
+def _items(text: str) -> list[str]:
+    """The lines of a list without their marks; none of a text that is no list."""
     parts = [part.strip(" -*\u2022") for part in text.splitlines() if part.strip()]
-    parts = parts if len(parts) > 1 else SENTENCE.split(text)
+    return parts if len(parts) > 1 else []
+
+
+def _as_json(text: str, _: Parameters) -> str:
+    return json.dumps({"answer": _items(text) or text}, ensure_ascii=False)
+
+
+def _as_bullets(text: str, given: Parameters) -> str:
+    parts = _items(text) or SENTENCE.split(text)
     mark = "-" if '"- "' in given["text"] else "*"
     return "\n".join(f"{mark} {part}" for part in parts)
 
@@ -37,7 +47,7 @@ def _with_last_words(text: str, given: Parameters) -> str:
 # What is done to an answer, in this order; a kind that is not here must hold of it as it stands.
 FORMS: dict[str, Callable[[str, Parameters], str]] = {
     "bullets": _as_bullets,
-    "json": lambda text, _: json.dumps({"answer": text}, ensure_ascii=False),
+    "json": _as_json,
     "ends_with": _with_last_words,
     "lowercase": lambda text, _: text.lower(),
 }
@@ -88,7 +98,7 @@ def _kept(
     for name in order:
         if not compatible(name, [one["kind"] for one in found]):
             continue
-        values = KINDS[name].values[False]
+        values = _of_answer(answer) if name == "contains" else list(KINDS[name].values[False])
         for given in rng.sample(values, len(values)):
             tried = [*found, worded(rng, name, given, is_test=False)]
             said = in_form(answer, tried)
@@ -98,6 +108,14 @@ def _kept(
         if len(found) == wanted:
             break
     return (found, text) if found else None
+
+
+def _of_answer(answer: str) -> list[Parameters]:
+    """Pairs of words that the answer has: no list of words holds what people happen to say."""
+    of_tests = {word for given in KINDS["contains"].values[True] for word in given["contained"]}
+    said = dict.fromkeys(word.lower() for word in WORD.findall(answer) if len(word) > 3)
+    words = [word for word in said if word not in of_tests]
+    return [{"contained": list(pair)} for pair in combinations(words, 2)]
 
 
 def in_form(answer: str, constraints: list[Parameters]) -> str:

@@ -111,7 +111,12 @@ CHARTS = (
     Panel(
         "What a judge leaves of it",
         "score",
-        {"judge/keeps_constraints": "kept", "rewards/keeps_constraints/mean": "and an answer"},
+        {
+            "judge/keeps_constraints": "kept",
+            "rewards/keeps_constraints/mean": "and an answer",
+            "judge/share_of_constraints": "share kept",
+            "rewards/share_of_constraints/mean": "share kept, and an answer",
+        },
         "Instructions kept, and what is left where a text counts only as far as it is an answer: "
         "the gap is what was kept by something else.",
         stages=("ppo",),

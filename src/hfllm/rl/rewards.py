@@ -20,7 +20,7 @@ from hfllm.inference.load import load_reward
 from hfllm.inference.prompts import Message
 from hfllm.inference.relevance import RelevanceJudge
 from hfllm.inference.reward_model import RewardModel
-from hfllm.instructions.constraints import all_hold
+from hfllm.instructions.constraints import all_hold, holds
 
 RewardFunction = Callable[..., list[float | None]]
 
@@ -134,5 +134,17 @@ def keeps_constraints(
     """
     return [
         None if asked is None else float(all_hold(asked, completion[-1]["content"]))
+        for completion, asked in zip(completions, constraints, strict=True)
+    ]
+
+
+def share_of_constraints(
+    completions: list[list[Message]], constraints: list[list[dict[str, Any]] | None], **_: Any
+) -> list[float | None]:
+    """The share of its row's constraints that a completion keeps: one of two is worth a half."""
+    return [
+        None
+        if not asked
+        else sum(holds(one, completion[-1]["content"]) for one in asked) / len(asked)
         for completion, asked in zip(completions, constraints, strict=True)
     ]

@@ -8,8 +8,8 @@ from typing import Any
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading import read_chats, read_prompts
 from hfllm.instructions.build import constrained, usable
-from hfllm.instructions.constraints import KINDS
 from hfllm.instructions.demonstrations import demonstrations
+from hfllm.instructions.kinds import KINDS
 from hfllm.recipe.data_schema import InstructionsConfig
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest, write_lines

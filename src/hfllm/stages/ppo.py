@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 from hfllm.data.chat import render
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading import count_kept, read_prompts
+from hfllm.inference.prompts import positions
 from hfllm.inference.relevance import ENOUGH, open_judge
 from hfllm.modeling.flops import matmul_parameters, ppo_flops_per_token
 from hfllm.recipe.schema import PPOStageConfig
@@ -98,17 +99,23 @@ def _functions(config: PPOStageConfig, step: Step, args: Any) -> tuple[list[Any]
         )
     dtype = torch.bfloat16 if args.bf16 else None
     judge = open_judge(step.model_of(config.judge), config.judge_nats or ENOUGH, dtype)
+    if (most := positions(judge.model)) <= args.max_completion_length:
+        raise ValueError(
+            f"{step.name}.judge: {config.judge} has {most} positions, too few for answers of "
+            f"trainer.max_completion_length ({args.max_completion_length}) tokens; take another "
+            "judge, or lower that"
+        )
     # Two passes over each answer, with and without the question.
     return [CountedIfAnswer(f, judge) for f in functions], 2 * matmul_parameters(judge.model)
 
 
 def _check_positions(step: Step, policy: Any, longest: int, answer_tokens: int) -> None:
     """Refuse answers that would leave the positions that the policy was trained on."""
-    positions = getattr(policy.config.get_text_config(), "max_position_embeddings", None)
-    if positions and longest + answer_tokens > positions:
+    most = positions(policy)
+    if longest + answer_tokens > most:
         raise ValueError(
             f"{step.name}: the longest prompt ({longest} tokens) and "
-            f"trainer.max_completion_length ({answer_tokens}) are beyond the model's {positions} "
+            f"trainer.max_completion_length ({answer_tokens}) are beyond the model's {most} "
             "positions; lower data.max_prompt_tokens or trainer.max_completion_length"
         )
 

@@ -1,0 +1,92 @@
+"""Logits of scored tokens: rows of token ids in, one pass, the tokens' logits out.
+
+Rows are sorted by length and padded on the right: behind a causal mask the padding cannot reach
+the real tokens, so no attention mask is needed and the fast kernel is used. A batch is bounded by
+the memory of its logits (scored tokens x vocabulary), which is what runs out first.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from transformers import PreTrainedModel
+
+from hfllm.inference.batching import long_first
+from hfllm.modeling.trained_head import has_plain_head
+
+MAX_LOGITS = 2**25  # float32 values per batch: 128 MB
+MAX_BATCH_TOKENS = 4096  # padding included
+_has_plain_head: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()  # tried once
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A row of token ids, of which ids[start:] are scored."""
+
+    ids: list[int]
+    start: int
+
+    def __post_init__(self) -> None:
+        """Something stands before what is scored."""
+        assert 0 < self.start < len(self.ids), (self.start, len(self.ids))
+
+
+def vocab_size(model: PreTrainedModel) -> int:
+    """Logits per position: rows of the output embedding, padded ones included."""
+    return int(model.get_output_embeddings().weight.shape[0])
+
+
+def batches(rows: Sequence[Scored], vocab: int) -> Iterator[list[int]]:
+    """Row numbers, long rows first, so many at once that the logits stay below MAX_LOGITS."""
+
+    def fits(batch: list[int]) -> bool:
+        scored = sum(len(rows[i].ids) - rows[i].start for i in batch)
+        tokens = len(batch) * len(rows[batch[0]].ids)
+        return scored * vocab <= MAX_LOGITS and tokens <= MAX_BATCH_TOKENS
+
+    return long_first([len(row.ids) for row in rows], fits)
+
+
+@torch.inference_mode()
+def row_logits(model: PreTrainedModel, rows: Sequence[Scored]) -> list[torch.Tensor]:
+    """Logits that predict the scored tokens of each row, (K, V) each, from one pass over them.
+
+    The head reads those positions only. (transformers' logits_to_keep keeps the same positions of
+    all rows, and multiplies that slice with a copy of the head's matrix for each row.) A model that
+    does more to its logits than the head's matrix is asked a few rows at a time.
+    """
+    width = max(len(row.ids) for row in rows)
+    padded = torch.tensor(
+        [row.ids + [0] * (width - len(row.ids)) for row in rows], device=model.device
+    )
+    if model not in _has_plain_head:
+        _has_plain_head[model] = has_plain_head(model)
+    if not _has_plain_head[model]:
+        return _own_logits(model, padded, rows)
+    hidden = model.base_model(input_ids=padded, use_cache=False).last_hidden_state  # (B, T, H)
+    picked = [x[row.start - 1 : len(row.ids) - 1] for x, row in zip(hidden, rows, strict=True)]
+    head: Any = model.get_output_embeddings()
+    return list(head(torch.cat(picked)).split([len(part) for part in picked]))
+
+
+def _own_logits(
+    model: PreTrainedModel, padded: torch.Tensor, rows: Sequence[Scored]
+) -> list[torch.Tensor]:
+    """The same by the model's own forward, so few rows at once that their logits fit, too."""
+    first = min(row.start for row in rows)
+    kept = padded.shape[1] - first + 1  # the last one predicts nothing that is scored
+    takes = "logits_to_keep" in inspect.signature(model.forward).parameters
+    few = {"logits_to_keep": kept} if takes else {}
+    size = max(1, MAX_LOGITS // ((kept if takes else padded.shape[1]) * vocab_size(model)))
+    out = []
+    for begin in range(0, len(rows), size):
+        part = rows[begin : begin + size]
+        logits = model(input_ids=padded[begin : begin + size], use_cache=False, **few).logits
+        for line, row in zip(logits[:, -kept:], part, strict=True):
+            out.append(line[row.start - first : len(row.ids) - first])
+    return out
