@@ -54,6 +54,11 @@ def test_a_model_without_a_value_has_a_dash() -> None:
     assert [cell.mark for cell in table.rows[0].cells] == ["", "better", ""]
 
 
+def test_what_the_run_started_from_comes_before_its_steps() -> None:
+    rows = [value(m, "accuracy", 0.4, 0.02) for m in ("evaluate", "another's")]
+    assert tables(evaluation(rows))[0].models == ["another's", "evaluate"]
+
+
 def test_a_model_with_tests_of_its_own_has_a_table_of_its_own(run: Run) -> None:
     first, second = tables(run)
     assert first.models == ["pretrain", "sft", "ppo"] and second.models == ["reward"]

@@ -64,7 +64,8 @@ def tables(run: Run) -> list[Table]:
     for step in run.steps:
         results = [r for r in records(step.results, "results") if "model" in r]
         found = list(dict.fromkeys(str(r["model"]) for r in results))
-        models = sorted(found, key=lambda m: (order.get(m, len(order)), found.index(m)))
+        # From outside the run first: what it started from, or is to be compared with.
+        models = sorted(found, key=lambda m: (order.get(m, -1), found.index(m)))
         found_tables = [_table(step, group, results) for group in _groups(models, results)]
         out += sorted(found_tables, key=lambda table: -len(table.rows))
     return out
