@@ -144,6 +144,34 @@ def test_choices_behind_one_context_are_scored_as_each_alone(model, tokenizer, m
         assert torch.equal(one.greedy, two.greedy)
 
 
+def test_contexts_that_begin_alike_share_that_much(model, tokenizer, monkeypatch):
+    rows = []
+    for number in range(3):  # as WinoGrande's: another context each, the same text behind them
+        for name in ("baker", "cat"):
+            ids = [1, *encode_text(tokenizer, f"{number} is {number}. Who is number 4? The {name}")]
+            rows.append(Scored(ids + encode_text(tokenizer, " is."), len(ids)))
+    rows += [Scored(row.ids, 2) for row in rows[:2]]  # scored within what they share, too
+    assert neighbours(rows) == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    calls = []
+    trees = shared_context.tree_logits
+    monkeypatch.setattr(
+        shared_context, "tree_logits", lambda *a: calls.append(len(a[1])) or trees(*a)
+    )
+    for row, scores in zip(rows, token_scores(model, rows), strict=True):
+        expected = naive(model, row.ids, row.start)
+        torch.testing.assert_close(scores.logprobs, expected, atol=1e-5, rtol=1e-5)
+    assert sum(calls) == 5  # one to try it
+
+
+def test_too_little_in_common_is_not_shared():
+    long, short = [1, *range(8, 30)], [1, *range(8, 15)]
+    assert neighbours([Scored(long, 20), Scored([*long, 5], 20)]) == [[0, 1]]
+    assert neighbours([Scored([*short, 2], 8), Scored([*short, *range(40, 60)], 9)]) == []
+    assert neighbours([Scored([1, 2, 3], 2), Scored([1, 2, 4], 2)]) == []
+    many = [Scored([*long, n], len(long)) for n in range(loglik.MAX_MEMBERS + 2)]
+    assert [len(group) for group in neighbours(many)] == [loglik.MAX_MEMBERS, 2]
+
+
 def test_a_model_that_takes_no_such_mask_is_scored_row_by_row(model, tokenizer, monkeypatch):
     rows = shared_rows(tokenizer)
     expected = token_scores(model, rows)
@@ -159,7 +187,10 @@ def test_a_model_that_takes_no_such_mask_is_scored_row_by_row(model, tokenizer, 
 
 
 def test_batches_of_trees_are_bounded_and_lose_none():
-    trees = [shared_context.tree_of([1] * n, [[2] * 3, [3] * 2]) for n in (9, 400, 30, 2000, 2)]
+    trees = [
+        shared_context.tree_of([Scored([1] * n + tail, n) for tail in ([2] * 3, [3] * 2)])
+        for n in (9, 400, 30, 2000, 2)
+    ]
     found = list(shared_context.batches(trees, 12))
     assert sorted(i for batch in found for i in batch) == list(range(5))
     for batch in found:

@@ -1,13 +1,12 @@
 """Log-likelihoods: of tokens given what stands before them, in batches, each token once.
 
-Rows with a context in common are scored in one pass over it (shared_context.py), others alone
+Rows with a beginning in common are scored in one pass over it (shared_context.py), others alone
 (logits.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
@@ -27,7 +26,7 @@ from hfllm.inference.prompts import first_ids, positions, start_ids
 from hfllm.tokenization.encode import encode_text
 
 MAX_WINDOW_TOKENS = 2048
-MIN_SHARED, MAX_MEMBERS = 8, 32  # tokens of a context, rows behind it: else it is not shared
+MIN_SHARED, MAX_MEMBERS = 8, 32  # tokens of a beginning, rows behind it: else it is not shared
 
 
 class TokenScores(NamedTuple):
@@ -46,13 +45,14 @@ def token_scores(
 ) -> list[TokenScores]:
     """Score ids[start:] of each row; the answer is in the rows' order.
 
-    Rows with the same context are scored in one pass over it, where the model lends itself to that.
+    Rows that begin alike are scored in one pass over that, where the model lends itself to it.
     """
     limit = positions(model)
     together = [
         members
         for members in neighbours(rows)
-        if max(len(rows[i].ids) for i in members) <= limit and _fits(model, rows, members)
+        if max(len(rows[i].ids) for i in members) <= limit
+        and _fits(model, [rows[i] for i in members])
     ]
     if together:
         longest = max(together, key=lambda members: rows[members[0]].start)[0]
@@ -68,19 +68,32 @@ def token_scores(
 
 
 def neighbours(rows: Sequence[Scored]) -> list[list[int]]:
-    """Numbers of neighbouring rows with one context, where that is long enough to be worth it."""
-    runs = groupby(range(len(rows)), lambda i: rows[i].ids[: rows[i].start])
-    groups = [list(members) for context, members in runs if len(context) >= MIN_SHARED]
-    return [members for members in groups if 1 < len(members) <= MAX_MEMBERS]
+    """Numbers of neighbouring rows that are worth one pass over what they begin with."""
+    groups: list[list[int]] = []
+    for i, row in enumerate(rows):
+        last = groups[-1] if groups else []
+        if last and len(last) < MAX_MEMBERS and _worth_sharing(rows[last[0]], row):
+            last.append(i)
+        else:
+            groups.append([i])
+    return [members for members in groups if len(members) > 1]
 
 
-def _fits(model: PreTrainedModel, rows: Sequence[Scored], members: list[int]) -> bool:
+def _worth_sharing(one: Scored, other: Scored) -> bool:
+    """The same context, or (WinoGrande's pairs) half of each row, and not of a few tokens."""
+    context = one.ids[: one.start]
+    if len(context) >= MIN_SHARED and context == other.ids[: other.start]:
+        return True
+    shared = shared_context.common_beginning([one, other])
+    return shared >= MIN_SHARED and 2 * shared >= max(len(one.ids), len(other.ids))
+
+
+def _fits(model: PreTrainedModel, rows: Sequence[Scored]) -> bool:
     """Whether a group is small enough to be one row of tokens."""
-    tails = [len(rows[i].ids) - rows[i].start for i in members]
-    return (
-        rows[members[0]].start + sum(tails) <= MAX_BATCH_TOKENS
-        and sum(tails) * vocab_size(model) <= MAX_LOGITS
-    )
+    shared = shared_context.common_beginning(rows)
+    tokens = shared + sum(len(row.ids) - shared for row in rows)
+    scored = sum(len(row.ids) - row.start for row in rows)
+    return tokens <= MAX_BATCH_TOKENS and scored * vocab_size(model) <= MAX_LOGITS
 
 
 def _scored_alone(
@@ -101,12 +114,8 @@ def _scored_together(
     groups: list[list[int]],
     done: Callable[[int], Any],
 ) -> Iterator[tuple[int, TokenScores]]:
-    """Rows that share a context, group by group: (a row's number, its scores)."""
-    trees = []
-    for members in groups:
-        first = rows[members[0]]
-        tails = [rows[i].ids[rows[i].start :] for i in members]
-        trees.append(shared_context.tree_of(first.ids[: first.start], tails))
+    """Rows that begin alike, group by group: (a row's number, its scores)."""
+    trees = [shared_context.tree_of([rows[i] for i in members]) for members in groups]
     for batch in shared_context.batches(trees, max(1, MAX_LOGITS // vocab_size(model))):
         logits = shared_context.tree_logits(model, [trees[t] for t in batch])
         scores = score(logits, [target for t in batch for target in trees[t].targets])

@@ -1,9 +1,9 @@
-"""The choices of one question in one pass: their context is run through the model once.
+"""The choices of one question in one pass: what they begin with is run through the model once.
 
-A row of tokens holds the context and then every continuation, which sees the context and itself
-but not its siblings (a mask over pairs of positions) and stands at the positions that follow the
-context. Four choices behind 40 tokens cost 40 + 4 x 5 tokens instead of 4 x 45. The head is applied
-where a token is scored and nowhere else.
+A row of tokens holds the common beginning and then what is left of every choice, which sees the
+beginning and itself but not its siblings (a mask over pairs of positions) and stands at the
+positions that follow. Four choices behind 40 tokens cost 40 + 4 x 5 tokens instead of 4 x 45. The
+head is applied where a token is scored and nowhere else.
 
 Not every architecture takes such a mask as it is meant (a window over the past, a recurrent state,
 distances by place in the row), and some change their logits behind the head. So a window is looked
@@ -20,7 +20,7 @@ import torch
 from transformers import PreTrainedModel
 
 from hfllm.inference.batching import long_first
-from hfllm.inference.logits import MAX_BATCH_TOKENS
+from hfllm.inference.logits import MAX_BATCH_TOKENS, Scored
 from hfllm.modeling.trained_head import has_plain_head
 
 PADDING = -1
@@ -39,12 +39,13 @@ def lends_itself(model: PreTrainedModel, context: Sequence[int], limit: int) -> 
         return False
     start = list(context[: max(1, limit - 3)])
     tails = [(start[::-1] * 3)[:3], (start * 3)[:3]]
+    whole = [start + tail for tail in tails]
     try:
         if not has_plain_head(model):
             return False
-        together = tree_logits(model, [tree_of(start, tails)]).log_softmax(-1)
-        rows = torch.tensor([start + tail for tail in tails], device=model.device)
-        alone = model(input_ids=rows, use_cache=False).logits
+        tree = tree_of([Scored(ids, len(start)) for ids in whole])
+        together = tree_logits(model, [tree]).log_softmax(-1)
+        alone = model(input_ids=torch.tensor(whole, device=model.device), use_cache=False).logits
     except (TypeError, ValueError, AttributeError, RuntimeError):  # it takes no such mask
         return False
     apart = together - alone[:, len(start) - 1 : -1].log_softmax(-1).flatten(0, 1)
@@ -61,24 +62,37 @@ class Tree(NamedTuple):
 
     ids: list[int]
     positions: list[int]
-    segments: list[int]  # 0: the context; k: continuation k - 1
+    segments: list[int]  # 0: the common beginning; k: the rest of row k - 1
     scored_from: list[int]  # places whose logits score a token, in the order of `targets`
     targets: list[int]
-    sizes: list[int]  # tokens of each continuation
+    sizes: list[int]  # scored tokens of each row
 
 
-def tree_of(context: Sequence[int], continuations: Sequence[Sequence[int]]) -> Tree:
-    """Lay out a context (at least one token) and its continuations (at least one token each)."""
-    ids, positions, segments = list(context), list(range(len(context))), [0] * len(context)
+def common_beginning(rows: Sequence[Scored]) -> int:
+    """How many tokens all rows begin with; of each row at least the last is left over."""
+    first, *others = [row.ids[:-1] for row in rows]
+    length = min(map(len, (first, *others)))
+    return next((n for n in range(length) if any(o[n] != first[n] for o in others)), length)
+
+
+def tree_of(rows: Sequence[Scored]) -> Tree:
+    """Lay out what rows begin with (at least one token in common) and the rest of each."""
+    shared = common_beginning(rows)
+    assert shared, "rows without a beginning in common"
+    ids = rows[0].ids[:shared]
+    positions, segments = list(range(shared)), [0] * shared
     scored_from: list[int] = []
-    for number, tokens in enumerate(continuations, start=1):
-        begin = len(ids)
-        ids += tokens[:-1]
-        positions += range(len(context), len(context) + len(tokens) - 1)
-        segments += [number] * (len(tokens) - 1)
-        scored_from += [len(context) - 1, *range(begin, len(ids))]
-    targets = [token for tokens in continuations for token in tokens]
-    return Tree(ids, positions, segments, scored_from, targets, [len(c) for c in continuations])
+    for number, row in enumerate(rows, start=1):
+        begin, rest = len(ids), row.ids[shared:-1]
+        ids = ids + rest
+        positions += range(shared, shared + len(rest))
+        segments += [number] * len(rest)
+        places = [*range(shared), *range(begin, len(ids))]  # of the row's tokens but the last
+        scored_from += places[row.start - 1 :]
+    targets = [token for row in rows for token in row.ids[row.start :]]
+    return Tree(
+        ids, positions, segments, scored_from, targets, [len(r.ids) - r.start for r in rows]
+    )
 
 
 def batches(trees: Sequence[Tree], max_scored: int) -> Iterator[list[int]]:
