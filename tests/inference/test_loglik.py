@@ -163,6 +163,25 @@ def test_contexts_that_begin_alike_share_that_much(model, tokenizer, monkeypatch
     assert sum(calls) == 5  # one to try it
 
 
+@pytest.mark.parametrize("context", [[5], [5] * 9, [5, 6, 7, 8, 5]])
+def test_the_trial_tells_a_model_that_ignores_the_mask(own_model, monkeypatch, context):
+    decoder = own_model.get_decoder()
+    assert shared_context.lends_itself(own_model, context, 96)
+    whole = decoder.forward
+    monkeypatch.setattr(
+        decoder, "forward", lambda *a, **k: whole(*a, **k | {"attention_mask": None})
+    )
+    assert not shared_context.lends_itself(own_model, context, 96)
+
+
+def test_questions_with_a_preamble_in_common_stay_apart():
+    preamble, rows = [1, *range(8, 60)], []
+    for question in range(3):
+        context = [*preamble, 100 + question, 7]
+        rows += [Scored([*context, choice], len(context)) for choice in (3, 4, 5)]
+    assert neighbours(rows) == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+
+
 def test_too_little_in_common_is_not_shared():
     long, short = [1, *range(8, 30)], [1, *range(8, 15)]
     assert neighbours([Scored(long, 20), Scored([*long, 5], 20)]) == [[0, 1]]

@@ -82,7 +82,7 @@ def test_given_words_are_the_answers_own_and_none_of_the_tests():
 
 def test_a_list_is_a_list_in_json_too():
     rows, _ = demonstrations(
-        [row | {"reply": "- red\n- blue"} for row in chats()], 5, ["json"], seed=0
+        [row | {"reply": "- red\n---\n- blue"} for row in chats()], 5, ["json"], seed=0
     )
     assert json.loads(rows[0]["messages"][-1]["content"]) == {"answer": ["red", "blue"]}
 

@@ -2,7 +2,8 @@
 
 Rows are sorted by length and padded on the right: behind a causal mask the padding cannot reach
 the real tokens, so no attention mask is needed and the fast kernel is used. A batch is bounded by
-the memory of its logits (scored tokens x vocabulary), which is what runs out first.
+the memory of its logits (scored tokens x vocabulary), which is what runs out first, and in tokens;
+a row that is beyond either is a batch of its own.
 """
 
 from __future__ import annotations
@@ -65,7 +66,10 @@ def row_logits(model: PreTrainedModel, rows: Sequence[Scored]) -> list[torch.Ten
         [row.ids + [0] * (width - len(row.ids)) for row in rows], device=model.device
     )
     if model not in _has_plain_head:
-        _has_plain_head[model] = has_plain_head(model)
+        try:
+            _has_plain_head[model] = has_plain_head(model)
+        except (TypeError, ValueError, AttributeError, RuntimeError):  # no trunk of its own, ...
+            _has_plain_head[model] = False
     if not _has_plain_head[model]:
         return _own_logits(model, padded, rows)
     hidden = model.base_model(input_ids=padded, use_cache=False).last_hidden_state  # (B, T, H)
@@ -88,5 +92,6 @@ def _own_logits(
         part = rows[begin : begin + size]
         logits = model(input_ids=padded[begin : begin + size], use_cache=False, **few).logits
         for line, row in zip(logits[:, -kept:], part, strict=True):
-            out.append(line[row.start - first : len(row.ids) - first])
+            # a copy: a view would keep the logits of all the rows
+            out.append(line[row.start - first : len(row.ids) - first].clone())
     return out

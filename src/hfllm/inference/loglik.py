@@ -55,9 +55,10 @@ def token_scores(
         and _fits(model, [rows[i] for i in members])
     ]
     if together:
-        longest = max(together, key=lambda members: rows[members[0]].start)[0]
-        context = rows[longest].ids[: rows[longest].start]
-        if not shared_context.lends_itself(model, context, limit):
+        shared = [shared_context.common_beginning([rows[i] for i in group]) for group in together]
+        most = max(shared)
+        beginning = rows[together[shared.index(most)][0]].ids[:most]
+        if not shared_context.lends_itself(model, beginning, limit):
             print(f"{label}: the model takes no shared context, each choice alone", flush=True)
             together = []
     with track(len(rows), label, "rows") as done:
@@ -70,20 +71,26 @@ def token_scores(
 def neighbours(rows: Sequence[Scored]) -> list[list[int]]:
     """Numbers of neighbouring rows that are worth one pass over what they begin with."""
     groups: list[list[int]] = []
+    alike = _same_context  # what joins the group at hand
     for i, row in enumerate(rows):
         last = groups[-1] if groups else []
-        if last and len(last) < MAX_MEMBERS and _worth_sharing(rows[last[0]], row):
+        if len(last) == 1:
+            alike = _same_context if _same_context(rows[last[0]], row) else _half_alike
+        if last and len(last) < MAX_MEMBERS and alike(rows[last[0]], row):
             last.append(i)
         else:
             groups.append([i])
     return [members for members in groups if len(members) > 1]
 
 
-def _worth_sharing(one: Scored, other: Scored) -> bool:
-    """The same context, or (WinoGrande's pairs) half of each row, and not of a few tokens."""
+def _same_context(one: Scored, other: Scored) -> bool:
+    """The choices of one question."""
     context = one.ids[: one.start]
-    if len(context) >= MIN_SHARED and context == other.ids[: other.start]:
-        return True
+    return len(context) >= MIN_SHARED and context == other.ids[: other.start]
+
+
+def _half_alike(one: Scored, other: Scored) -> bool:
+    """Half of each row in common, and not of a few tokens: WinoGrande's pairs."""
     shared = shared_context.common_beginning([one, other])
     return shared >= MIN_SHARED and 2 * shared >= max(len(one.ids), len(other.ids))
 

@@ -60,7 +60,8 @@ class RelevanceJudge:
         if self._last and self._last[0] == asked_for:  # several functions ask the same
             return self._last[1]
         limit = positions(self.model)
-        encoded = [encode_text(self.tokenizer, answer.strip()) for answer in answers]
+        # Its tokens may be more than the policy's: what is beyond its positions is not judged.
+        encoded = [encode_text(self.tokenizer, text.strip())[: limit - 1] for text in answers]
         rows: list[Scored] = []
         for prompt, ids, asked in zip(prompts, encoded, constraints, strict=True):
             for messages in (prompt, _without_question(prompt, asked or [])) if ids else ():

@@ -38,7 +38,9 @@ def lends_itself(model: PreTrainedModel, context: Sequence[int], limit: int) -> 
     if windowed or any(layer != "full_attention" for layer in layers):
         return False
     start = list(context[: max(1, limit - 3)])
-    tails = [(start[::-1] * 3)[:3], (start * 3)[:3]]
+    tail = (start[::-1] * 3)[:3]
+    other = next((token for token in start if token != tail[0]), int(tail[0] == 0))
+    tails = [tail, [other, *tail[:2]]]  # they part at once, or the mask would not be tried
     whole = [start + tail for tail in tails]
     try:
         if not has_plain_head(model):
@@ -55,9 +57,9 @@ def lends_itself(model: PreTrainedModel, context: Sequence[int], limit: int) -> 
 
 
 class Tree(NamedTuple):
-    """A context and the continuations behind it, as one row of tokens.
+    """What rows begin with and the rest of each behind it, as one row of tokens.
 
-    A continuation's last token is scored but needs no place in the row.
+    A row's last token is scored but needs no place; a scored token may lie in the beginning, too.
     """
 
     ids: list[int]

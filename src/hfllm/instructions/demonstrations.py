@@ -25,7 +25,8 @@ SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 def _items(text: str) -> list[str]:
     """The lines of a list without their marks; none of a text that is no list."""
-    parts = [part.strip(" -*\u2022") for part in text.splitlines() if part.strip()]
+    parts = [part.strip(" -*\u2022") for part in text.splitlines()]
+    parts = [part for part in parts if part]
     return parts if len(parts) > 1 else []
 
 

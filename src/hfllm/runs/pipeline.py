@@ -30,9 +30,10 @@ from hfllm.runs.preflight import preflight
 from hfllm.runs.processes import step_processes
 from hfllm.runs.status import Status, recipe_statuses, status
 
-# glibc returns freed tensors to the system and asks for them again, step after step; keeping those
-# below 32 MB (the most that it takes) makes CPU training 5-18% faster. Kept larger ones leave holes
-# that no other fits in: PPO on SmolLM2 grew by 2 GB a rollout. To be set before the process starts.
+# glibc returns freed tensors to the system and asks for them again, step after step; keeping them
+# made CPU training 5-18% faster. Not those of 32 MB and more (its highest threshold): kept, they
+# leave holes that no other fits in, and PPO on SmolLM2 grew by 2 GB a rollout; that costs it 7% of
+# its time (docs/log.md). To be set before the process starts.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
 
 
