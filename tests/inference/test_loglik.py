@@ -60,6 +60,7 @@ def test_batches_keep_every_row_once_and_stay_within_the_budget(monkeypatch):
         assert scored * 10 <= 500 and tokens <= 400
         sizes.append((scored * 10 == 500, tokens > 340))
     assert any(full for full, _ in sizes) and any(full for _, full in sizes)
+    assert max(map(len, found)) > 5
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 8, 9, 23, 64])

@@ -88,6 +88,7 @@ def test_a_list_is_a_list_in_json_too():
 
 
 def test_where_nothing_can_be_kept_nothing_is_shown():
+    assert demonstrations(chats(), 10, ["contains"], seed=0)[0]  # TEXT has words to be given
     plain = [row | {"reply": "Paris."} for row in chats()]
     found = demonstrations(plain, 10, ["contains"], seed=0)
     assert found == ([], {"empty_or_long": 0, "keeps_nothing": 200})

@@ -42,6 +42,16 @@ def vocab_size(model: PreTrainedModel) -> int:
     return int(model.get_output_embeddings().weight.shape[0])
 
 
+def plain_head(model: PreTrainedModel) -> bool:
+    """Whether the logits are the head's matrix times the trunk's output; tried once a model."""
+    if model not in _has_plain_head:
+        try:
+            _has_plain_head[model] = has_plain_head(model)
+        except (TypeError, ValueError, AttributeError, RuntimeError):  # no trunk of its own, ...
+            _has_plain_head[model] = False
+    return _has_plain_head[model]
+
+
 def batches(rows: Sequence[Scored], vocab: int) -> Iterator[list[int]]:
     """Row numbers, long rows first, so many at once that the logits stay below MAX_LOGITS."""
 
@@ -65,12 +75,7 @@ def row_logits(model: PreTrainedModel, rows: Sequence[Scored]) -> list[torch.Ten
     padded = torch.tensor(
         [row.ids + [0] * (width - len(row.ids)) for row in rows], device=model.device
     )
-    if model not in _has_plain_head:
-        try:
-            _has_plain_head[model] = has_plain_head(model)
-        except (TypeError, ValueError, AttributeError, RuntimeError):  # no trunk of its own, ...
-            _has_plain_head[model] = False
-    if not _has_plain_head[model]:
+    if not plain_head(model):
         return _own_logits(model, padded, rows)
     hidden = model.base_model(input_ids=padded, use_cache=False).last_hidden_state  # (B, T, H)
     picked = [x[row.start - 1 : len(row.ids) - 1] for x, row in zip(hidden, rows, strict=True)]

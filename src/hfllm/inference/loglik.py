@@ -55,10 +55,9 @@ def token_scores(
         and _fits(model, [rows[i] for i in members])
     ]
     if together:
-        shared = [shared_context.common_beginning([rows[i] for i in group]) for group in together]
-        most = max(shared)
-        beginning = rows[together[shared.index(most)][0]].ids[:most]
-        if not shared_context.lends_itself(model, beginning, limit):
+        groups = [[rows[i] for i in members] for members in together]
+        longest = max((g[0].ids[: shared_context.common_beginning(g)] for g in groups), key=len)
+        if not shared_context.lends_itself(model, longest, limit):
             print(f"{label}: the model takes no shared context, each choice alone", flush=True)
             together = []
     with track(len(rows), label, "rows") as done:

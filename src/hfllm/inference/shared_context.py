@@ -20,8 +20,7 @@ import torch
 from transformers import PreTrainedModel
 
 from hfllm.inference.batching import long_first
-from hfllm.inference.logits import MAX_BATCH_TOKENS, Scored
-from hfllm.modeling.trained_head import has_plain_head
+from hfllm.inference.logits import MAX_BATCH_TOKENS, Scored, plain_head
 
 PADDING = -1
 WINDOWS = ("sliding_window", "attention_chunk_size", "window_size", "attention_window")
@@ -35,7 +34,7 @@ def lends_itself(model: PreTrainedModel, context: Sequence[int], limit: int) -> 
     config = model.config.get_text_config()
     layers = getattr(config, "layer_types", None) or []
     windowed = any(getattr(config, name, None) for name in WINDOWS)
-    if windowed or any(layer != "full_attention" for layer in layers):
+    if windowed or any(layer != "full_attention" for layer in layers) or not plain_head(model):
         return False
     start = list(context[: max(1, limit - 3)])
     tail = (start[::-1] * 3)[:3]
@@ -43,8 +42,6 @@ def lends_itself(model: PreTrainedModel, context: Sequence[int], limit: int) -> 
     tails = [tail, [other, *tail[:2]]]  # they part at once, or the mask would not be tried
     whole = [start + tail for tail in tails]
     try:
-        if not has_plain_head(model):
-            return False
         tree = tree_of([Scored(ids, len(start)) for ids in whole])
         together = tree_logits(model, [tree]).log_softmax(-1)
         alone = model(input_ids=torch.tensor(whole, device=model.device), use_cache=False).logits
