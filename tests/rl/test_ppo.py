@@ -3,6 +3,7 @@
 import pytest
 import torch
 from rl_helpers import assert_same, even_tokens, logged, rollout, weights
+from transformers import AutoConfig, AutoModelForCausalLM
 from trl import GRPOTrainer
 
 from hfllm.rl.rewards import load_reward_model
@@ -200,3 +201,13 @@ def test_evaluation_and_every_metric(build, prompts):
     assert {f"eval_{name}" for name in names} <= evaluation.keys()
     assert evaluation["eval_objective/kl"] != 0
     assert "frac_reward_zero_std" not in train
+
+
+def test_a_head_that_is_not_ours_is_said(build, tokenizer):
+    assert build().notes == []
+    assert "cast_lm_head_to_fp32" in build(cast_lm_head_to_fp32=True).notes[0]
+    sizes = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=1, head_dim=8)
+    heads = dict(num_attention_heads=2, num_key_value_heads=2, vocab_size=len(tokenizer))
+    capped = AutoConfig.for_model("gemma2", final_logit_softcapping=0.05, **sizes, **heads)
+    trainer = build(model=AutoModelForCausalLM.from_config(capped), beta=0.0)
+    assert trainer.notes == ["the model changes its logits behind the head: trl's is kept"]

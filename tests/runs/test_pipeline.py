@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from hfllm.runs import pipeline
+from hfllm.runs.layout import step_named
 from hfllm.runs.pipeline import StepFailed, command_of, plan, run_recipe
 from hfllm.runs.record import recording
 
@@ -171,7 +172,15 @@ def test_a_step_gets_its_environment(workspace, monkeypatch):
     env = json.loads((workspace.folder / "env.json").read_text())
     assert env["HFLLM_FORCE"] == "tokenizer"
     assert env["HFLLM_LOCK_HELD"] == str((workspace.folder / "runs" / "tiny").resolve())
-    assert env["MALLOC_MMAP_THRESHOLD_"] == "33554432"
+    assert env["MALLOC_MMAP_THRESHOLD_"] == "33554432" and "MALLOC_MMAP_MAX_" not in env
+
+
+def test_pretraining_keeps_every_block_of_memory(workspace, monkeypatch):
+    code = "import os; open('kept', 'w').write(os.environ['MALLOC_MMAP_MAX_'])"
+    stand_in(monkeypatch, code)
+    step = step_named(workspace.load(), "pretrain")
+    pipeline._run_step(step, forced=False, lock=None)
+    assert (workspace.folder / "kept").read_text() == "0"
 
 
 # `accelerate launch` in small: it starts the work in a child and dies of SIGTERM without a word.

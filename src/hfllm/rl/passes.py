@@ -26,16 +26,26 @@ class PassingTrainer(CriticTrainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Put the cheap head on policy and reference, and the hook on the trunk."""
         super().__init__(*args, **kwargs)
-        how = Scoring(self.temperature, entropy_grad=self._entropy_bonus_enabled)
-        ours = self.accelerator.device.type == "cpu" and not self.args.cast_lm_head_to_fp32
-        for one in (self.model, self.ref_model):
-            if ours and one is not None and not self._is_sharded():  # shards can not be tried
-                plain = self.accelerator.unwrap_model(one)
-                score_trained_positions(plain, FusedCausalLMOutput, how)
+        self.notes: list[str] = []  # what is not done as a user would think, for the manifest
+        if self.accelerator.device.type == "cpu" and not self._is_sharded():  # shards: not tried
+            self._cheap_head()
         self._hidden: torch.Tensor | None = None  # the trunk's last, (B, P + T, H)
         self._pass_values: list[torch.Tensor] = []  # (B, T) of each pass, with a shared critic
         if self.args.shared_critic:
             without_adapter(self.model).base_model.register_forward_hook(self._keep_hidden)
+
+    def _cheap_head(self) -> None:
+        how = Scoring(self.temperature, entropy_grad=self._entropy_bonus_enabled)
+        if self.args.cast_lm_head_to_fp32:
+            self.notes.append("cast_lm_head_to_fp32: trl's head is kept, slower on a CPU")
+            return
+        for one in (self.model, self.ref_model):
+            if one is None:
+                continue
+            plain = self.accelerator.unwrap_model(one)
+            if not score_trained_positions(plain, FusedCausalLMOutput, how):
+                self.notes.append("the model changes its logits behind the head: trl's is kept")
+                return
 
     def _keep_hidden(self, _module: Any, _args: Any, output: Any) -> None:
         self._hidden = output.last_hidden_state

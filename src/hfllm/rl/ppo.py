@@ -72,7 +72,10 @@ class PPOTrainer(PassingTrainer):
     # ---- generation
 
     def _low_precision_copy(self) -> LowPrecisionCopy | None:
-        if self.args.generate_dtype is None or self._is_sharded():
+        if self.args.generate_dtype is None:
+            return None
+        if self._is_sharded():
+            self.notes.append("generate_dtype: the policy is in shards, it samples itself")
             return None
         return LowPrecisionCopy(self.model, self.args.generate_dtype, self.accelerator.device)
 

@@ -31,10 +31,12 @@ from hfllm.runs.processes import step_processes
 from hfllm.runs.status import Status, recipe_statuses, status
 
 # glibc returns freed tensors to the system and asks for them again, step after step; keeping them
-# made CPU training 5-18% faster. Not those of 32 MB and more (its highest threshold): kept, they
-# leave holes that no other fits in, and PPO on SmolLM2 grew by 2 GB a rollout; that costs it 7% of
-# its time (docs/log.md). To be set before the process starts.
+# made CPU training 5-18% faster. Where shapes differ from step to step, large blocks that are kept
+# leave holes that no other fits in: PPO on SmolLM2 grew by 2 GB a rollout, so those of 32 MB and
+# more (its highest threshold) go back. Pretraining's shapes are all the same: it keeps every block
+# (docs/log.md). To be set before the process starts.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
+KEEP_ALL = {"MALLOC_MMAP_MAX_": "0"}
 
 
 class StepFailed(ValueError):
@@ -155,7 +157,8 @@ def _signals_as_exits() -> Iterator[None]:
 
 def _run_step(step: Step, forced: bool, lock: int | None) -> None:
     """In a process group of its own: Ctrl-C in a terminal reaches this process alone."""
-    env = {**MALLOC, **os.environ, "PYTHONUNBUFFERED": "1"}
+    keep = KEEP_ALL if step.stage == "pretrain" else {}
+    env = {**MALLOC, **keep, **os.environ, "PYTHONUNBUFFERED": "1"}
     env.setdefault("TOKENIZERS_PARALLELISM", "true")
     if forced:
         env["HFLLM_FORCE"] = step.name
