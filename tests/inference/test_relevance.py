@@ -44,6 +44,8 @@ def test_a_prompt_that_is_all_constraints_makes_nothing_relevant(model, tokenize
 def test_shares_rise_from_half_of_enough_to_enough(model, tokenizer):
     judge = RelevanceJudge(model, tokenizer, enough=8.0)
     assert judge.shares([-3.0, 4.0, 5.0, 6.0, 8.0, 99.0]) == [0.0, 0.0, 0.25, 0.5, 1.0, 1.0]
+    watching = RelevanceJudge(model, tokenizer, enough=0.0)
+    assert watching.shares([-3.0, 0.0, 99.0]) == [1.0, 1.0, 1.0]
     assert [is_relevant(n) for n in (None, 0.0, ENOUGH)] == [False, False, True]
 
 

@@ -128,7 +128,11 @@ def test_what_is_earned_counts_as_far_as_it_is_an_answer():
     assert counted(prompts, completions, **columns) == [0.0, 0.5, None, -1.0]
     assert judge.told == limits and counted.__name__ == "given"
     counted(prompts, completions, **columns, log_metric=notes.__setitem__)
-    assert notes == {"judge/relevance": 20.0, "judge/given": pytest.approx(0.5 / 3)}
+    assert notes == {
+        "judge/relevance": 20.0,
+        "judge/relevant": 0.5,
+        "judge/given": pytest.approx(0.5 / 3),
+    }
     counted(prompts, completions, worth=[0.0] * 4)
     assert judge.told == [None] * 4
 

@@ -7,6 +7,7 @@ import pytest
 from hfllm.stages import ppo
 
 LONGEST = 20
+PAYS = "hfllm.rl.rewards:length_reward"
 
 
 def check(positions: int | None, answer_tokens: int) -> None:
@@ -28,10 +29,41 @@ def test_a_judge_must_have_room_for_the_longest_answer(monkeypatch):
     monkeypatch.setattr(ppo, "open_judge", lambda *_: judge)
     monkeypatch.setattr(ppo, "is_sharded", lambda _: False)
     monkeypatch.setattr(ppo, "matmul_parameters", lambda _: 1)
-    asked = SimpleNamespace(reward_functions=[], judge="small", judge_nats=None)
+    asked = SimpleNamespace(reward_functions=[PAYS], judge="small", judge_nats=None)
     step = SimpleNamespace(name="ppo", model_of=lambda name: name)
     args = SimpleNamespace(bf16=False, max_completion_length=63)
-    assert ppo._functions(asked, step, args) == ([], 2)
+    (counted,), size = ppo._functions(asked, step, args)
+    assert counted.judge is judge and size == 2
     args.max_completion_length = 64
     with pytest.raises(ValueError, match="ppo.judge: small has 64 positions"):
         ppo._functions(asked, step, args)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reward_functions": []}, "ppo.judge: it looks at what `reward_functions` give"),
+        ({"judge_nats": -1.0}, "ppo.judge_nats: -1.0 is below 0"),
+    ],
+)
+def test_a_judge_that_would_do_nothing_is_refused(monkeypatch, changes, message):
+    monkeypatch.setattr(ppo, "is_sharded", lambda _: False)
+    asked = {"reward_functions": [PAYS], "judge": "small", "judge_nats": None, **changes}
+    args = SimpleNamespace(bf16=False, max_completion_length=8)
+    with pytest.raises(ValueError, match=message):
+        ppo._functions(SimpleNamespace(**asked), SimpleNamespace(name="ppo"), args)
+
+
+def test_a_judge_of_0_nats_watches(monkeypatch):
+    seen = []
+    config = SimpleNamespace(max_position_embeddings=64, get_text_config=lambda: config)
+    judge = SimpleNamespace(model=SimpleNamespace(config=config))
+    monkeypatch.setattr(ppo, "open_judge", lambda _, enough, __: seen.append(enough) or judge)
+    monkeypatch.setattr(ppo, "is_sharded", lambda _: False)
+    monkeypatch.setattr(ppo, "matmul_parameters", lambda _: 1)
+    step = SimpleNamespace(name="ppo", model_of=lambda name: name)
+    args = SimpleNamespace(bf16=False, max_completion_length=8)
+    for nats in (None, 0, 5.0):
+        asked = SimpleNamespace(reward_functions=[PAYS], judge="small", judge_nats=nats)
+        ppo._functions(asked, step, args)
+    assert seen == [20.0, 0, 5.0]

@@ -75,7 +75,12 @@ class RelevanceJudge:
         return out
 
     def shares(self, nats: Sequence[float]) -> list[float]:
-        """How far each is an answer: 0 up to half of `enough` nats, 1 from `enough` on."""
+        """How far each is an answer: 0 up to half of `enough` nats, 1 from `enough` on.
+
+        With `enough` 0 everything counts in full: the judge watches only.
+        """
+        if self.enough == 0:
+            return [1.0] * len(nats)
         return [min(1.0, max(0.0, 2 * n / self.enough - 1)) for n in nats]
 
 

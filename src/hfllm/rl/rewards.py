@@ -18,7 +18,7 @@ import torch
 
 from hfllm.inference.load import load_reward
 from hfllm.inference.prompts import Message
-from hfllm.inference.relevance import RelevanceJudge
+from hfllm.inference.relevance import RelevanceJudge, is_relevant
 from hfllm.inference.reward_model import RewardModel
 from hfllm.instructions.constraints import all_hold, holds
 
@@ -55,8 +55,9 @@ def load_reward_model(
 class CountedIfAnswer:
     """A reward function whose scores above 0 count as far as a judge takes the text for an answer.
 
-    The metrics judge/relevance (nats) and judge/NAME (what the function gives by itself) are logged
-    beside the reward, so that it shows when one is bought with the other.
+    The metrics judge/relevance (nats), judge/relevant (share of answers with enough of them) and
+    judge/NAME (what the function gives by itself) are logged beside the reward, so that it shows
+    when one is bought with the other.
     """
 
     def __init__(self, function: RewardFunction, judge: RelevanceJudge) -> None:
@@ -77,6 +78,7 @@ class CountedIfAnswer:
         given = [score for score in scores if score is not None]
         if note and given:
             note("judge/relevance", sum(nats) / len(nats))
+            note("judge/relevant", sum(map(is_relevant, nats)) / len(nats))
             note(f"judge/{self.__name__}", sum(given) / len(given))
         shares = self.judge.shares(nats)
         return [
