@@ -46,6 +46,14 @@ def holds(constraint: Parameters, answer: str) -> bool:
     return bool(answer.strip()) and KINDS[constraint["kind"]].holds(answer, constraint)
 
 
+def share_held(constraint: Parameters, answer: str) -> float:
+    """How far an answer keeps one constraint: 0 to 1, and 1 only where it holds."""
+    share = KINDS[constraint["kind"]].share
+    if share is None or not answer.strip():
+        return float(holds(constraint, answer))
+    return share(answer, constraint)
+
+
 def all_hold(constraints: list[Parameters], answer: str, loosely: bool = False) -> bool:
     """Whether an answer keeps every constraint; loosely: each of them in some reading of it."""
     readings = loose_readings(answer) if loosely else [answer]

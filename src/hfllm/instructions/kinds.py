@@ -20,12 +20,16 @@ FENCED = re.compile(r"^```(?:json)?\s*(.*?)\s*```$", re.DOTALL | re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of constraint; texts and values are (of training, of tests)."""
+    """One kind of constraint; texts and values are (of training, of tests).
+
+    `share` is how far an answer keeps it, where there is more to it than yes or no.
+    """
 
     texts: tuple[tuple[str, ...], tuple[str, ...]]
     values: tuple[tuple[Parameters, ...], tuple[Parameters, ...]]
     holds: Callable[[str, Parameters], bool]
     not_with: tuple[str, ...] = ()
+    share: Callable[[str, Parameters], float] | None = None
 
 
 def _is_lowercase(text: str, _: Parameters) -> bool:
@@ -57,9 +61,14 @@ def _is_json(text: str, _: Parameters) -> bool:
     return isinstance(found, dict | list) and bool(found)
 
 
-def _contains(text: str, given: Parameters) -> bool:
+def _words_contained(text: str, given: Parameters) -> float:
     said = {word.lower() for word in WORD.findall(text)}
-    return all(word.lower() in said for word in given["contained"])
+    wanted = given["contained"]
+    return sum(word.lower() in said for word in wanted) / len(wanted)
+
+
+def _contains(text: str, given: Parameters) -> bool:
+    return _words_contained(text, given) == 1
 
 
 def _pairs(*words: str) -> tuple[Parameters, ...]:
@@ -209,5 +218,6 @@ KINDS: dict[str, Kind] = {
             _pairs("however", "world", "good"),
         ),
         _contains,
+        share=_words_contained,
     ),
 }

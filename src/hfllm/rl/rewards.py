@@ -20,7 +20,7 @@ from hfllm.inference.load import load_reward
 from hfllm.inference.prompts import Message
 from hfllm.inference.relevance import RelevanceJudge, is_relevant
 from hfllm.inference.reward_model import RewardModel
-from hfllm.instructions.constraints import all_hold, holds
+from hfllm.instructions.constraints import all_hold, share_held
 
 RewardFunction = Callable[..., list[float | None]]
 
@@ -143,10 +143,10 @@ def keeps_constraints(
 def share_of_constraints(
     completions: list[list[Message]], constraints: list[list[dict[str, Any]] | None], **_: Any
 ) -> list[float | None]:
-    """The share of its row's constraints that a completion keeps: one of two is worth a half."""
+    """How far a completion keeps its row's constraints: one of two, or of two words, is a half."""
     return [
         None
         if not asked
-        else sum(holds(one, completion[-1]["content"]) for one in asked) / len(asked)
+        else sum(share_held(one, completion[-1]["content"]) for one in asked) / len(asked)
         for completion, asked in zip(completions, constraints, strict=True)
     ]
