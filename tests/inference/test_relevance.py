@@ -1,10 +1,16 @@
-"""Relevance: log p(answer | all) - log p(answer | constraints), each token once."""
+"""Relevance: log p(answer | all) - log p(answer | constraints), each token once, no circles."""
 
 import pytest
 import torch
 
 from hfllm.data.chat import render
-from hfllm.inference.relevance import ENOUGH, RelevanceJudge, is_relevant, open_judge
+from hfllm.inference.relevance import (
+    ENOUGH,
+    RelevanceJudge,
+    is_relevant,
+    open_judge,
+    share_in_circles,
+)
 
 LIMIT = [{"kind": "no_comma", "text": "No comma."}]
 ASKED = [{"role": "user", "content": "Who is number 7? No comma."}]
@@ -21,7 +27,7 @@ def logprobs(model, tokenizer, prompt, ids):
 
 def test_it_is_the_gain_in_log_probability_and_a_repeated_token_counts_once(model, tokenizer):
     judge = RelevanceJudge(model, tokenizer)
-    answers = ["Number 7 is a baker.", " a a a a", "", "  ", "a baker"]
+    answers = ["Number 7 is a baker.", "a a a a a a a a", "", "  ", "a baker"]
     found = judge.nats([ASKED] * 5, answers, [LIMIT] * 5)
     for answer, nats in zip(answers, found, strict=True):
         ids = tokenizer(answer.strip(), add_special_tokens=False).input_ids
@@ -30,8 +36,25 @@ def test_it_is_the_gain_in_log_probability_and_a_repeated_token_counts_once(mode
             continue
         gain = logprobs(model, tokenizer, ASKED, ids) - logprobs(model, tokenizer, ALONE, ids)
         first = [n for n, token in enumerate(ids) if ids.index(token) == n]
-        assert nats == pytest.approx(float(gain[first].sum()), abs=1e-4)
+        new = 0.25 if answer == answers[1] else 1.0  # "a" and 7 " a": the last 6 go in circles
+        assert nats == pytest.approx(new * float(gain[first].sum()), abs=1e-4)
     assert len(set(found)) == 4
+
+
+@pytest.mark.parametrize(
+    ("ids", "share"),
+    [
+        ([], 0),
+        ([1, 2, 3], 0),
+        ([1, 2, 3, 4, 1, 2, 3], 0),  # three tokens again, not four
+        ([1, 1, 1, 1], 0),
+        ([1, 1, 1, 1, 1], 0.8),  # the second run begins one later
+        ([1, 2, 3, 4, 5, 1, 2, 3, 4, 6], 0.4),
+        ([9, *[1, 2, 3, 4] * 3, 8], 8 / 14),
+    ],
+)
+def test_what_was_said_before_goes_in_circles(ids, share):
+    assert share_in_circles(ids) == pytest.approx(share)
 
 
 def test_a_prompt_that_is_all_constraints_makes_nothing_relevant(model, tokenizer):

@@ -4,10 +4,10 @@ A program can tell whether an answer kept "use no commas"; whether it answers is
 log p(answer | question and instructions) - log p(answer | instructions alone), in nats, under a
 model that stays as it is: the pointwise mutual information that Li et al. (2016, arXiv:1510.03055)
 rank replies by. Words of the instruction are as likely without the question, so quoting it earns
-nothing; a token counts where it first stands, so neither does going round in circles. On 100
-answers of SmolLM2-135M-Instruct and models made of it, read blind, it tells the 58 that answer from
-the others with an AUC of 0.91 (the likelihood of the question given the answer: 0.84; a reward
-model of 453 pairs: 0.58; docs/log.md).
+nothing. A token counts where it first stands, and the sum is cut by the share of tokens that go
+round in circles. On 150 answers of SmolLM2-135M-Instruct and models made of it, read blind, it
+tells the 89 that answer from the others with an AUC of 0.89 (0.81 without the cut: PPO had learned
+to go in circles; docs/log.md).
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from hfllm.inference.loglik import continuation, token_logprobs
 from hfllm.inference.prompts import Message, encode_prompt, positions
 from hfllm.tokenization.encode import encode_text
 
-ENOUGH = 20.0  # nats: 51 of the 58 answers above have as many, and 4 of the 42 others
+ENOUGH = 14.0  # nats: 77 of the 89 answers above have as many, and 12 of the 61 others
+RUN = 4  # tokens that, said again, are going in circles
 
 
 def is_relevant(nats: float | None) -> bool:
@@ -70,7 +71,8 @@ class RelevanceJudge:
         out = []
         for ids in encoded:
             new = torch.tensor([token not in ids[:n] for n, token in enumerate(ids)])
-            out.append(float(((next(scores) - next(scores)) * new).sum()) if ids else 0.0)
+            gained = float(((next(scores) - next(scores)) * new).sum()) if ids else 0.0
+            out.append(gained * (1 - share_in_circles(ids)))
         self._last = (asked_for, out)
         return out
 
@@ -82,6 +84,18 @@ class RelevanceJudge:
         if self.enough == 0:
             return [1.0] * len(nats)
         return [min(1.0, max(0.0, 2 * n / self.enough - 1)) for n in nats]
+
+
+def share_in_circles(ids: Sequence[int]) -> float:
+    """Share of tokens that stand in a run of `RUN` tokens that was said before: 0 to 1."""
+    said: set[tuple[int, ...]] = set()
+    again = [False] * len(ids)
+    for start in range(len(ids) - RUN + 1):
+        run = tuple(ids[start : start + RUN])
+        if run in said:
+            again[start : start + RUN] = [True] * RUN
+        said.add(run)
+    return sum(again) / max(1, len(ids))
 
 
 def _without_question(prompt: list[Message], constraints: list[dict[str, Any]]) -> list[Message]:

@@ -80,7 +80,7 @@ class PPOStageConfig(TrainConfig):
     reward: str | None = "reward"
     reward_functions: list[str] = field(default_factory=list)  # "package.module:function"
     judge: str | None = None  # a chat model: what functions give counts as far as it is an answer
-    judge_nats: float | None = None  # relevance that counts in full; default: 20; 0: only watch
+    judge_nats: float | None = None  # relevance that counts in full; default: 14; 0: only watch
     data: PromptDataConfig = field(default_factory=PromptDataConfig)
 
 

@@ -49,7 +49,7 @@ MEASURES: tuple[tuple[str, str, int, bool], ...] = (
     ),
     (
         r"^relevant",
-        "Answers that the question makes much likelier (20 nats) than its instructions alone do.",
+        "Answers that the question makes much likelier (14 nats) than its instructions alone do.",
         1,
         True,
     ),
