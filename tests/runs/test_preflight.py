@@ -58,9 +58,10 @@ def test_a_judge_needs_something_to_judge(workspace):
     workspace.recipe({"ppo": {"init": "sft", "reward": "reward", "judge": "sft"}})
     weighs = "ppo.judge: weighs reward_functions, and none is set"
     assert problems(workspace, names=["ppo"]) == [weighs]
-    above = "ppo.judge_nats: must be above 0, with ppo.judge"
+    above = "ppo.judge_nats: 0 (the judge only watches) or more, with ppo.judge"
     functions = 'ppo.reward_functions=["hfllm.rl.rewards:length_reward"]'
-    assert problems(workspace, functions, "ppo.judge_nats=0", names=["ppo"]) == [above]
+    assert problems(workspace, functions, "ppo.judge_nats=-1", names=["ppo"]) == [above]
+    preflight(workspace.load(functions, "ppo.judge_nats=0"), ["ppo"])
     alone = ("ppo.judge=null", "ppo.judge_nats=5")
     assert problems(workspace, functions, *alone, names=["ppo"]) == [above]
 

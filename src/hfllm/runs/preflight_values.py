@@ -58,8 +58,10 @@ def _judge(spec: StepSpec) -> list[str]:
     problems = []
     if config.judge and not config.reward_functions:
         problems.append(f"{spec.name}.judge: weighs reward_functions, and none is set")
-    if config.judge_nats is not None and not (config.judge and config.judge_nats > 0):
-        problems.append(f"{spec.name}.judge_nats: must be above 0, with {spec.name}.judge")
+    if config.judge_nats is not None and not (config.judge and config.judge_nats >= 0):
+        problems.append(
+            f"{spec.name}.judge_nats: 0 (the judge only watches) or more, with {spec.name}.judge"
+        )
     return problems
 
 

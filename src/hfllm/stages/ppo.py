@@ -93,11 +93,6 @@ def _functions(config: PPOStageConfig, step: Step, args: Any) -> tuple[list[Any]
     functions: list[Any] = list(load_functions(config.reward_functions))
     if not config.judge:
         return functions, 0
-    if not functions:
-        raise ValueError(
-            f"{step.name}.judge: it looks at what `reward_functions` give, and there are none (a "
-            "reward model's score is not weighed); leave it out"
-        )
     if is_sharded(args) and getattr(args.deepspeed_plugin, "zero_stage", 3) == 3:
         raise ValueError(
             f"{step.name}.judge: each process asks it by itself, which a model in shards (ZeRO-3, "
@@ -105,8 +100,6 @@ def _functions(config: PPOStageConfig, step: Step, args: Any) -> tuple[list[Any]
         )
     dtype = torch.bfloat16 if args.bf16 else None
     enough = ENOUGH if config.judge_nats is None else config.judge_nats
-    if enough < 0:
-        raise ValueError(f"{step.name}.judge_nats: {enough} is below 0; 0: it only watches")
     judge = open_judge(step.model_of(config.judge), enough, dtype)
     if (most := positions(judge.model)) <= args.max_completion_length:
         raise ValueError(
