@@ -48,6 +48,9 @@ def test_every_step_runs(folder, data, tmp_path, name, small):
     assert {f"rewards/{pays}/mean", f"judge/{pays}", "judge/relevant"} <= set(rollouts[0])
     assert ("ppo", "instructions", "accuracy_relevant") in found
     if name == "smollm2-cpu":
+        seed = (*small, *places, "ppo.trainer.seed=1", "--dry-run")  # the README's other seed
+        plan = hfllm("run", ROOT / "configs" / f"{name}.yaml", *seed).stdout
+        assert "skip  sft " in plan and "skip  reward " in plan and " run  ppo " in plan
         then = hfllm(
             "run", ROOT / "configs" / "smollm2-reward.yaml", *PPO[1:], f"vars.run={run}",
             f"run_dir={tmp_path}", "evaluate.best_of=[2]", "evaluate.tasks.instructions.limit=2",
