@@ -27,8 +27,9 @@ def logprobs(model, tokenizer, prompt, ids):
 
 def test_it_is_the_gain_in_log_probability_and_a_repeated_token_counts_once(model, tokenizer):
     judge = RelevanceJudge(model, tokenizer)
-    answers = ["Number 7 is a baker.", "a a a a a a a a", "", "  ", "a baker"]
-    found = judge.nats([ASKED] * 5, answers, [LIMIT] * 5)
+    circles = "a a a a a a a a"
+    answers = ["Number 7 is a baker.", " a a a a", "", "  ", "a baker", circles]
+    found = judge.nats([ASKED] * 6, answers, [LIMIT] * 6)
     for answer, nats in zip(answers, found, strict=True):
         ids = tokenizer(answer.strip(), add_special_tokens=False).input_ids
         if not ids:
@@ -36,9 +37,9 @@ def test_it_is_the_gain_in_log_probability_and_a_repeated_token_counts_once(mode
             continue
         gain = logprobs(model, tokenizer, ASKED, ids) - logprobs(model, tokenizer, ALONE, ids)
         first = [n for n, token in enumerate(ids) if ids.index(token) == n]
-        new = 0.25 if answer == answers[1] else 1.0  # "a" and 7 " a": the last 6 go in circles
+        new = 0.25 if answer == circles else 1.0  # "a" and 7 " a": the last 6 go in circles
         assert nats == pytest.approx(new * float(gain[first].sum()), abs=1e-4)
-    assert len(set(found)) == 4
+    assert len(set(found)) == 5
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from hfllm.inference.relevance import ENOUGH
 from hfllm.report.collect import Run, Step
+from hfllm.report.measures import MEASURES
 from hfllm.report.reliability import SIDE, reliabilities
 from hfllm.report.results import tables
 
@@ -98,3 +100,8 @@ def test_a_reliability_plot_has_a_dot_for_every_bin_at_its_place() -> None:
     assert x1 - x0 == SIDE and y0 - y1 == SIDE / 2 and r1 > r0
     assert plot.task == "known facts" and plot.models == [("sft", "c1")]
     assert plot.rows[0] == ["sft", "0%", "50%", "30.0% to 70.0%", "30"]
+
+
+def test_relevance_is_told_with_the_judges_nats() -> None:
+    (told,) = [text for pattern, text, *_ in MEASURES if pattern == "^relevant"]
+    assert f"({ENOUGH:g} nats)" in told

@@ -24,32 +24,38 @@ def test_the_longest_prompt_and_answer_must_fit():
         check(30, 11)
 
 
-def test_a_judge_must_have_room_for_the_longest_answer(monkeypatch):
+@pytest.fixture()
+def judge(monkeypatch):
+    """A judge of 64 positions that is opened without a file; it keeps the nats it was asked for."""
+
+    def opened(_folder, enough, _dtype):
+        made.enough.append(enough)
+        return made
+
     config = SimpleNamespace(max_position_embeddings=64, get_text_config=lambda: config)
-    judge = SimpleNamespace(model=SimpleNamespace(config=config))
-    monkeypatch.setattr(ppo, "open_judge", lambda *_: judge)
+    made = SimpleNamespace(model=SimpleNamespace(config=config), enough=[])
+    monkeypatch.setattr(ppo, "open_judge", opened)
     monkeypatch.setattr(ppo, "is_sharded", lambda _: False)
     monkeypatch.setattr(ppo, "matmul_parameters", lambda _: 1)
-    asked = SimpleNamespace(reward_functions=[PAYS], judge="small", judge_nats=None)
+    return made
+
+
+def functions(answer_tokens: int, names: tuple[str, ...] = (), nats: float | None = None):
+    asked = SimpleNamespace(reward_functions=names, judge="small", judge_nats=nats)
     step = SimpleNamespace(name="ppo", model_of=lambda name: name)
-    args = SimpleNamespace(bf16=False, max_completion_length=63)
-    (counted,), size = ppo._functions(asked, step, args)
+    args = SimpleNamespace(bf16=False, max_completion_length=answer_tokens)
+    return ppo._functions(asked, step, args)
+
+
+def test_a_judge_must_have_room_for_the_longest_answer(judge):
+    assert functions(63) == ([], 2)
+    (counted,), size = functions(63, (PAYS,))
     assert counted.judge is judge and size == 2
-    args.max_completion_length = 64
     with pytest.raises(ValueError, match="ppo.judge: small has 64 positions"):
-        ppo._functions(asked, step, args)
+        functions(64)
 
 
-def test_a_judge_of_0_nats_watches(monkeypatch):
-    seen = []
-    config = SimpleNamespace(max_position_embeddings=64, get_text_config=lambda: config)
-    judge = SimpleNamespace(model=SimpleNamespace(config=config))
-    monkeypatch.setattr(ppo, "open_judge", lambda _, enough, __: seen.append(enough) or judge)
-    monkeypatch.setattr(ppo, "is_sharded", lambda _: False)
-    monkeypatch.setattr(ppo, "matmul_parameters", lambda _: 1)
-    step = SimpleNamespace(name="ppo", model_of=lambda name: name)
-    args = SimpleNamespace(bf16=False, max_completion_length=8)
+def test_a_judge_of_0_nats_watches(judge):
     for nats in (None, 0, 5.0):
-        asked = SimpleNamespace(reward_functions=[PAYS], judge="small", judge_nats=nats)
-        ppo._functions(asked, step, args)
-    assert seen == [ENOUGH, 0, 5.0]
+        functions(8, (PAYS,), nats)
+    assert judge.enough == [ENOUGH, 0, 5.0]

@@ -41,17 +41,14 @@ def asked(instruction: str, constraints: list[Parameters]) -> str:
     return " ".join([instruction, *(one["text"] for one in constraints)])
 
 
-def holds(constraint: Parameters, answer: str) -> bool:
-    """Whether an answer keeps one constraint, strictly; an empty answer keeps none."""
-    return bool(answer.strip()) and KINDS[constraint["kind"]].holds(answer, constraint)
-
-
 def share_held(constraint: Parameters, answer: str) -> float:
-    """How far an answer keeps one constraint: 0 to 1, and 1 only where it holds."""
-    share = KINDS[constraint["kind"]].share
-    if share is None or not answer.strip():
-        return float(holds(constraint, answer))
-    return share(answer, constraint)
+    """How far an answer keeps one constraint, strictly: 0 to 1; an empty answer keeps none."""
+    return float(KINDS[constraint["kind"]].share(answer, constraint)) if answer.strip() else 0.0
+
+
+def holds(constraint: Parameters, answer: str) -> bool:
+    """Whether an answer keeps one constraint, strictly."""
+    return share_held(constraint, answer) == 1
 
 
 def all_hold(constraints: list[Parameters], answer: str, loosely: bool = False) -> bool:

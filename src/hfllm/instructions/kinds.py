@@ -22,14 +22,13 @@ FENCED = re.compile(r"^```(?:json)?\s*(.*?)\s*```$", re.DOTALL | re.IGNORECASE)
 class Kind:
     """One kind of constraint; texts and values are (of training, of tests).
 
-    `share` is how far an answer keeps it, where there is more to it than yes or no.
+    `share` is how far an answer keeps it: 0 to 1, where most know those two only.
     """
 
     texts: tuple[tuple[str, ...], tuple[str, ...]]
     values: tuple[tuple[Parameters, ...], tuple[Parameters, ...]]
-    holds: Callable[[str, Parameters], bool]
+    share: Callable[[str, Parameters], float]
     not_with: tuple[str, ...] = ()
-    share: Callable[[str, Parameters], float] | None = None
 
 
 def _is_lowercase(text: str, _: Parameters) -> bool:
@@ -61,14 +60,10 @@ def _is_json(text: str, _: Parameters) -> bool:
     return isinstance(found, dict | list) and bool(found)
 
 
-def _words_contained(text: str, given: Parameters) -> float:
+def _contains(text: str, given: Parameters) -> float:
     said = {word.lower() for word in WORD.findall(text)}
     wanted = given["contained"]
     return sum(word.lower() in said for word in wanted) / len(wanted)
-
-
-def _contains(text: str, given: Parameters) -> bool:
-    return _words_contained(text, given) == 1
 
 
 def _pairs(*words: str) -> tuple[Parameters, ...]:
@@ -218,6 +213,5 @@ KINDS: dict[str, Kind] = {
             _pairs("however", "world", "good"),
         ),
         _contains,
-        share=_words_contained,
     ),
 }

@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 CHUNK = 2**27  # logits held for a backward: 512 MB in float32; more are recomputed in it
 SLICE = 2**22  # logits held without one
+KEPT = "the model changes its logits behind the head: trl's is kept"  # where that was not done
 
 
 @dataclass(frozen=True)

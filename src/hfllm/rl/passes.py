@@ -12,7 +12,12 @@ import torch
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import FusedCausalLMOutput
 
-from hfllm.modeling.trained_head import Scoring, score_trained_positions, without_adapter
+from hfllm.modeling.trained_head import (
+    KEPT,
+    Scoring,
+    score_trained_positions,
+    without_adapter,
+)
 from hfllm.rl.critic import state_values
 from hfllm.rl.critic_trainer import CriticTrainer
 from hfllm.rl.narrow import narrow_chunks
@@ -39,13 +44,10 @@ class PassingTrainer(CriticTrainer):
         if self.args.cast_lm_head_to_fp32:
             self.notes.append("cast_lm_head_to_fp32: trl's head is kept, slower on a CPU")
             return
-        for one in (self.model, self.ref_model):
-            if one is None:
-                continue
-            plain = self.accelerator.unwrap_model(one)
-            if not score_trained_positions(plain, FusedCausalLMOutput, how):
-                self.notes.append("the model changes its logits behind the head: trl's is kept")
-                return
+        models = [m for m in (self.model, self.ref_model) if m is not None]
+        plain = [self.accelerator.unwrap_model(model) for model in models]
+        if not all([score_trained_positions(m, FusedCausalLMOutput, how) for m in plain]):
+            self.notes.append(KEPT)
 
     def _keep_hidden(self, _module: Any, _args: Any, output: Any) -> None:
         self._hidden = output.last_hidden_state

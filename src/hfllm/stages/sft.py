@@ -18,7 +18,7 @@ from trl.trainer.utils import FusedCausalLMOutput
 from hfllm.data.ledger import Ledger
 from hfllm.data.packed import as_hf_dataset
 from hfllm.data.packing import PackedCollator
-from hfllm.modeling.trained_head import score_trained_positions
+from hfllm.modeling.trained_head import KEPT, score_trained_positions
 from hfllm.recipe.schema import SFTStageConfig
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.runs.layout import Step
@@ -80,7 +80,7 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTr
     # a sharded one can not be tried before it is launched
     fused = is_sharded(args) or score_trained_positions(trainer.model, FusedCausalLMOutput)
     if not fused and model.device.type == "cpu":
-        manifest.notes.append("the model changes its logits behind the head: trl's is kept")
+        manifest.notes.append(KEPT)
     stats = train.stats
     work = Work(
         tokenizer=tokenizer,
