@@ -108,6 +108,7 @@ def ours(part: str, model: str, folder: Path, steps: int) -> dict[str, float]:
 
 def theirs(part: str, model: str, folder: Path, steps: int) -> dict[str, float]:
     """The same of plain TRL code, in this process."""
+    import torch
     from datasets import load_dataset
     from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
@@ -122,7 +123,8 @@ def theirs(part: str, model: str, folder: Path, steps: int) -> dict[str, float]:
         return load_dataset("json", data_files=str(folder / f"{name}.jsonl"), split="train")
 
     shared: dict[str, Any] = {
-        "output_dir": str(folder / "trl"), "max_steps": steps, "bf16": True, "use_cpu": True,
+        "output_dir": str(folder / "trl"), "max_steps": steps, "bf16": True,
+        "use_cpu": not torch.cuda.is_available(),
         "report_to": "none", "save_strategy": "no", "disable_tqdm": True, "logging_steps": 1,
     }  # fmt: skip
     tokenizer = AutoTokenizer.from_pretrained(model)
@@ -171,6 +173,8 @@ def theirs(part: str, model: str, folder: Path, steps: int) -> dict[str, float]:
     trainer.train()
     units = {"reward": 8.0, "ppo": 32.0}.get(part) or sum(kept[1:steps]) / (steps - 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    if torch.cuda.is_available():
+        peak = torch.cuda.max_memory_allocated() / 2**30
     return {"per_unit": (times[-1] - times[0]) / (steps - 1) / units, "gb": peak}
 
 

@@ -16,6 +16,12 @@ import pytest
 from tiny import MODEL, Workspace, documents
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide the GPU of a machine that has one: the figures are a CPU's, but for `-m gpu`."""
+    if "gpu" not in config.getoption("markexpr").replace("not gpu", ""):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 @pytest.fixture(autouse=True)
 def same_signals_and_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A run in this process must leave no handler behind, nor a launcher's variables."""

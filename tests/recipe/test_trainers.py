@@ -31,7 +31,7 @@ def test_library_default_then_ours_then_machine_then_recipe_then_override(worksp
 @pytest.mark.parametrize("stage", TRAINERS)
 def test_our_defaults_and_redirections_are_keys_of_the_installed_class(stage):
     fields = trainers.trainer_class(stage).__dataclass_fields__
-    assert set(DEFAULTS[stage]) <= set(fields)
+    assert {trainers.name_here(key, fields) for key in DEFAULTS[stage]} <= set(fields)
     assert set(ELSEWHERE[stage]) <= set(fields)
     assert not set(ELSEWHERE[stage]) & (set(DEFAULTS[stage]) - {"max_length"})
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
-from rl_helpers import SPECIAL, even_tokens
+from rl_helpers import CHECKPOINTING, SPECIAL, even_tokens
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     LlamaConfig,
@@ -116,9 +116,9 @@ def settings(tmp_path):
             report_to="none",
             bf16=False,
             use_cpu=True,
-            activation_checkpointing=False,
             disable_tqdm=True,
             dataloader_pin_memory=False,
+            **{CHECKPOINTING: False},
         )
         return PPOConfig(**{**base, **changes})
 

@@ -2,6 +2,11 @@
 
 import torch
 
+from hfllm.recipe.trainers import name_here
+from hfllm.rl.config import PPOConfig
+
+# The key is spelled otherwise before transformers 5.23.
+CHECKPOINTING = name_here("activation_checkpointing", PPOConfig.__dataclass_fields__)
 SPECIAL = ["<|pad|>", "<|bos|>", "<|eos|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
 
 

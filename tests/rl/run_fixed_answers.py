@@ -10,6 +10,7 @@ import sys
 
 import torch
 from datasets import Dataset
+from rl_helpers import CHECKPOINTING
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from hfllm.rl.config import PPOConfig
@@ -58,8 +59,8 @@ def main(policy: str, reward: str, out: str, batch: str, zero: str = "") -> None
         report_to="none",
         bf16=False,
         use_cpu=True,
-        activation_checkpointing=False,
         deepspeed=zero_config(int(zero)) if zero else None,
+        **{CHECKPOINTING: False},
     )
     prompts = [{"prompt": [{"role": "user", "content": f"who is {i}?"}]} for i in range(8)]
     trainer = PPOTrainer(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from rl_helpers import assert_same, logged, rollout, weights
+from rl_helpers import CHECKPOINTING, assert_same, logged, rollout, weights
 from transformers import AutoModelForCausalLM
 
 from hfllm.rl.critic import build_critic
@@ -84,7 +84,7 @@ def test_resumed_run_equals_straight_at_and_inside_a_rollout(build, steps, caplo
 def test_activation_checkpointing_changes_nothing_but_memory(build):
     plain = build()
     plain.train()
-    saving = build(activation_checkpointing=True)
+    saving = build(**{CHECKPOINTING: True})
     saving.train()
     assert_same(weights(plain), weights(saving), atol=1e-6, rtol=0)
 

@@ -14,7 +14,12 @@ from typing import Any
 from hfllm.recipe.defaults import DEFAULTS
 from hfllm.recipe.load import Recipe, StepSpec, parse_override
 from hfllm.recipe.schema import TRAINERS
-from hfllm.recipe.trainers import build_trainer_config, check_trainers, hardware_defaults
+from hfllm.recipe.trainers import (
+    build_trainer_config,
+    check_trainers,
+    hardware_defaults,
+    name_here,
+)
 
 
 def show_recipe(recipe: Recipe, step: str | None = None, everything: bool = False) -> Iterator[str]:
@@ -50,13 +55,15 @@ def _trainer(
     config = build_trainer_config(
         spec, recipe.seed, str(recipe.run_dir / spec.name / "checkpoints")
     )
-    ours, machine = DEFAULTS[spec.stage], hardware_defaults()
+    names = vars(config)
+    ours = {name_here(key, names): default for key, default in DEFAULTS[spec.stage].items()}
+    machine = hardware_defaults()
     yield f"  trainer:  # {TRAINERS[spec.stage].replace(':', '.')}"
     for item in dataclasses.fields(config):
         key = item.name
         default = f"hfllm default: {ours[key][1]}" if key in ours else "library default"
         default = "this machine" if key in machine else default
-        given = {f"trainer.{k}": v for k, v in spec.config.trainer.items()}
+        given = {f"trainer.{name_here(k, names)}": v for k, v in spec.config.trainer.items()}
         origin = _origin(f"{spec.name}.trainer.{key}", f"trainer.{key}", changed, given, default)
         if origin != "library default" or everything:
             yield _line(f"trainer.{key}", getattr(config, key), origin)

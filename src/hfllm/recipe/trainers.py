@@ -7,7 +7,7 @@ Value order: library default < hfllm default (`recipe.defaults`) < this machine 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -50,12 +50,13 @@ def build_trainer_config(spec: StepSpec, seed: int, output_dir: str, **forced: A
     Raises ValueError naming the key that the library does not know or take.
     """
     schema = OmegaConf.structured(trainer_class(spec.stage))
-    given = {_new_name(key, schema): _no(key, v) for key, v in spec.config.trainer.items()}
+    given = {name_here(key, schema): _no(key, v) for key, v in spec.config.trainer.items()}
     problems = list(_key_problems(spec, schema, given))
     if problems:
         raise ValueError("\n".join(problems))
     base = {"output_dir": output_dir, "seed": seed, **hardware_defaults()}
-    values = (default_values(spec.stage), base, given, forced)
+    ours = {name_here(key, schema): value for key, value in default_values(spec.stage).items()}
+    values = (ours, base, given, forced)
     try:
         config = OmegaConf.to_object(OmegaConf.merge(schema, *values))
     except Exception as error:  # whatever the class's own __post_init__ raises on what it is given
@@ -66,10 +67,14 @@ def build_trainer_config(spec: StepSpec, seed: int, output_dir: str, **forced: A
     return config
 
 
-def _new_name(key: str, schema: Any) -> str:
-    """transformers reads an old name only where the new one is unset, and a default sets it."""
-    new = key.replace("gradient_checkpointing", "activation_checkpointing")
-    return new if new in schema else key
+def name_here(key: str, fields: Container[str]) -> str:
+    """The installed transformers' name of a key that was renamed between its versions.
+
+    Where both are fields the new one: the old is read only where that is unset, and we set it.
+    """
+    old, new = "gradient_checkpointing", "activation_checkpointing"
+    names = (key.replace(old, new), key.replace(new, old))
+    return next((name for name in names if name in fields), key)
 
 
 def _no(key: str, value: Any) -> Any:

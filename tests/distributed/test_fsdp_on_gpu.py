@@ -1,0 +1,40 @@
+"""FSDP2 launched by accelerate on one GPU: `pytest -m gpu` on a machine that has one.
+
+One process holds all of the shards; that the weights are gathered into an ordinary folder, and what
+the stages say, is the same with more.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from tiny import Workspace
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+ROOT = Path(__file__).parents[2]
+
+
+def test_pretrain_sft_and_ppo(tmp_path):
+    space = Workspace(tmp_path).fill()
+    for stage in ("pretrain", "sft", "reward", "ppo"):
+        done = subprocess.run(
+            [sys.executable, "-m", "accelerate.commands.launch", "--config_file",
+             str(ROOT / "configs/accelerate/fsdp2.yaml"), "--num_processes", "1",
+             str(ROOT / "launch" / f"{stage}.py"), "recipe.yaml"],
+            cwd=space.folder, env=os.environ, capture_output=True, text=True, timeout=200,
+        )  # fmt: skip
+        assert done.returncode == 0, stage + done.stdout[-2000:] + done.stderr[-4000:]
+        folder = tmp_path / "runs/tiny" / stage
+        assert json.loads((folder / "manifest.json").read_text())["status"] == "done"
+        if stage != "reward":
+            model = AutoModelForCausalLM.from_pretrained(folder / "model")
+            assert all(p.numel() and p.isfinite().all() for p in model.parameters())
