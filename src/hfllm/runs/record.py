@@ -99,9 +99,10 @@ def _close(manifest: Manifest, step: Step, wall_s: float, is_main: bool) -> None
 
 
 def peak_memory_gb() -> float:
-    """Largest resident set of this process so far, in GiB; on a GPU its peak allocation instead."""
+    """Largest resident set of this process so far, in GiB; of one that used a GPU, its peak there."""
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**30
+    on_gpu = torch.cuda.max_memory_allocated() if torch and torch.cuda.is_available() else 0
+    if on_gpu:  # a tokenizer's step imports torch and trains on the CPU all the same
+        return on_gpu / 2**30
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**30 if sys.platform == "darwin" else peak / 2**20
