@@ -99,7 +99,7 @@ def _close(manifest: Manifest, step: Step, wall_s: float, is_main: bool) -> None
 
 
 def peak_memory_gb() -> float:
-    """Largest resident set of this process so far, in GiB; of one that used a GPU, its peak there."""
+    """Largest resident set of this process so far, in GiB; if it used a GPU, its peak there."""
     torch = sys.modules.get("torch")
     on_gpu = torch.cuda.max_memory_allocated() if torch and torch.cuda.is_available() else 0
     if on_gpu:  # a tokenizer's step imports torch and trains on the CPU all the same
