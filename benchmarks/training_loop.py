@@ -94,6 +94,7 @@ def trainer_seconds(rows: list, args: argparse.Namespace, folder: Path) -> float
                 "remove_unused_columns",
                 "dataloader_pin_memory",
                 "logging_steps",
+                "logging_nan_inf_filter",  # on, it waits for the card after each backward
             )
         },
     )

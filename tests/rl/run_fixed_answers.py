@@ -74,7 +74,7 @@ def main(policy: str, reward: str, out: str, batch: str, zero: str = "") -> None
     )
     trainer.train()
     trainer.save_model(out + ".model")
-    own = {"log": trainer.state.log_history}
+    own = {"log": trainer.state.log_history, "notes": trainer.notes}
     torch.save(own, f"{out}.{trainer.accelerator.process_index}")
     if torch.distributed.is_initialized():
         torch.distributed.barrier()  # as hfllm.launch ends: nobody leaves while another works

@@ -32,8 +32,11 @@ class PassingTrainer(CriticTrainer):
         """Put the cheap head on policy and reference, and the hook on the trunk."""
         super().__init__(*args, **kwargs)
         self.notes: list[str] = []  # what is not done as a user would think, for the manifest
-        if self.accelerator.device.type == "cpu" and not self._is_sharded():  # shards: not tried
-            self._cheap_head()
+        if self.accelerator.device.type == "cpu":
+            if self._is_sharded():
+                self.notes.append("the policy is in shards: trl's head is kept, slower on a CPU")
+            else:
+                self._cheap_head()
         self._hidden: torch.Tensor | None = None  # the trunk's last, (B, P + T, H)
         self._pass_values: list[torch.Tensor] = []  # (B, T) of each pass, with a shared critic
         if self.args.shared_critic:
