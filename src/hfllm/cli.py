@@ -156,13 +156,18 @@ def report(recipe: RecipeArgument, overrides: Overrides = None) -> None:
 @app.command()
 def tokens(
     text: Annotated[str | None, typer.Argument(help="the text; default: standard input")] = None,
-    tokenizer: Annotated[Path, typer.Option(help="a folder with tokenizer.json")] = Path(
-        "runs/demo/tokenizer/tokenizer"
-    ),
+    tokenizer: Annotated[
+        str, typer.Option(help="a tokenizer's or model's folder, a step, a .gguf file, a hub id")
+    ] = "runs/demo/tokenizer/tokenizer",
 ) -> None:
     """Show how a tokenizer cuts a text: coloured tokens, ids, bytes per token."""
     with clear_errors():
+        from hfllm.recipe.graph import is_gguf
         from hfllm.tokenization.show import show_tokens
 
+        if is_gguf(tokenizer):
+            from hfllm.modeling.gguf import as_folder
+
+            tokenizer = as_folder(tokenizer)
         words = sys.stdin.read() if text is None else text
         print(show_tokens(words, tokenizer, color=sys.stdout.isatty()))

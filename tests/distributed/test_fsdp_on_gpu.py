@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from tiny import Workspace
+from tiny import DROP, Workspace
 
 pytestmark = [
     pytest.mark.gpu,
@@ -24,8 +24,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_pretrain_sft_and_ppo(tmp_path):
+    stages = ("pretrain", "sft", "reward", "ppo")
     space = Workspace(tmp_path).fill()
-    for stage in ("pretrain", "sft", "reward", "ppo"):
+    space.recipe({stage: {"trainer": {"use_cpu": DROP, "bf16": DROP}} for stage in stages})
+    for stage in stages:
         done = subprocess.run(
             [sys.executable, "-m", "accelerate.commands.launch", "--config_file",
              str(ROOT / "configs/accelerate/fsdp2.yaml"), "--num_processes", "1",
@@ -33,6 +35,7 @@ def test_pretrain_sft_and_ppo(tmp_path):
             cwd=space.folder, env=os.environ, capture_output=True, text=True, timeout=200,
         )  # fmt: skip
         assert done.returncode == 0, stage + done.stdout[-2000:] + done.stderr[-4000:]
+        assert "bf16, cuda:0, 1 process(es), FSDP2" in done.stdout
         folder = tmp_path / "runs/tiny" / stage
         assert json.loads((folder / "manifest.json").read_text())["status"] == "done"
         if stage != "reward":

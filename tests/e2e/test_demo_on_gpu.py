@@ -16,9 +16,9 @@ def test_every_step_runs_there_in_bf16(demo):
         manifest = json.loads((demo.run / step / "manifest.json").read_text())
         assert manifest["status"] == "done"
         assert torch.cuda.get_device_name(0) in manifest["hardware"]["gpu"]
-        assert manifest["peak_memory_gb"] > 0.01  # the GPU's, not the process's
-    said = demo.type("hfllm", "status", "configs/demo.yaml").stdout
-    assert "error" not in said.lower()
+        assert 0.005 < manifest["peak_memory_gb"] < 0.5  # the GPU's: torch alone takes more here
+    log = (demo.run / "ppo" / "metrics.jsonl").read_text()
+    assert '"objective/score"' in log
 
 
 def test_the_model_answers_there(demo):

@@ -180,6 +180,8 @@ def test_verbs_and_recipes_take_the_file_itself(file, trained, monkeypatch, caps
     assert "importing tiny.gguf once" in capsys.readouterr().out
     assert as_folder("tiny.gguf") == as_folder("tiny.gguf")
     assert "importing" not in capsys.readouterr().out
+    shown = CliRunner().invoke(app, ["tokens", "a baker", "--tokenizer", "tiny.gguf"]).output
+    assert "tokens, 7 bytes" in shown
     Path("text.gguf").write_bytes(b"hello")
     with pytest.raises(ValueError, match="sft.init: text.gguf is no GGUF file"):
         preflight(load_recipe("recipe.yaml", ["sft.init=text.gguf"]), ["sft"])

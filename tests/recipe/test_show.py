@@ -4,6 +4,7 @@ import pytest
 
 from hfllm.recipe.load import RecipeError
 from hfllm.recipe.show import show_recipe
+from hfllm.recipe.trainers import name_here, trainer_class
 from tiny import DROP
 
 
@@ -51,6 +52,13 @@ def test_overrides_of_parts_count_as_overrides(workspace, override, key):
     lines = shown(workspace, override)
     assert lines[key][1] == "override"
     assert lines["trainer.learning_rate"][1] == "recipe"
+
+
+@pytest.mark.parametrize("name", ["activation_checkpointing", "gradient_checkpointing"])
+def test_a_renamed_key_counts_under_either_name(workspace, name):
+    line = shown(workspace, f"pretrain.trainer.{name}=true")
+    here = name_here(name, trainer_class("pretrain").__dataclass_fields__)
+    assert line[f"trainer.{here}"] == ("True", "override")
 
 
 def test_the_head_of_a_step_names_stage_and_parents(workspace):

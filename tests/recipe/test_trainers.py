@@ -36,6 +36,17 @@ def test_our_defaults_and_redirections_are_keys_of_the_installed_class(stage):
     assert not set(ELSEWHERE[stage]) & (set(DEFAULTS[stage]) - {"max_length"})
 
 
+def test_a_renamed_key_is_spelled_as_the_installed_library_does():
+    old, new = "gradient_checkpointing", "activation_checkpointing"
+    for key in (old, new):
+        assert trainers.name_here(key, {old}) == old
+        assert trainers.name_here(key, {old, new}) == new  # the old one is read where it is unset
+        assert trainers.name_here(f"{key}_kwargs", {f"{old}_kwargs"}) == f"{old}_kwargs"
+    assert trainers.name_here("gradient_accumulation_steps", {old, new}) == (
+        "gradient_accumulation_steps"
+    )
+
+
 def test_every_section_of_the_tiny_recipe_builds(workspace):
     check_trainers(workspace.load())
 

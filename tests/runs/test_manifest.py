@@ -7,7 +7,7 @@ import pytest
 
 from hfllm.runs import manifest as module
 from hfllm.runs.manifest import Manifest, git_state, library_versions, write_atomically
-from hfllm.runs.record import recording
+from hfllm.runs.record import peak_memory_gb, recording
 
 
 def small(**changes):
@@ -108,3 +108,14 @@ def test_versions_and_git_state_tell_what_ran(tmp_path, monkeypatch):
     assert {"python", "torch", "transformers", "trl"} <= set(versions)
     monkeypatch.setattr(module.subprocess, "run", lambda *_, **__: (_ for _ in ()).throw(OSError()))
     assert git_state() == {}  # no git on the machine
+
+
+def test_the_peak_is_the_cards_where_a_step_used_it(monkeypatch):
+    import torch
+
+    own = peak_memory_gb()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 3 * 2**30)
+    assert peak_memory_gb() == 3
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 0)  # a tokenizer's step
+    assert peak_memory_gb() >= own > 0.01

@@ -1,5 +1,6 @@
 """Bytes per token, and the display for `hfllm tokens`."""
 
+import shutil
 import subprocess
 import sys
 
@@ -66,3 +67,15 @@ def test_show_imports_neither_transformers_nor_torch(folder):
 def test_missing_tokenizer_is_named(tmp_path):
     with pytest.raises(ValueError, match="tokenizer.json is missing"):
         show_tokens("x", tmp_path)
+
+
+def test_a_steps_folder_holds_its_tokenizer(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "sft" / "model")
+    assert show_tokens("a baker", tmp_path / "sft") == show_tokens("a baker", folder)
+
+
+def test_an_unknown_hub_id_is_one_line(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ValueError, match="no folder nobody/nothing, and no tokenizer.json on") as e:
+        show_tokens("x", "nobody/nothing")
+    assert "\n" not in str(e.value)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from transformers import (
 from hfllm.modeling.flops import flops_per_token
 from hfllm.runs.fingerprint import file_digest
 from hfllm.runs.manifest import Manifest
-from hfllm.training.fit import mean_loss
+from hfllm.training.fit import check_engine, mean_loss
 from tiny import DROP, TRAINER
 
 # Losses of the tiny recipe's first steps on CPU in float32. They move when the rows, the order,
@@ -158,3 +159,11 @@ def test_a_new_head_comes_from_the_recipes_seed(trained):
 def test_an_unknown_key_of_peft_is_told(trained):
     with pytest.raises(ValueError, match="sft.peft.rank: no key of peft.LoraConfig"):
         trained.run("sft", "sft.peft={rank: 4}")
+
+
+def test_fsdp_that_would_silently_be_left_out_is_refused(monkeypatch):
+    check_engine(SimpleNamespace(is_fsdp_enabled=False))
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    check_engine(SimpleNamespace(is_fsdp_enabled=True))
+    with pytest.raises(ValueError, match="silently trains without it"):
+        check_engine(SimpleNamespace(is_fsdp_enabled=False))

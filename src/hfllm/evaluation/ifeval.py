@@ -94,7 +94,7 @@ def checkers() -> Any:
     except (ImportError, AssertionError) as error:  # it asserts the version of NLTK
         raise ValueError(
             f"IFEval's checkers cannot be loaded ({str(error).splitlines()[0]}): "
-            "pip install -U 'hfllm[evaluation]'"
+            "pip install -c constraints.txt -e '.[evaluation]'"
         ) from None
     langdetect.DetectorFactory.seed = 0  # else it draws, and a score is another one each time
     return utils

@@ -55,7 +55,11 @@ def _trainer(
     config = build_trainer_config(
         spec, recipe.seed, str(recipe.run_dir / spec.name / "checkpoints")
     )
-    names = vars(config)
+    names, mine = vars(config), f"{spec.name}.trainer."
+    changed = {
+        mine + name_here(k.removeprefix(mine), names) if k.startswith(mine) else k: v
+        for k, v in changed.items()
+    }
     ours = {name_here(key, names): default for key, default in DEFAULTS[spec.stage].items()}
     machine = hardware_defaults()
     yield f"  trainer:  # {TRAINERS[spec.stage].replace(':', '.')}"

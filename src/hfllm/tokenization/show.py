@@ -12,6 +12,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from hfllm.recipe.typed import first_line
+
 COLORS = (41, 42, 43, 44, 45, 46)  # ANSI backgrounds, in turn
 RESET = "\x1b[0m"
 
@@ -19,9 +21,10 @@ RESET = "\x1b[0m"
 def show_tokens(text: str, tokenizer_dir: str | Path, color: bool = True) -> str:
     """Return the text with its tokens coloured (or between bars), then a table of the tokens.
 
-    `tokenizer_dir` is a folder with tokenizer.json. Raises ValueError where it is missing.
+    `tokenizer_dir` is a tokenizer's or a model's folder, a step's, or a hub id (owner/name).
+    Raises ValueError where there is none.
     """
-    tokenizer = _load(Path(tokenizer_dir))
+    tokenizer = _load(str(tokenizer_dir))
     encoding = tokenizer.encode(text, add_special_tokens=False)
     pieces = [token_bytes(token) for token in encoding.tokens]
     size = len(text.encode())
@@ -53,11 +56,21 @@ def _byte_of_character() -> dict[str, int]:
     return table | {chr(256 + i): byte for i, byte in enumerate(others)}
 
 
-def _load(folder: Path) -> Tokenizer:
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise ValueError(f"no tokenizer in {folder}: {path.name} is missing; name its folder")
-    tokenizer = Tokenizer.from_file(str(path))
+def _load(place: str) -> Tokenizer:
+    folder = Path(place)
+    if folder.is_dir() or place.count("/") != 1:
+        found = [folder / inner / "tokenizer.json" for inner in ("", "model", "tokenizer")]
+        path = next((path for path in found if path.is_file()), None)
+        if path is None:
+            raise ValueError(f"no tokenizer in {place}: tokenizer.json is missing; name its folder")
+        tokenizer = Tokenizer.from_file(str(path))
+    else:
+        try:
+            tokenizer = Tokenizer.from_pretrained(place)
+        except Exception as error:  # the library raises Exception itself
+            raise ValueError(
+                f"no folder {place}, and no tokenizer.json on the hub: {first_line(error)}"
+            ) from error
     tokenizer.encode_special_tokens = True
     tokenizer.no_padding()
     tokenizer.no_truncation()

@@ -19,6 +19,7 @@ from hfllm.modeling.flops import count_parameters, flops_per_token
 from hfllm.modeling.trained_head import without_adapter
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
+from hfllm.runs.processes import is_on
 from hfllm.training.adapters import merge_adapter
 from hfllm.training.callbacks import MetricsLog, StopOnSignal
 from hfllm.training.checkpoints import MarkCheckpoints, discard_broken, last_good
@@ -38,6 +39,7 @@ class Work:
 
 def fit(trainer: Trainer, step: Step, manifest: Manifest, work: Work) -> None:
     """Train to the end (or to a signal), save, and fill the manifest."""
+    check_engine(trainer)
     stop = StopOnSignal()
     per_step = rows_per_step(trainer.args)
     tokens_per_step = int(per_step * work.row_tokens) if work.row_tokens else None
@@ -121,10 +123,25 @@ def _checkpoint(trainer: Trainer, step: Step, manifest: Manifest) -> str | None:
     return str(found)
 
 
+def check_engine(trainer: Any) -> None:
+    """Raise ValueError where FSDP was launched and something else would train.
+
+    accelerate leaves FSDP out without a word where the recipe keeps a step on the CPU.
+    """
+    if is_on("ACCELERATE_USE_FSDP") and not trainer.is_fsdp_enabled:
+        raise ValueError(
+            "the launch line asks for FSDP and accelerate silently trains without it (trainer."
+            "use_cpu): take use_cpu out of the recipe, or launch with configs/accelerate/ddp.yaml"
+        )
+
+
 def _engine(trainer: Trainer) -> str:
+    state = trainer.accelerator.state
+    if trainer.is_fsdp_enabled:
+        return f", FSDP{state.fsdp_plugin.fsdp_version}"
     if not trainer.is_deepspeed_enabled:
         return ""
-    return f", DeepSpeed ZeRO-{trainer.accelerator.state.deepspeed_plugin.zero_stage}"
+    return f", DeepSpeed ZeRO-{state.deepspeed_plugin.zero_stage}"
 
 
 def _announce(
