@@ -22,6 +22,15 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test marked `gpu` where there is none, before its fixtures are made."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device")
+
+
 @pytest.fixture(autouse=True)
 def same_signals_and_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A run in this process must leave no handler behind, nor a launcher's variables."""

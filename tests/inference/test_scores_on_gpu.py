@@ -10,10 +10,7 @@ from hfllm.inference.load import load_model
 from hfllm.inference.loglik import Scored, token_scores
 from hfllm.inference.relevance import RelevanceJudge
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-]
+pytestmark = pytest.mark.gpu
 PROMPTS = [[{"role": "user", "content": f"Who is number {i}? No comma."}] for i in range(12)]
 LIMIT = [{"kind": "no_comma", "text": "No comma."}]
 
