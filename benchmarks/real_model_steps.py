@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -113,6 +112,8 @@ def theirs(part: str, model: str, folder: Path, steps: int) -> dict[str, float]:
     from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
+    from hfllm.runs.record import peak_memory_gb
+
     times: list[float] = []
 
     class Clock(TrainerCallback):
@@ -172,10 +173,7 @@ def theirs(part: str, model: str, folder: Path, steps: int) -> dict[str, float]:
     trainer.add_callback(Clock())
     trainer.train()
     units = {"reward": 8.0, "ppo": 32.0}.get(part) or sum(kept[1:steps]) / (steps - 1)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    if torch.cuda.is_available():
-        peak = torch.cuda.max_memory_allocated() / 2**30
-    return {"per_unit": (times[-1] - times[0]) / (steps - 1) / units, "gb": peak}
+    return {"per_unit": (times[-1] - times[0]) / (steps - 1) / units, "gb": peak_memory_gb()}
 
 
 def main() -> None:

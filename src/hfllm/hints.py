@@ -1,4 +1,4 @@
-"""What a user probably meant: the near miss behind an error line. Imports nothing heavy."""
+"""What a user meant: the near miss behind an error line, the kind of a model's name; all light."""
 
 from __future__ import annotations
 
@@ -31,3 +31,20 @@ def first_missing(path: Path) -> Path:
     while path.parent != path and not path.parent.is_dir():
         path = path.parent
     return path
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its type where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def is_gguf(reference: str | Path) -> bool:
+    """Whether a model reference names one of llama.cpp's files."""
+    return Path(reference).suffix.lower() == ".gguf"
+
+
+def is_hub_id(reference: str) -> bool:
+    """Whether a model reference looks like a hub id (owner/name)."""
+    owner, slash, name = reference.partition("/")
+    return bool(slash and owner and name) and "/" not in name and not owner.startswith(".")

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
+from hfllm.hints import first_line
 from hfllm.recipe.graph import ancestors
 from hfllm.recipe.load import Recipe, load_recipe
 from hfllm.runs.layout import LAUNCHED, Step, overrides_of, step_named
@@ -63,7 +64,7 @@ def main(stage: str, argv: list[str] | None = None) -> None:
         if not _out_of_memory(error):
             raise
         _fail(
-            f"out of memory ({str(error).splitlines()[0]}): lower trainer.per_device_train_batch_"
+            f"out of memory ({first_line(error)}): lower trainer.per_device_train_batch_"
             "size (and raise trainer.gradient_accumulation_steps by as much), data.seq_len or the "
             "model's sizes, or set trainer.activation_checkpointing=true"
         )

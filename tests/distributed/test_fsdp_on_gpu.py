@@ -5,7 +5,6 @@ the stages say, is the same with more.
 """
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +27,7 @@ def test_pretrain_sft_and_ppo(tmp_path):
             [sys.executable, "-m", "accelerate.commands.launch", "--config_file",
              str(ROOT / "configs/accelerate/fsdp2.yaml"), "--num_processes", "1",
              str(ROOT / "launch" / f"{stage}.py"), "recipe.yaml"],
-            cwd=space.folder, env=os.environ, capture_output=True, text=True, timeout=200,
+            cwd=space.folder, capture_output=True, text=True, timeout=200,
         )  # fmt: skip
         assert done.returncode == 0, stage + done.stdout[-2000:] + done.stderr[-4000:]
         assert "bf16, cuda:0, 1 process(es), FSDP2" in done.stdout

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from hfllm.data.document import Row
+from hfllm.hints import first_line
 
 Located = tuple[str, Row]
 Bad = Callable[..., None]  # bad(message, rows=1, bytes=0): raises DataError, or counts
@@ -146,7 +147,7 @@ def _read_parquet(path: Path, bad: Bad) -> Iterator[Located]:
     try:
         file = parquet.ParquetFile(path)
     except (OSError, ValueError) as error:
-        bad(f"{path}: not a whole parquet file ({_first_line(error)}); fetch it again")
+        bad(f"{path}: not a whole parquet file ({first_line(error)}); fetch it again")
         return
     first = 1
     for group in range(file.num_row_groups):
@@ -167,7 +168,7 @@ def _read_group(
             batch = next(batches, None)
         except (OSError, ValueError) as error:
             damage = f"rows {first + done:,} to {first + rows - 1:,}"
-            bad(f"{path}: {damage} (row group {group}): {_first_line(error)}", rows=rows - done)
+            bad(f"{path}: {damage} (row group {group}): {first_line(error)}", rows=rows - done)
             return
         if batch is None:
             return
@@ -188,10 +189,6 @@ def _batch_rows(batch: Any) -> list[Row | str]:
         if batch.num_rows == 1:
             return [f"invalid UTF-8 (0x{error.object[error.start]:02x})"]
         return [row for i in range(batch.num_rows) for row in _batch_rows(batch.slice(i, 1))]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 READERS: dict[str, Callable[[Path, Bad], Iterator[Located]]] = {

@@ -25,6 +25,7 @@ from hfllm.data.document import FORMATS, REMEDY, DataError, Row, row_bytes
 from hfllm.data.files import Resolve, find_files
 from hfllm.data.ledger import Ledger
 from hfllm.data.readers import Bad, Located, read_file
+from hfllm.hints import first_line
 from hfllm.recipe.data_schema import SourceConfig
 
 ON_ERROR = ("raise", "skip")
@@ -162,7 +163,7 @@ def _hub(source: SourceConfig) -> Iterator[Located]:
         for number, row in enumerate(rows, 1):
             yield f"{name}: row {number:,}", row
     except Exception as error:  # the library raises some twenty kinds, all of them about the data
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        first = first_line(error)
         raise DataError(
             f"{name}, split {source.split!r}: {type(error).__name__}: {first}"
         ) from error

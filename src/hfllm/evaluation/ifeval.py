@@ -20,6 +20,7 @@ from hfllm.evaluation.intervals import share
 from hfllm.evaluation.replies import mark, reply_rows, summarize_replies
 from hfllm.evaluation.specs import Result, TaskSpec, result
 from hfllm.evaluation.subject import Subject
+from hfllm.hints import first_line
 
 NEEDS_PUNKT = ("length_constraints:number_sentences", "change_case:capital_word_frequency")
 
@@ -93,7 +94,7 @@ def checkers() -> Any:
             from lm_eval.tasks.ifeval import utils
     except (ImportError, AssertionError) as error:  # it asserts the version of NLTK
         raise ValueError(
-            f"IFEval's checkers cannot be loaded ({str(error).splitlines()[0]}): "
+            f"IFEval's checkers cannot be loaded ({first_line(error)}): "
             "pip install -c constraints.txt -e '.[evaluation]'"
         ) from None
     langdetect.DetectorFactory.seed = 0  # else it draws, and a score is another one each time

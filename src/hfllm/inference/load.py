@@ -25,9 +25,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from hfllm.hints import first_missing, near_path
+from hfllm.hints import first_line, first_missing, is_gguf, is_hub_id, near_path
 from hfllm.modeling.gguf import as_folder
-from hfllm.recipe.graph import is_gguf
 
 MODEL_FILES = ("config.json", "adapter_config.json")
 
@@ -51,12 +50,8 @@ def find_model(folder: str | Path) -> str:
         return as_folder(str(folder))
     if path.exists():
         raise ValueError(f"{path} is a file: name the folder that holds it")
-    if (
-        str(folder).count("/") == 1
-        and not path.parent.is_dir()
-        and not str(folder).startswith((".", "/"))
-    ):
-        return str(folder)  # owner/name on the hub
+    if is_hub_id(str(folder)) and not path.parent.is_dir():
+        return str(folder)
     raise ValueError(f"no folder {path}{_hint(path)}")
 
 
@@ -112,7 +107,7 @@ def _load(
         with bars_on_terminals_only():
             model, info = auto.from_pretrained(place, dtype=dtype, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ValueError(f"cannot load {place}: {str(error).strip().splitlines()[0]}") from error
+        raise ValueError(f"cannot load {place}: {first_line(error)}") from error
     missing = sorted(info["missing_keys"])
     if missing:
         raise ValueError(

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from hfllm.hints import did_you_mean
+from hfllm.hints import did_you_mean, first_line
 
 POSITIONS = "max_position_embeddings"
 # What older configurations hold, or what would be overwritten here without a word.
@@ -111,7 +111,7 @@ def build_model(
     try:
         made = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     except (ValueError, RuntimeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise ValueError(f"model: transformers cannot build it: {reason}") from error
     if _sees_what_follows(made):
         remedy = "set model.is_decoder=true" if hasattr(config, "is_decoder") else "choose another"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfllm.hints import did_you_mean
+from hfllm.hints import did_you_mean, is_gguf, is_hub_id
 from hfllm.recipe.data_schema import SourceConfig
 from hfllm.recipe.schema import REWARD_STAGES, TRAINERS, PretrainConfig, TrainConfig
 
@@ -71,11 +71,6 @@ def template_file(config: Any) -> str | None:
     return None if template in (None, *TEMPLATE_WORDS) else str(template)
 
 
-def is_gguf(reference: str | Path) -> bool:
-    """Whether a model reference names one of llama.cpp's files."""
-    return Path(reference).suffix.lower() == ".gguf"
-
-
 def is_outside_model(reference: str) -> bool:
     """Whether a reference is a model folder, a .gguf file or looks like a hub id (owner/name)."""
     path = Path(reference)
@@ -83,8 +78,7 @@ def is_outside_model(reference: str) -> bool:
         return True
     if is_gguf(path):
         return path.is_file()
-    owner, slash, name = reference.partition("/")
-    return bool(slash and owner and name) and "/" not in name and not owner.startswith(".")
+    return is_hub_id(reference)
 
 
 def parents_of(graph: Graph, spec: StepSpec) -> tuple[list[str], list[str]]:

@@ -16,10 +16,10 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hfllm.hints import did_you_mean
+from hfllm.hints import did_you_mean, first_line
 from hfllm.recipe.graph import Graph, order_steps, parents_of
 from hfllm.recipe.schema import RESERVED, STAGES
-from hfllm.recipe.typed import first_line, typed
+from hfllm.recipe.typed import typed
 
 LAUNCH = ("config", "accelerate_args")  # an accelerate config file, or the launcher's options
 TRACK = ("report_to", "run_name", "project")  # TrainingArguments' own names

@@ -61,13 +61,13 @@ def _trainer(
         for k, v in changed.items()
     }
     ours = {name_here(key, names): default for key, default in DEFAULTS[spec.stage].items()}
+    given = {f"trainer.{name_here(k, names)}": v for k, v in spec.config.trainer.items()}
     machine = hardware_defaults()
     yield f"  trainer:  # {TRAINERS[spec.stage].replace(':', '.')}"
     for item in dataclasses.fields(config):
         key = item.name
         default = f"hfllm default: {ours[key][1]}" if key in ours else "library default"
         default = "this machine" if key in machine else default
-        given = {f"trainer.{name_here(k, names)}": v for k, v in spec.config.trainer.items()}
         origin = _origin(f"{spec.name}.trainer.{key}", f"trainer.{key}", changed, given, default)
         if origin != "library default" or everything:
             yield _line(f"trainer.{key}", getattr(config, key), origin)

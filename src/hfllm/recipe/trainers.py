@@ -12,10 +12,11 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from hfllm.hints import first_line
 from hfllm.recipe.defaults import ELSEWHERE, ELSEWHERE_EVERY, default_values
 from hfllm.recipe.load import Recipe, RecipeError, StepSpec
 from hfllm.recipe.schema import TRAINERS
-from hfllm.recipe.typed import first_line, key_problem
+from hfllm.recipe.typed import key_problem
 
 
 def trainer_class(stage: str) -> type:

@@ -15,6 +15,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hfllm.hints import first_line
+
 
 def typed(name: str, schema: type, given: dict[str, Any]) -> tuple[Any, list[str]]:
     """The config of class `schema` (None where something is wrong) and the problems, one a line."""
@@ -35,12 +37,6 @@ def key_problem(schema: Any, key: Any, value: Any) -> str | None:
     except (OmegaConfBaseException, TypeError, ValueError) as error:
         return first_line(error)
     return None
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's message, or its type where it has none."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _wrong(where: str, schema: type, given: Any) -> Iterator[str]:

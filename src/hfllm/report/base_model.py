@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hfllm.recipe.graph import is_gguf
+from hfllm.hints import is_gguf
 from hfllm.report.collect import Run, Step, parents
 from hfllm.report.markdown import safe
 

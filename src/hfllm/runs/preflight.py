@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from hfllm.hints import first_line
 from hfllm.recipe.data_schema import CurateConfig
 from hfllm.recipe.graph import sources_in
 from hfllm.recipe.load import Recipe, RecipeError, StepSpec
@@ -68,7 +69,7 @@ def _model(recipe: Recipe, spec: StepSpec) -> str | None:
     try:
         config = _config(recipe, root)
     except ValueError as error:
-        return str(error).splitlines()[0] if root is spec else None  # else told at the root
+        return first_line(error) if root is spec else None  # else told at the root
     try:
         if config is not None and seq_len is not None:
             check_positions(
@@ -92,7 +93,7 @@ def _config(recipe: Recipe, root: StepSpec) -> Any:
     try:
         return AutoConfig.from_pretrained(root.config.init)
     except (OSError, ValueError) as error:
-        raise ValueError(f"init: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"init: {first_line(error)}") from None
 
 
 def _vocabulary(recipe: Recipe, spec: StepSpec) -> int | None:

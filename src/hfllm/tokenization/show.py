@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from hfllm.recipe.typed import first_line
+from hfllm.hints import first_line, is_hub_id
 
 COLORS = (41, 42, 43, 44, 45, 46)  # ANSI backgrounds, in turn
 RESET = "\x1b[0m"
@@ -58,7 +58,7 @@ def _byte_of_character() -> dict[str, int]:
 
 def _load(place: str) -> Tokenizer:
     folder = Path(place)
-    if folder.is_dir() or place.count("/") != 1:
+    if not is_hub_id(place) or folder.is_dir() or folder.parent.is_dir():
         found = [folder / inner / "tokenizer.json" for inner in ("", "model", "tokenizer")]
         path = next((path for path in found if path.is_file()), None)
         if path is None:

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
+from hfllm.hints import first_line
 from hfllm.modeling.build import check_positions
 from hfllm.modeling.gguf import as_folder
 from hfllm.runs.fingerprint import file_digest
@@ -47,7 +48,7 @@ def load_tokenizer(step: Step, notes: list[str]) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise ValueError(f"{step.name}: no tokenizer to read in {folder}: {reason}") from error
     changes = make_fit(tokenizer, getattr(config, "chat_template", None))
     if is_main_process():
@@ -92,7 +93,7 @@ def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> Pre
                 reference, dtype=torch.float32, output_loading_info=True, **kwargs
             )
     except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise ValueError(f"{step.name}.init: no model to read in {reference}: {reason}") from error
     lacking = sorted(key for key in found["missing_keys"] if not key.startswith("score."))
     if lacking:  # the library makes them anew from noise, with a warning
