@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+OUR_FOLDERS = ("models", "runs")  # what `make model` and a run write: no owners on the hub
+
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
     """Return " Did you mean: 'NAME'?" where one of the names is near, else ""."""
@@ -33,6 +35,16 @@ def first_missing(path: Path) -> Path:
     return path
 
 
+def how_to_get(reference: str | Path) -> str:
+    """Return "; " and what writes a folder that is missing; "" where nothing of ours does."""
+    parts = Path(reference).parts
+    if len(parts) < 2 or parts[0] not in OUR_FOLDERS or Path(*parts[:2]).is_dir():
+        return ""
+    if parts[0] == "models":
+        return "; `make model` fetches models/SmolLM2-135M-Instruct"
+    return f"; run the recipe that writes {parts[0]}/{parts[1]} first"
+
+
 def first_line(error: Exception) -> str:
     """The first line of an error's message, or its type where it has none."""
     lines = str(error).strip().splitlines()
@@ -47,4 +59,6 @@ def is_gguf(reference: str | Path) -> bool:
 def is_hub_id(reference: str) -> bool:
     """Whether a model reference looks like a hub id (owner/name)."""
     owner, slash, name = reference.partition("/")
-    return bool(slash and owner and name) and "/" not in name and not owner.startswith(".")
+    if owner in OUR_FOLDERS or owner.startswith("."):
+        return False
+    return bool(slash and owner and name) and "/" not in name

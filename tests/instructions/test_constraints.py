@@ -50,6 +50,7 @@ def test_loosely_is_without_the_lines_around_it_and_without_asterisks():
 
 def test_what_is_drawn_can_be_kept_together_and_is_the_tests_own():
     rng, seen = random.Random(0), {False: Counter(), True: Counter()}
+    kinds = {False: set(), True: set()}
     for is_test in (False, True):
         for _ in range(600):
             drawn = draw(rng, 2, is_test, list(KINDS))
@@ -60,6 +61,7 @@ def test_what_is_drawn_can_be_kept_together_and_is_the_tests_own():
                 assert not any(name in KINDS[other].not_with for other in names)
             for one in drawn:
                 seen[is_test][one["text"]] += 1
+                kinds[is_test].add(one["kind"])
                 assert "{" not in one["text"]
     assert not set(seen[False]) & set(seen[True])
-    assert set(Counter(k for k in KINDS)) == set(KINDS)
+    assert kinds[False] == kinds[True] == set(KINDS)

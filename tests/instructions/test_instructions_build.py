@@ -25,7 +25,7 @@ def test_long_repeated_and_multi_turn_prompts_are_left_out_and_counted():
     assert ledger.reasons() == {"too_long": 1, "duplicate": 1, "several_turns": 1}
 
 
-def test_tests_and_training_share_no_prompt_no_words_and_no_parameter():
+def test_tests_and_training_share_no_prompt_and_no_wording():
     rows = [prompt(i) for i in range(300)]
     train, tests = constrained(rows, 100, list(KINDS), seed=0)
     assert len(train) == 200 and len(tests) == 100
@@ -38,6 +38,17 @@ def test_tests_and_training_share_no_prompt_no_words_and_no_parameter():
         assert all(one["text"] in content for one in row["constraints"])
     again = constrained(rows, 100, list(KINDS), seed=0)
     assert again == (train, tests) and constrained(rows, 100, list(KINDS), seed=1) != (train, tests)
+
+
+def test_what_training_sees_of_a_kind_is_none_of_what_the_tests_ask_for():
+    for name, kind in KINDS.items():
+        seen, asked = ({repr(value) for value in half} for half in kind.values)
+        assert not seen & asked or seen == asked == {"{}"}, name  # no parameters at all
+        assert not set(kind.texts[False]) & set(kind.texts[True]), name
+    seen, asked = (
+        {word for value in half for word in value["contained"]} for half in KINDS["contains"].values
+    )
+    assert seen and asked and not seen & asked
 
 
 def test_kinds_can_be_chosen_and_too_few_prompts_are_told():

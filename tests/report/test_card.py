@@ -67,6 +67,16 @@ def test_the_base_model_is_named_through_all_steps_with_its_licence(tmp_path: Pa
             "Smol, by Some Lab, from smol.Q4\\_1.gguf, quantised as Q4\\_1, licence apache-2.0"
         )
         assert "base_model:" not in front_matter(card)  # a folder of ours is no name on the hub
+    made = write_run(tmp_path / "first", without=("evaluate",))
+    write_step(made, "sft", config={"init": str(base)})
+    write_step(made, "reward", config={"init": "sft"})
+    for there in ("sft", "sft/model", "reward/model"):  # made by a step of another run
+        write_step(run, "sft", config={"init": str(made / there)})
+        card = model_card(run / "sft")
+        line = card.split("## Base model")[1].splitlines()[2]
+        assert "first/" in line and ", made from `" in line
+        assert line.endswith("quantised as Q4\\_1, licence apache-2.0")
+    write_step(run, "sft", config={"init": str(base)})
     (base / "manifest.json").unlink()
     assert "its licence is not recorded: look it up" in model_card(run / "sft")
     write_step(run, "sft", config={"init": "owner/base"})

@@ -7,6 +7,8 @@ import pytest
 
 from hfllm.report.bars import Interval, interval_plot, stacked_bar
 from hfllm.report.charts import STRETCHES, Line, is_noisy, line_chart, smoothed, thinned
+from hfllm.report.collect import Step
+from hfllm.report.curves import over
 from hfllm.report.flow import Node, flow_tall, flow_wide
 from hfllm.report.svg import Scale, log_ticks, tick_label, ticks
 
@@ -69,6 +71,19 @@ def test_any_points_give_xml_inside_the_drawing(points: list[tuple[float, float]
     for circle in root.iter("circle"):
         assert 0 <= float(circle.get("cx", -1)) <= width
         assert 0 <= float(circle.get("cy", -1)) <= height
+
+
+def test_a_chart_over_another_metric_is_ordered_by_it_in_ten_stretches() -> None:
+    rows = [
+        {"step": i, "kl": 40.0 - i if i < 40 else "nan", "score": 100.0 - 2 * i} for i in range(41)
+    ]
+    step = Step("ppo", "ppo", "done", metrics=[*rows, {"step": 41, "kl": 1.0}])
+    points = over(step, "score", "kl")
+    assert len(points) == 10 and points == sorted(points)
+    assert points[0] == (2.5, 25.0) and points[-1] == (38.5, 97.0)
+    assert over(step, "score", "absent") == []
+    words = line_chart([Line("", [(0.1, 1.0), (0.9, 2.0)])], "score", "nats")
+    assert ">0.2<" in words.replace("0.20", "0.2") and "by nats" in words
 
 
 def test_two_lines_are_labelled_apart() -> None:

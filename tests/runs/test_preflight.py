@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 
@@ -135,6 +136,16 @@ def test_rows_must_fit_a_model_from_outside(workspace):
     LlamaConfig(**values, max_position_embeddings=48).save_pretrained("base")
     found = problems(workspace, "sft.init=base", names=["sft"])
     assert found[0].startswith("sft.data.seq_len: 64 is beyond the 48 positions of the model")
+
+
+def test_a_gguf_file_is_opened_wherever_a_model_is_named(workspace):
+    Path("no.gguf").write_bytes(b"hello")
+    tasks = {"t": {"kind": "replies", "source": {"step": "sft", "file": "a"}}}
+    workspace.recipe({"evaluate": {"models": ["sft", "no.gguf"], "tasks": tasks}})
+    (found,) = problems(workspace, names=["evaluate"])
+    assert found.startswith("evaluate.models[1]: no.gguf is no GGUF file: it starts with b'hell'")
+    (found,) = problems(workspace, "sft.init=no.gguf", names=["sft"])
+    assert found.startswith("sft.init: no.gguf is no GGUF file")
 
 
 def test_problems_of_models_and_trainers_come_together(workspace):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hfllm.data.document import DataError
 from hfllm.data.readers import READERS, suffix
-from hfllm.hints import first_missing, near_path
+from hfllm.hints import first_missing, how_to_get, near_path
 from hfllm.recipe.data_schema import SourceConfig
 
 Resolve = Callable[[str], Path]  # name of a step -> the data folder it writes
@@ -68,4 +68,6 @@ def _hint(path: Path) -> str:
     wrong = first_missing(path)
     if wrong == path:
         return f"; {path.parent} does not hold it"
+    if made := how_to_get(path):
+        return made
     return f"; there is no folder {wrong}: get the data (README.md, Data) or change the path"

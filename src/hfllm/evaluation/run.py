@@ -170,10 +170,11 @@ def write(outcome: Outcome, models: list[str], out: Path) -> None:
 
 
 def reliabilities(outcome: Outcome) -> list[dict[str, Any]]:
-    """How often each model is right where it is how sure, per task whose answers are choices."""
+    """How often each model is right where it is how sure, per task with a calibration error."""
     marks: dict[tuple[str, str], list[tuple[float, bool]]] = defaultdict(list)
+    measured = {(one["model"], one["task"]) for one in outcome.results if one["metric"] == "ece"}
     for item in outcome.items:
-        if len(item.get("logprobs", ())) > 2:  # of a pair, the choice says all
+        if "confidence" in item and (item["model"], item["task"]) in measured:
             marks[item["model"], item["task"]].append((item["confidence"], item["right"]))
     for sample in outcome.samples:
         marks[sample.model, sample.task] += sure([sample])

@@ -25,7 +25,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from hfllm.hints import first_line, first_missing, is_gguf, is_hub_id, near_path
+from hfllm.hints import first_line, first_missing, how_to_get, is_gguf, is_hub_id, near_path
 from hfllm.modeling.gguf import as_folder
 
 MODEL_FILES = ("config.json", "adapter_config.json")
@@ -58,6 +58,8 @@ def find_model(folder: str | Path) -> str:
 def _hint(path: Path) -> str:
     if near := near_path(path):
         return f": did you mean {near}?"
+    if made := how_to_get(path):
+        return made
     above = first_missing(path).parent
     names = sorted(p.name for p in above.iterdir() if p.is_dir()) if above.is_dir() else []
     return f": {above} holds {', '.join(names[:8]) or 'no folder'}"

@@ -1,7 +1,7 @@
 """Which step reads which: references resolved, cycles found, steps put in running order.
 
 A reference (`init`, `reward`, `tokenizer`, `models`, a source's `step`) is a step of the recipe;
-where a model is meant, it may also be a local folder or a hub id ("owner/name").
+where a model is meant, it may also be a folder, a .gguf file or a hub id ("owner/name").
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfllm.hints import did_you_mean, is_gguf, is_hub_id
+from hfllm.hints import did_you_mean, how_to_get, is_gguf, is_hub_id
 from hfllm.recipe.data_schema import SourceConfig
 from hfllm.recipe.schema import REWARD_STAGES, TRAINERS, PretrainConfig, TrainConfig
 
@@ -165,8 +165,8 @@ def _problem(
     if stages and is_outside_model(reference):
         return None
     kind = f"step, {OUTSIDE_MODELS}" if stages else "step"
-    hint = did_you_mean(reference, graph.steps)
-    return f"{where}: '{reference}' is no {kind}.{hint} Steps: {', '.join(graph.steps)}"
+    hint = f"{how_to_get(reference)}.{did_you_mean(reference, graph.steps)}"
+    return f"{where}: '{reference}' is no {kind}{hint} Steps: {', '.join(graph.steps)}"
 
 
 def order_steps(steps: dict[str, StepSpec]) -> tuple[list[str], list[str]]:

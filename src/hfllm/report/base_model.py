@@ -19,6 +19,7 @@ class Base:
 
     reference: str
     known: dict[str, Any]  # what an import wrote down of it; empty where nothing did
+    made_from: Base | None = None  # what it began with, where another run's step made it
 
     @property
     def is_hub_id(self) -> bool:
@@ -34,6 +35,8 @@ class Base:
                 parts.append(words + safe(self.known[key]))
         if self.known.get("quantization"):
             parts.append(f"quantised as {safe(self.known['quantization'])}")
+        if self.made_from:
+            return f"{parts[0]}, made from {self.made_from.line()}"
         licence = self.known.get("license")
         end = f"licence {safe(licence)}" if licence else "its licence is not recorded: look it up"
         return ", ".join([*parts, end])
@@ -44,7 +47,7 @@ def bases(steps: list[Step]) -> list[Base]:
     found: dict[str, Base] = {}
     for step in steps:
         if init := _outside(step):
-            found.setdefault(init, Base(init, _import_manifest(Path(init))))
+            found.setdefault(init, _base(init))
     return list(found.values())
 
 
@@ -58,7 +61,7 @@ def base_of(run: Run, step: Step) -> Base | None:
             return None
         chain.add(before)
         step = known[before]
-    return Base(init, _import_manifest(Path(init)))
+    return _base(init)
 
 
 def _outside(step: Step) -> str | None:
@@ -66,13 +69,36 @@ def _outside(step: Step) -> str | None:
     return init if isinstance(init, str) and init and init not in parents(step) else None
 
 
+def _base(reference: str, links: int = 8) -> Base:
+    """A base with what is known of it; a chain of runs is followed for at most `links` steps."""
+    known = _import_manifest(Path(reference))
+    return Base(reference, known, None if known or not links else _made_from(reference, links))
+
+
+def _made_from(reference: str, links: int) -> Base | None:
+    """What the step of another run began with, for its folder or its model's."""
+    folder = Path(reference)
+    step = next((at for at in (folder, folder.parent) if (at / "manifest.json").is_file()), folder)
+    config = _read(step / "manifest.json").get("config")
+    init = config.get("init") if isinstance(config, dict) else None
+    if not isinstance(init, str) or not init:
+        return None
+    before = step.parent / init
+    return _base(str(before) if (before / "manifest.json").is_file() else init, links - 1)
+
+
 def _import_manifest(folder: Path) -> dict[str, Any]:
     if is_gguf(folder) and folder.is_file():
         from hfllm.modeling.gguf import imported_folder  # torch, which nothing else here needs
 
         folder = imported_folder(folder)
+    read = _read(folder / "manifest.json")
+    return read if read.get("kind") == "import" else {}
+
+
+def _read(manifest: Path) -> dict[str, Any]:
     try:
-        read = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        read = json.loads(manifest.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return read if isinstance(read, dict) and read.get("kind") == "import" else {}
+    return read if isinstance(read, dict) else {}

@@ -74,11 +74,11 @@ def _margin(lines: list[Line]) -> float:
 
 
 def _x_axis(x: Scale, unit: str, unit_end: float) -> str:
-    """Whole-numbered ticks within the range of the data; the unit heads their row."""
+    """Ticks within the range of the data, whole ones for steps; the unit heads their row."""
     base, step = HEIGHT - BOTTOM, 1.0
     marks = [x.low]
     if x.high > x.low:
-        step = max(1.0, nice_step(x.high - x.low, 4))
+        step = max(1.0 if unit == "step" else 0.0, nice_step(x.high - x.low, 4))
         first, last = math.ceil(x.low / step - 1e-9), math.floor(x.high / step + 1e-9)
         marks = [i * step for i in range(first, last + 1)]
     parts = [tag("line", x1=x.start - 4, x2=x.end, y1=base, y2=base, class_="axis")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from hfllm.report.charts import Line, line_chart
 from hfllm.report.collect import Run, Step
@@ -15,6 +16,7 @@ from hfllm.report.figures import exact, number, scientific, short
 from hfllm.report.glossary import CHARTS, Panel
 
 HIDDEN = {"step", "time_s", "epoch", "num_tokens", "total_flos", "num_input_tokens_seen"}
+STRETCHES = 10  # of a chart over another metric than the step
 CLOCKS = ("_runtime", "_per_second")  # of single evaluations: in the table, not drawn
 
 
@@ -62,6 +64,15 @@ def series(step: Step, key: str) -> tuple[list[tuple[float, float]], list[int]]:
     return points, [int(at) for at, value in sorted(found.items()) if not math.isfinite(value)]
 
 
+def over(step: Step, key: str, other: str) -> list[tuple[float, float]]:
+    """(other, value) points, ordered by the other metric: means of at most ten equal stretches."""
+    at = dict(series(step, other)[0])
+    pairs = sorted((at[x], y) for x, y in series(step, key)[0] if x in at)
+    size = max(1, math.ceil(len(pairs) / STRETCHES))
+    stretches = [pairs[i : i + size] for i in range(0, len(pairs), size)]
+    return [(fmean(x for x, _ in one), fmean(y for _, y in one)) for one in stretches]
+
+
 def _training(step: Step) -> Training:
     keys = list(dict.fromkeys(k for row in step.metrics for k in row if k not in HIDDEN))
     figures, used = [], set()
@@ -106,11 +117,13 @@ def _figure(step: Step, panel: Panel, keys: list[str]) -> Figure | None:
     for key in keys:
         points, broken = series(step, key)
         missing += broken
+        if panel.over:
+            points = over(step, key, panel.over)
         if points:
             lines.append(Line(panel.label(key), points))
     if not any(len(line.points) > 1 for line in lines):
         return None
-    svg = line_chart(lines[:6], panel.unit, "step", panel.log)
+    svg = line_chart(lines[:6], panel.unit, "nats" if panel.over else "step", panel.log)
     return Figure(panel.title, panel.meaning, svg, _remark(len(lines), missing))
 
 

@@ -15,7 +15,7 @@ class Panel:
     """A chart: its title, unit, the keys it may show with their short labels, and its meaning.
 
     A key that ends in "*" matches every key with that beginning. `stages` limits a panel to the
-    stages in which its keys mean this.
+    stages in which its keys mean this. `over`: the key on the horizontal axis instead of the step.
     """
 
     title: str
@@ -24,6 +24,7 @@ class Panel:
     meaning: str = ""
     log: bool = False
     stages: tuple[str, ...] = ()
+    over: str = ""
 
     def match(self, keys: list[str], stage: str) -> list[str]:
         """The keys of a step that belong in this panel, in the panel's order."""
@@ -151,6 +152,23 @@ CHARTS = (
         {"completions/ended": "train", "eval_completions/ended": "held-out"},
         "Answers with an end of turn before the length limit.",
         stages=("ppo",),
+    ),
+    Panel(
+        "Score over distance",
+        "score",
+        {"objective/score": ""},
+        "What a nat of distance from the starting model has bought: training in at most ten "
+        "stretches, ordered by distance (Gao et al. 2022).",
+        stages=("ppo",),
+        over="objective/kl",
+    ),
+    Panel(
+        "Length over distance",
+        "tokens",
+        {"completions/mean_length": ""},
+        "Whether it was bought with length.",
+        stages=("ppo",),
+        over="objective/kl",
     ),
     Panel(
         "Seconds per log",

@@ -9,9 +9,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hfllm.hints import first_line
+from hfllm.hints import first_line, is_gguf
 from hfllm.recipe.data_schema import CurateConfig
-from hfllm.recipe.graph import sources_in
+from hfllm.recipe.graph import model_references, sources_in
 from hfllm.recipe.load import Recipe, RecipeError, StepSpec
 from hfllm.recipe.schema import PretrainConfig, TrainConfig
 from hfllm.runs.layout import Step
@@ -36,12 +36,12 @@ def preflight(recipe: Recipe, names: list[str], with_trainers: bool = True) -> N
 
 def _library_problems(recipe: Recipe, names: list[str]) -> list[str]:
     """`trainer:` and `model:` sections against the libraries (3 s of imports, paid once)."""
+    problems = [problem for n in names for problem in _gguf_files(recipe.steps[n])]
     training = [n for n in names if isinstance(recipe.steps[n].config, TrainConfig)]
     if not training:
-        return []
+        return problems
     from hfllm.recipe.trainers import check_trainers
 
-    problems = []
     try:
         check_trainers(recipe, training)
     except RecipeError as error:
@@ -52,20 +52,28 @@ def _library_problems(recipe: Recipe, names: list[str]) -> list[str]:
     return problems
 
 
+def _gguf_files(spec: StepSpec) -> list[str]:
+    """GGUF files that no model can be read from, wherever a model is named."""
+    named = [(k, r) for k, r in model_references(spec.config) if is_gguf(r) and Path(r).is_file()]
+    problems = []
+    for key, file in named:
+        from hfllm.modeling.gguf import read_header  # torch, which most steps do not need
+
+        try:
+            read_header(file)
+        except ValueError as error:
+            problems.append(f"{spec.name}.{key}: {error}")
+    return problems
+
+
 def _model(recipe: Recipe, spec: StepSpec) -> str | None:
     """What is wrong with the step's model, or with its rows' length for the model of `init`."""
     from hfllm.modeling.build import check_positions
-    from hfllm.modeling.gguf import read_header
 
     root = spec
     while root.config.init in recipe.steps:
         root = recipe.steps[root.config.init]
     seq_len = getattr(spec.config.data, "seq_len", None)
-    if root is spec and Path(spec.config.init or "").is_file():
-        try:
-            read_header(spec.config.init)
-        except ValueError as error:
-            return f"init: {error}"
     try:
         config = _config(recipe, root)
     except ValueError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from hfllm.hints import first_line, is_hub_id
+from hfllm.hints import first_line, how_to_get, is_hub_id
 
 COLORS = (41, 42, 43, 44, 45, 46)  # ANSI backgrounds, in turn
 RESET = "\x1b[0m"
@@ -62,7 +62,8 @@ def _load(place: str) -> Tokenizer:
         found = [folder / inner / "tokenizer.json" for inner in ("", "model", "tokenizer")]
         path = next((path for path in found if path.is_file()), None)
         if path is None:
-            raise ValueError(f"no tokenizer in {place}: tokenizer.json is missing; name its folder")
+            what = how_to_get(place) or "; name its folder"
+            raise ValueError(f"no tokenizer in {place}: tokenizer.json is missing{what}")
         tokenizer = Tokenizer.from_file(str(path))
     else:
         try:
