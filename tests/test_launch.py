@@ -79,6 +79,44 @@ def test_another_rank_is_silent_and_takes_no_lock(workspace, monkeypatch, capsys
     assert capsys.readouterr().err == ""
 
 
+def test_what_fails_on_another_rank_alone_is_told_with_its_rank(workspace, monkeypatch, capsys):
+    step = workspace.step("tokenizer")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(launch, "preflight", lambda *_: None)
+    monkeypatch.setattr(launch.time, "sleep", lambda _: None)
+
+    def ill(_):
+        raise ValueError("a reward function says no\nand more")
+
+    monkeypatch.setattr(launch, "_run_stage", ill)
+    with pytest.raises(SystemExit):
+        main("tokenizer", ["recipe.yaml"])
+    assert capsys.readouterr().err == "error: process 1: a reward function says no\n"
+
+    def ill_everywhere(_):  # the main process has written it down by then
+        fail(step)
+        ill(_)
+
+    monkeypatch.setattr(launch, "_run_stage", ill_everywhere)
+    with pytest.raises(SystemExit):
+        main("tokenizer", ["recipe.yaml"])
+    assert capsys.readouterr().err == ""
+
+
+def test_a_failed_step_that_is_asked_for_again_keeps_its_checkpoints(workspace, monkeypatch):
+    step = workspace.step("tokenizer")
+    fail(step)
+    (step.checkpoints / "checkpoint-3").mkdir(parents=True)
+    monkeypatch.setenv("HFLLM_FORCE", "tokenizer")
+    monkeypatch.setattr(launch, "preflight", lambda *_: None)
+    monkeypatch.setattr(launch, "_run_stage", lambda _: None)
+    main("tokenizer", ["recipe.yaml"])
+    assert (step.checkpoints / "checkpoint-3").is_dir()
+    finish(step)
+    main("tokenizer", ["recipe.yaml"])
+    assert not step.folder.exists()  # a finished one is set aside, to be made anew
+
+
 def test_help_names_the_stage_and_the_default_recipe(capsys):
     main("sft", ["--help"])
     out = capsys.readouterr().out

@@ -51,6 +51,12 @@ def first_line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def model_name(folder: str | Path) -> str:
+    """The name of a model folder in tables: runs/demo/sft/model is `sft`."""
+    path = Path(folder)
+    return path.parent.name if path.name == "model" and path.parent.name else path.name
+
+
 def is_gguf(reference: str | Path) -> bool:
     """Whether a model reference names one of llama.cpp's files."""
     return Path(reference).suffix.lower() == ".gguf"

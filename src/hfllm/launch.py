@@ -26,8 +26,10 @@ from hfllm.runs.layout import LAUNCHED, Step, overrides_of, step_named
 from hfllm.runs.lock import run_lock
 from hfllm.runs.preflight import preflight
 from hfllm.runs.processes import (
+    WAIT_SECONDS,
     check_launch_line,
     is_main_process,
+    rank,
     use_all_cores,
     use_one_gpu,
 )
@@ -35,7 +37,7 @@ from hfllm.runs.quiet import quiet_libraries
 from hfllm.runs.status import set_aside, status
 
 DEFAULT_RECIPE = "configs/demo.yaml"
-WAIT_SECONDS = 6 * 3600
+GOES_ON = ("interrupted", "failed")  # with the checkpoints that are there, forced or not
 
 
 def main(stage: str, argv: list[str] | None = None) -> None:
@@ -88,7 +90,7 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _terminated(*_: object) -> NoReturn:
-    raise SystemExit(143)  # outside training; inside, the SaveOnSignal callback takes over
+    raise SystemExit(143)  # outside training; inside, StopOnSignal takes over
 
 
 def _wait_for_all() -> None:
@@ -161,14 +163,35 @@ def run_step(step: Step) -> None:
         return
     if not is_main_process():
         wait_for_parents(step)
-        _run_stage(step)
+        _run_on_another_rank(step)
         return
     with run_lock(step.recipe.run_dir):
         prepare_parents(step)
         now = status(step)  # a parent that was made just now may have come out different
-        if step.folder.is_dir() and (now.state == "stale" or forced and now.state != "interrupted"):
+        if step.folder.is_dir() and (now.state == "stale" or forced and now.state not in GOES_ON):
             print(f"{step.name}: {now.reason}; the old one is in {set_aside(step)}", flush=True)
         _run_stage(step)
+
+
+def _run_on_another_rank(step: Step) -> None:
+    """Silent where the main process fails too, which says why; what happens here alone is told."""
+    begun = time.time()
+    try:
+        _run_stage(step)
+    except Exception as error:
+        if not _main_failed(step, begun):
+            print(f"error: process {rank()}: {first_line(error)}", file=sys.stderr, flush=True)
+        raise
+
+
+def _main_failed(step: Step, since: float, polls: int = 10) -> bool:
+    """Whether the main process has written down that the step failed, within 5 seconds."""
+    for _ in range(polls):
+        there = step.manifest.exists() and step.manifest.stat().st_mtime > since - 1
+        if there and status(step).state == "failed":
+            return True
+        time.sleep(0.5)
+    return False
 
 
 def _run_stage(step: Step) -> None:

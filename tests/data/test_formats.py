@@ -110,6 +110,16 @@ def test_pairs(row):
     assert "conversations" not in out and "response1" not in out and out["id"] == "1"
 
 
+def test_a_pair_keeps_what_its_prompt_says_before_the_conversation():
+    system = {"role": "system", "content": "Be brief."}
+    pair = {"prompt": [system, ASK], "chosen": [ASK, SAY], "rejected": [ASK, NO]}
+    assert as_pair(pair)["prompt"] == [system, ASK]
+    whole = {"prompt": [ASK], "chosen": [system, ASK, SAY], "rejected": [system, ASK, NO]}
+    assert as_pair(whole)["prompt"] == [system, ASK]
+    with pytest.raises(DataError, match="'prompt' and the conversation in 'chosen' differ"):
+        as_pair(pair | {"prompt": [system, SAY]})
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [

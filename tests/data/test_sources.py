@@ -64,6 +64,8 @@ def test_columns_where_limit_and_identity(tmp_path):
     assert [row["n"] for row in read(path, where={"n": 2})] == [2]
     assert [row["n"] for row in read(path, where={"n": [1, 2]})] == [1, 2]
     assert [row["n"] for row in read(path, limit=1)] == [1]
+    broken = write(tmp_path, "later.jsonl", b'{"text": "a"}\n{"text": "b"}\n{"text": \n')
+    assert [row["text"] for row in read(broken, limit=2)] == ["a", "b"]  # the third is not read
     with pytest.raises(DataError, match="web.jsonl:1: no column 'text' to rename; it has: body, n"):
         read(path, columns={"text": "body"})
 

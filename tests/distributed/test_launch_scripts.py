@@ -22,7 +22,7 @@ MODES = [
 ]
 
 
-def launch(space: Workspace, mode: str, stage: str) -> subprocess.CompletedProcess:
+def launch(space: Workspace, mode: str, stage: str, *overrides: str) -> subprocess.CompletedProcess:
     """The README's launch line; DeepSpeed's JSON is named relative to the repository."""
     config = (ROOT / "configs/accelerate" / f"{mode}.yaml").read_text()
     local = space.folder / f"{mode}.yaml"
@@ -32,7 +32,8 @@ def launch(space: Workspace, mode: str, stage: str) -> subprocess.CompletedProce
         env["ACCELERATE_USE_CPU"] = "true"
     return subprocess.run(
         [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(local),
-         "--main_process_port", "29613", str(ROOT / "launch" / f"{stage}.py"), "recipe.yaml"],
+         "--main_process_port", "29613", str(ROOT / "launch" / f"{stage}.py"), "recipe.yaml",
+         *overrides],
         cwd=space.folder, env=env, capture_output=True, text=True, timeout=280,
     )  # fmt: skip
 
@@ -49,6 +50,27 @@ def test_two_processes_train_and_save_a_plain_model(tmp_path, mode):
         assert json.loads((folder / "manifest.json").read_text())["status"] == "done"
         model = AutoModelForCausalLM.from_pretrained(folder / "model")
         assert all(p.numel() and p.isfinite().all() for p in model.parameters())
+
+
+@needs_deepspeed
+def test_an_adapter_is_merged_where_the_weights_are_in_shards(tmp_path):
+    """The main process loads the base by itself: it would wait for the others for ever."""
+    space = Workspace(tmp_path).fill()
+    for stage in ("pretrain", "sft"):
+        done = launch(space, "zero3", stage, "sft.peft={r: 2, target_modules: all-linear}")
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    base, merged = (
+        AutoModelForCausalLM.from_pretrained(tmp_path / "runs/tiny" / stage / "model")
+        for stage in ("pretrain", "sft")
+    )
+    moved = [
+        name
+        for (name, old), new in zip(base.named_parameters(), merged.parameters(), strict=True)
+        if not old.equal(new)
+    ]
+    assert any("q_proj" in name for name in moved)
+    assert not any("norm" in name or "embed" in name for name in moved)
+    assert (tmp_path / "runs/tiny/sft/adapter/adapter_model.safetensors").is_file()
 
 
 def test_a_line_that_silently_runs_one_process_is_refused(tmp_path):

@@ -122,6 +122,27 @@ RECIPE = [
         ("sft.data.seq_len: 128 is beyond the 64 positions", "set data.seq_len to 64 or less"),
     ),
     Fault("misspelt model key", "pretrain pretrain.model.hiden_size=3", ("Did you mean: 'hidden",)),
+    Fault("optimizer", "sft sft.optimizer=moun", ("sft.optimizer: 'moun' is none of muon; ",)),
+    Fault(
+        "peft key",
+        "sft sft.peft={rnk: 2}",
+        ("sft.peft.rnk: no key of peft.LoraConfig.",),
+    ),
+    Fault(
+        "decay of a schedule",
+        "reward reward.trainer.lr_scheduler_type=warmup_stable_decay",
+        ("reward.trainer.lr_scheduler_kwargs: warmup_stable_decay needs {num_decay_steps: N}",),
+    ),
+    Fault(
+        "a template behind the rows' back",
+        "reward reward.trainer.chat_template_path=x",
+        ("reward.trainer.chat_template_path: the template comes with the tokenizer of `init`",),
+    ),
+    Fault(
+        "launch options",
+        "sft launch.accelerate_args=--multi_gpu",
+        ("launch.accelerate_args: '--multi_gpu' is not a list",),
+    ),
     Fault("no init", "sft sft.init=null", ("sft.init: must be set: a step, model folder, .gguf",)),
     Fault(
         "weight without a mixture",

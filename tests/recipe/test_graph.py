@@ -80,8 +80,6 @@ def test_a_step_cannot_read_itself(load):
         ("sft: {init: curate, %s}", "sft.init: step 'curate' (curate) makes no language model"),
         ("sft: {init: pretrian, %s}", "sft.init: 'pretrian' is no step, model folder, .gguf file"),
         ("sft: {init: ../gone/model, %s}", "sft.init: '../gone/model' is no step, model folder"),
-        ("sft: {init: models/Gone, %s}", "(owner/name); `make model` fetches models/SmolLM2"),
-        ("sft: {init: runs/gone, %s}", "; run the recipe that writes runs/gone first. Steps: "),
         ("sft: {tokenizer: curate, %s}", "sft.tokenizer: step 'curate' (curate) makes no"),
         ("sft: {data: {mixture: [{step: crate}]}}", "'crate' is no step. Did you mean: 'curate'?"),
         ("sft: {data: {mixture: [{step: curate, path: x}]}}", "(found step and path)"),

@@ -96,6 +96,40 @@ def test_time_is_summed_over_interrupted_attempts_alone(workspace, monkeypatch):
     assert Manifest.read(step.manifest).wall_s == 1.0
 
 
+def test_the_time_of_a_failed_training_counts_where_it_goes_on(workspace, monkeypatch):
+    step, clock = workspace.step("tokenizer"), iter([0.0, 10.0, 0.0, 5.0, 0.0, 1.0])
+    monkeypatch.setattr("hfllm.runs.record.time.monotonic", lambda: next(clock))
+    for checkpoint, expected in ((True, 10.0), (False, 15.0)):
+        with pytest.raises(ValueError), recording(step):
+            raise ValueError("ill")
+        assert Manifest.read(step.manifest).wall_s == expected
+        if checkpoint:
+            (step.checkpoints / "checkpoint-1").mkdir(parents=True)
+        else:
+            (step.checkpoints / "checkpoint-1").rmdir()
+    with recording(step):
+        pass
+    assert Manifest.read(step.manifest).wall_s == 1.0
+
+
+def test_checkpoints_go_only_when_the_step_is_written_down_as_done(workspace, monkeypatch):
+    step = workspace.step("tokenizer")
+    (step.checkpoints / "checkpoint-1").mkdir(parents=True)
+
+    def killed(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("hfllm.runs.record.artifact_fingerprints", killed)
+        with pytest.raises(KeyboardInterrupt), recording(step):
+            pass
+    assert Manifest.read(step.manifest).status == "running"
+    assert (step.checkpoints / "checkpoint-1").is_dir()
+    with recording(step):
+        pass
+    assert not step.checkpoints.exists()
+
+
 def test_another_rank_writes_nothing(workspace):
     step = workspace.step("tokenizer")
     with recording(step, is_main=False):

@@ -138,7 +138,7 @@ def test_data_steps_need_no_launcher(workspace):
     ("launch", "expected"),
     [
         ({"config": "ddp.yaml"}, ["--quiet", "--config_file", "ddp.yaml"]),
-        ({"accelerate_args": ["--multi_gpu"]}, ["--multi_gpu"]),
+        ({"accelerate_args": ["--num_processes", 2]}, ["--num_processes", "2"]),
     ],
 )
 def test_the_recipe_says_how_training_is_launched(workspace, launch, expected):

@@ -55,6 +55,13 @@ def test_an_evaluation_that_cannot_work_is_told_before_any_training(workspace):
     preflight(workspace.load(*both, "evaluate.best_of=[4]"), ["evaluate"])
 
 
+def test_two_models_of_one_name_are_told_before_any_training(workspace):
+    tasks = {"t": {"kind": "replies", "source": {"step": "sft", "file": "a"}}}
+    workspace.recipe({"evaluate": {"models": ["a/SmolLM2", "b/SmolLM2"], "tasks": tasks}})
+    (found,) = problems(workspace, names=["evaluate"])
+    assert found == "evaluate.models: two are called 'SmolLM2' in the tables; rename a folder"
+
+
 def test_a_judge_needs_something_to_judge(workspace):
     workspace.recipe({"ppo": {"init": "sft", "reward": "reward", "judge": "sft"}})
     weighs = "ppo.judge: weighs reward_functions, and none is set"
@@ -136,6 +143,16 @@ def test_rows_must_fit_a_model_from_outside(workspace):
     LlamaConfig(**values, max_position_embeddings=48).save_pretrained("base")
     found = problems(workspace, "sft.init=base", names=["sft"])
     assert found[0].startswith("sft.data.seq_len: 64 is beyond the 48 positions of the model")
+
+
+def test_a_model_of_ours_that_is_not_there_yet_is_told_with_its_command(workspace):
+    workspace.load("sft.init=models/Gone")  # a recipe can be shown all the same
+    (found,) = problems(workspace, "sft.init=models/Gone", names=["sft"])
+    assert found == (
+        "sft.init: no folder models/Gone; `make model` fetches models/SmolLM2-135M-Instruct"
+    )
+    (found,) = problems(workspace, "sft.init=runs/gone/sft/model", names=["sft"])
+    assert found.endswith("; run the recipe that writes runs/gone first")
 
 
 def test_a_gguf_file_is_opened_wherever_a_model_is_named(workspace):

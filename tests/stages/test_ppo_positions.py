@@ -24,6 +24,25 @@ def test_the_longest_prompt_and_answer_must_fit():
         check(30, 11)
 
 
+def test_a_critic_that_reads_other_tokens_is_not_taken(capsys):
+    def knows(**vocabulary):
+        return SimpleNamespace(get_vocab=lambda: vocabulary)
+
+    config = SimpleNamespace(reward="rm", init="base")
+    step = SimpleNamespace(name="ppo", model_of=lambda name: f"/{name}")
+    for theirs, expected in (
+        ({"a": 0, "b": 1, "<pad>": 2}, "/rm"),  # more tokens than the policy's
+        ({"b": 0, "a": 1}, "/base"),
+        ({"a": 0}, "/base"),
+    ):
+        manifest = SimpleNamespace(notes=[])
+        scorer = SimpleNamespace(tokenizer=knows(**theirs))
+        assert ppo._critic(config, step, knows(a=0, b=1), scorer, manifest) == expected
+        told = "ppo: the reward model has another vocabulary: the critic starts from `init` instead"
+        assert [f"ppo: {note}" for note in manifest.notes] == [told] * (expected == "/base")
+        assert (told in capsys.readouterr().out) == (expected == "/base")
+
+
 @pytest.fixture()
 def judge(monkeypatch):
     """A judge of 64 positions that is opened without a file; it keeps the nats it was asked for."""

@@ -28,3 +28,12 @@ def test_the_held_out_pairs_are_written_as_they_were_tested(trained):
     assert sum(left_out.values()) == 13 and left_out["heldout"] in (12, 13)
     assert 0 <= manifest["metrics"]["eval_accuracy"] <= 1
     assert "length_baseline_accuracy" in manifest["metrics"]
+
+
+def test_what_a_source_of_held_out_pairs_leaves_out_is_noted(trained):
+    rows = [pair(40) | {"id": "a"}, pair(41) | {"id": "b", "rejected": ""}]
+    write_jsonl(trained.folder / "data" / "apart.jsonl", rows)
+    step = trained.run("reward", "reward.data.heldout=[{path: data/apart.jsonl}]")
+    manifest = json.loads(step.manifest.read_text())
+    assert manifest["metrics"]["pairs_heldout"] == 1
+    assert manifest["notes"] == ["held-out pairs left out: empty_answer 1"]

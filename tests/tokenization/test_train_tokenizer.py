@@ -7,7 +7,7 @@ from transformers import AutoTokenizer
 
 from hfllm.recipe.data_schema import TokenizerConfig
 from hfllm.tokenization.chat_template import CHAT_TEMPLATE, SPECIAL_TOKENS
-from hfllm.tokenization.encode import encode_stream, encode_text
+from hfllm.tokenization.encode import encode_text
 from hfllm.tokenization.train import train_tokenizer
 
 WORDS = ["Ada", "Bruno", "baker", "lives", "in", "the", "town", "of", "Orbin", "and", "has", "cat"]
@@ -86,12 +86,6 @@ def test_spelled_control_tokens_are_text(tokenizer):
     assert tokenizer.decode(ids) == text
     assert 6 in tokenizer(text).input_ids  # why encode_text exists
     assert encode_text(tokenizer, text) == ids  # and one call leaves nothing behind in the next
-
-
-def test_stream_equals_one_by_one(tokenizer):
-    texts = corpus(25, seed=1)
-    streamed = list(encode_stream(tokenizer, texts, batch_size=4))
-    assert streamed == [encode_text(tokenizer, text) for text in texts]
 
 
 @pytest.mark.parametrize("digits", [1, 2, 3])

@@ -24,6 +24,10 @@ def test_what_the_recipe_says_stays():
     own = {"num_decay_steps": 3}
     assert decay_arguments(spec(max_steps=100, lr_scheduler_kwargs=own)) == {}
     assert decay_arguments(spec(max_steps=100, lr_scheduler_type="cosine")) == {}
+    filled = decay_arguments(spec(max_steps=100, lr_scheduler_kwargs={"min_lr_ratio": 0.0}))
+    assert filled["lr_scheduler_kwargs"] == {
+        "num_decay_steps": 20, "decay_type": "1-sqrt", "min_lr_ratio": 0.0,
+    }  # fmt: skip
 
 
 def test_the_learning_rate_rises_stays_and_falls_to_a_tenth(tmp_path):
@@ -52,5 +56,7 @@ def test_sft_decays_in_its_last_third_once_its_length_is_known(tmp_path):
     assert sft_decay(args) == {"num_decay_steps": 10}
     args.lr_scheduler_kwargs = {"num_decay_steps": 3}
     assert sft_decay(args) == {"num_decay_steps": 3}
+    args.lr_scheduler_kwargs = {"min_lr_ratio": 0.1}
+    assert sft_decay(args) == {"num_decay_steps": 10, "min_lr_ratio": 0.1}
     cosine = TrainingArguments(str(tmp_path), lr_scheduler_type="cosine", use_cpu=True)
     assert not sft_decay(cosine)

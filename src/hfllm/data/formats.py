@@ -151,9 +151,10 @@ def _split_common(prompt: Messages, sides: list[Messages]) -> tuple[Messages, st
     chosen, rejected = sides
     if chosen[:-1] != rejected[:-1]:
         return Drop("differ_earlier")
-    context = chosen[:-1] or prompt
-    if chosen[:-1] and prompt and prompt[-1] != context[-1]:
+    shared = chosen[:-1]
+    if shared and prompt and shared[-len(prompt) :] != prompt[-len(shared) :]:
         raise DataError("'prompt' and the conversation in 'chosen' differ", "bad_messages")
+    context = max(shared, prompt, key=len)  # either may begin earlier: with a system message, say
     return context, chosen[-1]["content"], rejected[-1]["content"]
 
 

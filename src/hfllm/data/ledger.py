@@ -51,6 +51,11 @@ class Ledger:
                 out[bucket.removeprefix("dropped:")] += row[unit]
         return dict(sorted(out.items(), key=lambda item: -item[1]))
 
+    def left_out(self, what: str) -> list[str]:
+        """A note for the manifest where something was dropped, else nothing."""
+        reasons = ", ".join(f"{name} {count:,}" for name, count in self.reasons().items())
+        return [f"{what} left out: {reasons}"] if reasons else []
+
     def absorb_drops(self, reader: Ledger) -> None:
         """Take over what a reader left out before this ledger's rows were counted in."""
         for (source, bucket), row in list(reader.rows.items()):

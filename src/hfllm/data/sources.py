@@ -64,8 +64,6 @@ def read_located(
     located = _hub(source) if source.hub else _files(source, resolve, bad)
     taken = 0
     for place, raw in located:
-        if source.limit is not None and taken >= source.limit:
-            return
         try:
             row = _with_id(_rename(raw, source.columns), place)
             wanted = _selected(row, source)
@@ -77,6 +75,8 @@ def read_located(
             continue
         taken += 1
         yield place, _labelled(row, name)
+        if taken == source.limit:  # before the next is read: it may be broken
+            return
 
 
 def count_out(

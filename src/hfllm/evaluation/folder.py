@@ -10,8 +10,9 @@ from typing import Any
 
 from hfllm.data.sources import read_rows
 from hfllm.evaluation.run import evaluate_models
-from hfllm.evaluation.specs import ModelSpec, TaskSpec, model_name
+from hfllm.evaluation.specs import ModelSpec, TaskSpec
 from hfllm.evaluation.table import format_table
+from hfllm.hints import model_name
 from hfllm.inference.load import find_model, is_chat_model
 from hfllm.recipe.data_schema import SourceConfig
 

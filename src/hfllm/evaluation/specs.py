@@ -41,12 +41,6 @@ class JudgeSpecs:
 NOBODY = JudgeSpecs()
 
 
-def model_name(folder: str | Path) -> str:
-    """The name of a model folder in tables: runs/demo/sft/model is `sft`."""
-    path = Path(folder)
-    return path.parent.name if path.name == "model" and path.parent.name else path.name
-
-
 @dataclass
 class TaskSpec:
     """One held-out test: rows and how to score them (`tasks.py`); `limit` takes the first."""

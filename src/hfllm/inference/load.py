@@ -130,9 +130,11 @@ def bars_on_terminals_only() -> Iterator[None]:
     quiet = logging.is_progress_bar_enabled() and not sys.stderr.isatty()
     if quiet:
         logging.disable_progress_bar()
-    yield
-    if quiet:
-        logging.enable_progress_bar()
+    try:
+        yield
+    finally:
+        if quiet:
+            logging.enable_progress_bar()
 
 
 def check_vocabulary(

@@ -122,7 +122,7 @@ class TextDataConfig:
     mixture: list[SourceConfig] = field(default_factory=lambda: [SourceConfig(step="curate")])
     heldout: list[SourceConfig] = field(default_factory=list)  # for bits per byte
     seq_len: int = 512
-    max_heldout_tokens: int = 100_000
+    max_heldout_tokens: int = 100_000  # of each held-out source
 
 
 @dataclass

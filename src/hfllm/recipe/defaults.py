@@ -88,6 +88,11 @@ ELSEWHERE_EVERY = {
     "output_dir": "set run_dir; checkpoints stand in the step's own folder",
     "resume_from_checkpoint": "set the step's `resume` (true: from the last whole checkpoint)",
 }
+OF_THE_TOKENIZER = {  # changed by the trainer, after the rows were made
+    "chat_template_path": "the template comes with the tokenizer of `init`",
+    "eos_token": "the end of turn comes from the chat template",
+    "pad_token": "one of its own is taken or added where it is the end of turn",
+}
 ELSEWHERE: dict[str, dict[str, str]] = {
     "pretrain": ELSEWHERE_EVERY
     | {"num_train_epochs": "set max_steps; the mixture is laid out for it"},
@@ -99,10 +104,9 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "completion_only_loss": "the loss is always on the assistant's tokens alone",
         "dataset_kwargs": "rows come ready-made from data/",
         "dataset_text_field": "rename columns with `columns:` of a source",
-        "chat_template_path": "the template comes with the tokenizer of `init`",
-        "eos_token": "the end of turn comes from the chat template",
-    },
-    "reward": ELSEWHERE_EVERY | {"max_length": "set the step's data.seq_len"},
+    }
+    | OF_THE_TOKENIZER,
+    "reward": ELSEWHERE_EVERY | OF_THE_TOKENIZER | {"max_length": "set the step's data.seq_len"},
     "ppo": ELSEWHERE_EVERY,
 }
 

@@ -72,13 +72,16 @@ def template_file(config: Any) -> str | None:
 
 
 def is_outside_model(reference: str) -> bool:
-    """Whether a reference is a model folder, a .gguf file or looks like a hub id (owner/name)."""
+    """Whether a reference is a model folder, a .gguf file or looks like a hub id (owner/name).
+
+    What `make model` or another run writes may come later: runs.preflight looks for it.
+    """
     path = Path(reference)
     if path.is_dir():
         return True
     if is_gguf(path):
         return path.is_file()
-    return is_hub_id(reference)
+    return is_hub_id(reference) or bool(how_to_get(path))
 
 
 def parents_of(graph: Graph, spec: StepSpec) -> tuple[list[str], list[str]]:
@@ -165,8 +168,8 @@ def _problem(
     if stages and is_outside_model(reference):
         return None
     kind = f"step, {OUTSIDE_MODELS}" if stages else "step"
-    hint = f"{how_to_get(reference)}.{did_you_mean(reference, graph.steps)}"
-    return f"{where}: '{reference}' is no {kind}{hint} Steps: {', '.join(graph.steps)}"
+    hint = did_you_mean(reference, graph.steps)
+    return f"{where}: '{reference}' is no {kind}.{hint} Steps: {', '.join(graph.steps)}"
 
 
 def order_steps(steps: dict[str, StepSpec]) -> tuple[list[str], list[str]]:

@@ -174,6 +174,10 @@ def _reserved(top: dict[str, Any], path: Path) -> list[str]:
     for key in ("launch", "track", "vars"):
         if not isinstance(top.get(key) or {}, dict):
             problems.append(f"{key}: must be a mapping")
+    launch = top.get("launch")
+    arguments = launch.get("accelerate_args") if isinstance(launch, dict) else None
+    if arguments is not None and not isinstance(arguments, list):
+        problems.append(f"launch.accelerate_args: {arguments!r} is not a list: [--multi_gpu, ...]")
     for section, keys in (("launch", LAUNCH), ("track", TRACK)):
         given = top.get(section)
         for key in given if isinstance(given, dict) else ():

@@ -26,6 +26,7 @@ from hfllm.recipe.data_schema import (
 )
 
 RESERVED = ("name", "run_dir", "seed", "launch", "track", "vars")
+OPTIMIZERS = ("muon",)  # beside the library's own, which `trainer.optim` names
 TASK_KINDS = (
     "bits_per_byte", "answers", "replies", "preference", "choices", "continuation",
     "instructions", "ifeval",

@@ -12,11 +12,13 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from hfllm.hints import first_line
+from hfllm.hints import did_you_mean, first_line
 from hfllm.recipe.defaults import ELSEWHERE, ELSEWHERE_EVERY, default_values
 from hfllm.recipe.load import Recipe, RecipeError, StepSpec
 from hfllm.recipe.schema import TRAINERS
 from hfllm.recipe.typed import key_problem
+
+KNOW_THEIR_DECAY = ("pretrain", "sft")  # training.schedule knows how long they run
 
 
 def trainer_class(stage: str) -> type:
@@ -62,7 +64,7 @@ def build_trainer_config(spec: StepSpec, seed: int, output_dir: str, **forced: A
         config = OmegaConf.to_object(OmegaConf.merge(schema, *values))
     except Exception as error:  # whatever the class's own __post_init__ raises on what it is given
         raise ValueError(f"{spec.name}.trainer: {first_line(error)}") from error
-    problem = _value_problem(config)
+    problem = _value_problem(spec.stage, config)
     if problem:
         raise ValueError(f"{spec.name}.trainer.{problem}")
     return config
@@ -93,9 +95,13 @@ def _key_problems(spec: StepSpec, schema: Any, given: dict[str, Any]) -> Iterato
             yield f"{spec.name}.trainer.{key}: {problem}"
 
 
-def _value_problem(config: Any) -> str | None:
+def _value_problem(stage: str, config: Any) -> str | None:
     """What the class takes and the trainer then stumbles over, after the data is made."""
     from transformers.integrations import get_available_reporting_integrations
+
+    decays = config.lr_scheduler_type == "warmup_stable_decay" and stage not in KNOW_THEIR_DECAY
+    if decays and "num_decay_steps" not in (config.lr_scheduler_kwargs or {}):
+        return "lr_scheduler_kwargs: warmup_stable_decay needs {num_decay_steps: N} here"
 
     for key in ("per_device_train_batch_size", "gradient_accumulation_steps"):
         if getattr(config, key) < 1:
@@ -104,6 +110,22 @@ def _value_problem(config: Any) -> str | None:
         if tracker not in ("none", "all", *get_available_reporting_integrations()):
             return f"report_to: '{tracker}' is not installed; run `pip install {tracker}`"
     return None
+
+
+def peft_problem(spec: StepSpec) -> str | None:
+    """One line on a key of `peft:` that peft.LoraConfig does not know."""
+    if not spec.config.peft:
+        return None
+    import inspect
+
+    from peft import LoraConfig
+
+    known = inspect.signature(LoraConfig).parameters
+    unknown = next((key for key in spec.config.peft if key not in known), None)
+    if unknown is None:
+        return None
+    hint = did_you_mean(unknown, known)
+    return f"{spec.name}.peft.{unknown}: no key of peft.LoraConfig.{hint}"
 
 
 def check_trainers(recipe: Recipe, names: list[str] | None = None) -> None:
@@ -115,5 +137,6 @@ def check_trainers(recipe: Recipe, names: list[str] | None = None) -> None:
                 build_trainer_config(spec, recipe.seed, output_dir=str(recipe.run_dir / spec.name))
             except ValueError as error:
                 problems += str(error).splitlines()
+            problems += [problem] if (problem := peft_problem(spec)) else []
     if problems:
         raise RecipeError(recipe.path, problems)

@@ -201,7 +201,6 @@ _SENTENCES = {
     "sft": _tuned,
     "reward": _rewarded,
     "ppo": _reinforced,
-    "grpo": _reinforced,
 }
 
 

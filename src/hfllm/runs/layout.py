@@ -4,7 +4,7 @@ manifest.json   written last and atomically; without "done" in it the step is no
 metrics.jsonl   one object per log line of the trainer
 config.yaml     the step's resolved configuration
 data/           rows of a data step, or the packed rows of a training step
-tokenizer/  model/  critic/  checkpoints/
+tokenizer/  model/ (with critic/ inside after PPO)  adapter/  checkpoints/
 results.json  samples.jsonl
 """
 

@@ -127,7 +127,7 @@ def command_of(step: Step) -> list[str]:
     if step.stage not in LAUNCHED:
         return [sys.executable, *words]
     options = step.recipe.launch.get("accelerate_args") or default_launch(step.recipe.launch)
-    return [sys.executable, "-m", "accelerate.commands.launch", *options, *words]
+    return [sys.executable, "-m", "accelerate.commands.launch", *map(str, options), *words]
 
 
 def default_launch(launch: dict[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hfllm.hints import first_line, is_gguf
+from hfllm.hints import first_line, how_to_get, is_gguf
 from hfllm.recipe.data_schema import CurateConfig
 from hfllm.recipe.graph import model_references, sources_in
 from hfllm.recipe.load import Recipe, RecipeError, StepSpec
@@ -25,7 +25,8 @@ def preflight(recipe: Recipe, names: list[str], with_trainers: bool = True) -> N
     problems: list[str] = []
     for name in names:
         spec = recipe.steps[name]
-        problems += _sources(recipe, spec) + _lengths(spec) + _evaluation(spec)
+        problems += _models(recipe, spec) + _sources(recipe, spec)
+        problems += _lengths(spec) + _evaluation(spec)
         problems += _heldout_files(recipe, spec) + values(spec) + _curation(recipe, spec)
     problems += _disk(recipe) + _launch(recipe)
     if not problems and with_trainers:
@@ -50,6 +51,15 @@ def _library_problems(recipe: Recipe, names: list[str]) -> list[str]:
         problem = _model(recipe, recipe.steps[name])
         problems += [f"{name}.{problem}"] if problem else []
     return problems
+
+
+def _models(recipe: Recipe, spec: StepSpec) -> list[str]:
+    """Model folders that something of ours writes, and has not written yet."""
+    return [
+        f"{spec.name}.{key}: no folder {reference}{how_to_get(reference)}"
+        for key, reference in model_references(spec.config)
+        if reference not in recipe.steps and how_to_get(reference) and not Path(reference).exists()
+    ]
 
 
 def _gguf_files(spec: StepSpec) -> list[str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hfllm.hints import model_name
 from hfllm.recipe.data_schema import CONSTRAINTS, ChatDataConfig, InstructionsConfig
 from hfllm.recipe.graph import sources_in, template_file
 from hfllm.recipe.load import StepSpec
 from hfllm.recipe.schema import (
+    OPTIMIZERS,
     TASK_KINDS,
     EvaluateConfig,
     PPOStageConfig,
@@ -26,7 +28,12 @@ def _tasks(spec: StepSpec) -> list[str]:
     """What the evaluation would refuse only when every model is trained."""
     if not isinstance(spec.config, EvaluateConfig):
         return []
-    problems = []
+    names = [model_name(model) for model in spec.config.models]
+    problems = [
+        f"{spec.name}.models: two are called '{name}' in the tables; rename a folder"
+        for name in dict.fromkeys(names)
+        if names.count(name) > 1
+    ]
     for name, task in spec.config.tasks.items():
         where = f"{spec.name}.tasks.{name}.kind"
         if task.kind not in TASK_KINDS:
@@ -88,9 +95,15 @@ def _without_effect(spec: StepSpec) -> list[str]:
         problems.append(f"{spec.name}.chat_template: '{template}' is none of keep, hfllm, a file")
     if getattr(data, "holdout", 0) and getattr(data, "heldout", None):
         problems.append(f"{spec.name}.data: set heldout or holdout, not both")
+    optimizer = getattr(config, "optimizer", None)
+    if optimizer not in (None, *OPTIMIZERS):
+        known = ", ".join(OPTIMIZERS)
+        problems.append(
+            f"{spec.name}.optimizer: '{optimizer}' is none of {known}; others: trainer.optim"
+        )
     if isinstance(config, TrainConfig) and config.peft:
         if isinstance(config, PretrainConfig):
             problems.append(f"{spec.name}.peft: pretrain trains every weight; leave it out")
-        elif getattr(config, "optimizer", None) == "muon":
+        elif optimizer == "muon":
             problems.append(f"{spec.name}.optimizer: muon with peft is not supported; leave it out")
     return problems

@@ -16,6 +16,8 @@ import yaml
 if TYPE_CHECKING:
     import psutil
 
+WAIT_SECONDS = 6 * 3600  # of the other processes for what the main one makes
+
 
 def rank() -> int:
     """This process's global rank, from the launcher's environment; 0 where there is none."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -59,13 +60,16 @@ def recording(step: Step, is_main: bool = True) -> Iterator[Manifest]:
     if is_main:
         manifest.artifact = artifact_fingerprints(step.folder)
     _close(manifest, step, before + time.monotonic() - start, is_main)
+    if is_main:  # not before: a kill while the artifact is hashed must not cost the training
+        shutil.rmtree(step.checkpoints, ignore_errors=True)
 
 
 def _running(step: Step) -> Manifest:
     recipe, spec = step.recipe, step.spec
     previous = Manifest.read(step.manifest)
     fingerprint = step_fingerprint(recipe, spec.name)
-    taken_up = previous is not None and previous.fingerprint == fingerprint
+    same = previous is not None and previous.fingerprint == fingerprint
+    goes_on = same and (previous.status == "running" or _has_checkpoints(step, previous))
     return Manifest(
         step=spec.name,
         stage=spec.stage,
@@ -81,8 +85,13 @@ def _running(step: Step) -> Manifest:
         git=git_state(),
         hardware=hardware(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
-        wall_s=previous.wall_s if taken_up and previous and previous.status == "running" else 0.0,
+        wall_s=previous.wall_s if previous and goes_on else 0.0,
     )
+
+
+def _has_checkpoints(step: Step, previous: Manifest) -> bool:
+    """Whether a failed training goes on where it was; anything else that failed begins anew."""
+    return previous.status == "failed" and any(step.checkpoints.glob("checkpoint-*"))
 
 
 def _config_yaml(step: Step) -> str:

@@ -58,6 +58,7 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
     policy.generation_config.eos_token_id = ends
     policy_size = matmul_parameters(policy)
     rewards, judge_size = _functions(config, step, args)
+    scorer = None
     if config.reward:
         scorer = load_reward_model(step.model_of(config.reward))
         judge_size += matmul_parameters(scorer.model)
@@ -70,9 +71,7 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
         model=policy,
         reward_funcs=rewards,
         args=args,
-        critic=None
-        if args.shared_critic
-        else model_folder(step, config.reward or config.init or ""),
+        critic=None if args.shared_critic else _critic(config, step, tokenizer, scorer, manifest),
         train_dataset=Dataset.from_list(same_columns(prompts)),
         processing_class=tokenizer,
         peft_config=peft_config(step, "CAUSAL_LM", policy, tokenizer),
@@ -86,6 +85,20 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
         extra={"prompts": len(prompts)},
     )
     return trainer, work
+
+
+def _critic(
+    config: PPOStageConfig, step: Step, tokenizer: Any, scorer: Any, manifest: Manifest
+) -> str:
+    """The folder that the critic starts from: the reward model's where it reads the same tokens."""
+    theirs = scorer.tokenizer.get_vocab() if scorer else {}
+    if scorer and any(theirs.get(token) != i for token, i in tokenizer.get_vocab().items()):
+        note = "the reward model has another vocabulary: the critic starts from `init` instead"
+        manifest.notes.append(note)
+        if is_main_process():
+            print(f"{step.name}: {note}", flush=True)
+        return model_folder(step, config.init or "")
+    return model_folder(step, config.reward or config.init or "")
 
 
 def _functions(config: PPOStageConfig, step: Step, args: Any) -> tuple[list[Any], int]:

@@ -45,6 +45,8 @@ def build(config: PretrainConfig, step: Step, manifest: Manifest) -> tuple[Train
     tokenizer = load_tokenizer(step, manifest.notes)
     model = _model(config, step, tokenizer)
     train, heldout = _rows(config, step, args, tokenizer)
+    if heldout:
+        manifest.notes += heldout.ledger.left_out("held-out documents")
     manifest.ledger = train.ledger.to_json()
     rows = mixture(train, config.data.mixture, args.max_steps * rows_per_step(args), step.seed)
     manifest.metrics |= {f"epochs/{name}": round(n, 3) for name, n in rows.epochs.items()}

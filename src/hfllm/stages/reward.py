@@ -15,18 +15,17 @@ from datasets import Dataset
 from transformers import AutoModelForSequenceClassification
 from trl import RewardTrainer
 
-from hfllm.data.document import row_bytes
 from hfllm.data.ledger import Ledger
-from hfllm.data.preference import length_baseline, length_grouped, pair_rows, split_by_prompt
-from hfllm.data.reading import read_pairs
+from hfllm.data.preference import length_baseline, length_grouped, pair_rows
 from hfllm.recipe.schema import RewardStageConfig
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.runs.layout import Step
-from hfllm.runs.manifest import Manifest, write_lines
+from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_main_process
 from hfllm.runs.record import recording
 from hfllm.training.fit import Work, fit, rows_per_step, total_rows
 from hfllm.training.optimizers import optimizer_factory
+from hfllm.training.pairs import heldout_rows, read_split
 from hfllm.training.start import end_ids, load_init, load_tokenizer, peft_config
 
 
@@ -45,14 +44,12 @@ def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[Re
     model = load_init(step, AutoModelForSequenceClassification, tokenizer, num_labels=1)
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     ledger = Ledger()
-    train, heldout = _pairs(config, step, ledger)
+    train, heldout = read_split(config.data, step, ledger, manifest)
     rows = pair_rows(tokenizer, train, config.data.seq_len, ledger)
-    heldout_rows, kept = _heldout_rows(heldout, tokenizer, config, step) if heldout else ([], [])
-    if lost := len(heldout) - len(kept):
-        manifest.notes.append(f"{lost} held-out pairs do not fit data.seq_len or the template")
+    tests, kept = heldout_rows(heldout, tokenizer, config.data.seq_len, step, manifest)
     ledger.check()
     manifest.ledger = ledger.to_json()
-    extra: dict[str, Any] = {"pairs_train": len(rows), "pairs_heldout": len(heldout_rows)}
+    extra: dict[str, Any] = {"pairs_train": len(rows), "pairs_heldout": len(tests)}
     if kept:
         extra["length_baseline_accuracy"] = round(length_baseline(kept), 4)
     per_step = rows_per_step(args)
@@ -64,7 +61,7 @@ def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[Re
         model=model,
         args=args,
         train_dataset=Dataset.from_list(rows).select(order),
-        eval_dataset=Dataset.from_list(heldout_rows) if heldout_rows else None,
+        eval_dataset=Dataset.from_list(tests) if tests else None,
         processing_class=tokenizer,
         optimizer_cls_and_kwargs=optimizer_factory(config.optimizer, model, args),
         peft_config=peft_config(step, "SEQ_CLS", model, tokenizer),
@@ -78,30 +75,3 @@ def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[Re
         extra=extra,
     )
     return trainer, work
-
-
-def _heldout_rows(
-    pairs: list[Any], tokenizer: Any, config: RewardStageConfig, step: Step
-) -> tuple[list[dict[str, list[int]]], list[Any]]:
-    """Rows of the held-out pairs that fit, and these pairs, written for the evaluation."""
-    kept: list[Any] = []
-    rows = pair_rows(tokenizer, pairs, config.data.seq_len, kept=kept)
-    if is_main_process():
-        write_lines(step.data / "heldout.jsonl", kept)
-    return rows, kept
-
-
-def _pairs(config: RewardStageConfig, step: Step, ledger: Ledger) -> tuple[list[Any], list[Any]]:
-    """Training and held-out pairs; what the reader or the split leaves out is in the ledger."""
-    data, read = config.data, Ledger()
-    train = list(read_pairs(data.mixture, step.data_of, read))
-    ledger.absorb_drops(read)
-    if data.heldout:
-        return train, list(read_pairs(data.heldout, step.data_of))
-    if not data.holdout:
-        return train, []
-    kept, heldout = split_by_prompt(train, data.holdout, step.seed)
-    for row in heldout:
-        for bucket in ("in", "dropped:heldout"):
-            ledger.add(row["source"], bucket, documents=1, bytes=row_bytes(dict(row)))
-    return kept, heldout

@@ -29,6 +29,7 @@ from hfllm.training.fit import Work, fit, rows_per_step, total_rows
 from hfllm.training.heldout import nll_metrics, row_sums
 from hfllm.training.optimizers import optimizer_factory
 from hfllm.training.rows import (
+    Rows,
     chat_mixture,
     chat_rows,
     packed_once,
@@ -60,6 +61,8 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTr
         lambda: _rows(config, step, tokenizer, train_folder),
     )
     heldout = _heldout(config, step, args, tokenizer)
+    if heldout:
+        manifest.notes += heldout.ledger.left_out("held-out chats")
     manifest.ledger = train.ledger.to_json()
     rows: Any = chat_mixture(train, data, partial(total_rows, args), step.seed)
     manifest.metrics |= {f"epochs/{name}": round(n, 3) for name, n in rows.epochs.items()}
@@ -69,7 +72,7 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTr
         model=model,
         args=args,
         train_dataset=as_hf_dataset(rows),
-        eval_dataset=as_hf_dataset(heldout) if heldout is not None else None,
+        eval_dataset=as_hf_dataset(heldout.joined()) if heldout else None,
         processing_class=tokenizer,
         data_collator=PackedCollator(tokenizer.pad_token_id),
         optimizer_cls_and_kwargs=optimizer_factory(config.optimizer, model, args),
@@ -101,14 +104,13 @@ def _rows(config: SFTStageConfig, step: Step, tokenizer: Any, folder: Path) -> L
     return ledger
 
 
-def _heldout(config: SFTStageConfig, step: Step, args: Any, tokenizer: Any) -> Any:
+def _heldout(config: SFTStageConfig, step: Step, args: Any, tokenizer: Any) -> Rows | None:
     if not config.data.heldout:
         return None
     folder = step.data / "heldout"
     data = dataclasses.replace(config.data, decontaminate=[])  # they may be the tests themselves
-    rows = packed_once(
+    return packed_once(
         folder,
         packing_first(args),
         lambda: chat_rows(data.heldout, data, step, tokenizer, folder, show=False),
     )
-    return rows.joined()

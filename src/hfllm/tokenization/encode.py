@@ -8,8 +8,7 @@ and EOS are put around documents by `data.packing.pack`. Cost: 2 MB/s a core.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
@@ -40,15 +39,6 @@ def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> li
             check_unicode(text, f"text {i}")
         raise ValueError(f"texts of the types {set(map(type, texts))} cannot be encoded") from error
     return batch["input_ids"]
-
-
-def encode_stream(
-    tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], batch_size: int = 1000
-) -> Iterator[list[int]]:
-    """Encode a stream of texts in batches, in order, in bounded memory."""
-    stream = iter(texts)
-    while batch := list(islice(stream, batch_size)):
-        yield from encode_texts(tokenizer, batch)
 
 
 def check_unicode(text: str, name: str) -> int:

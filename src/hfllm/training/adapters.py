@@ -9,12 +9,30 @@ the live model may be spread over processes.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 CONFIG = "adapter_config.json"
+
+
+@contextmanager
+def on_this_process_alone(args: Any) -> Iterator[None]:
+    """Under ZeRO-3 transformers shares what it loads out to every process, and waits for them."""
+    from transformers.integrations import set_hf_deepspeed_config, unset_hf_deepspeed_config
+
+    config = getattr(args, "hf_deepspeed_config", None)
+    if config is None:
+        yield
+        return
+    unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        set_hf_deepspeed_config(config)
 
 
 def merge_adapter(model: Any, folder: Path, aside: Path) -> None:

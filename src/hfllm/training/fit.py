@@ -20,7 +20,7 @@ from hfllm.modeling.trained_head import without_adapter
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_on
-from hfllm.training.adapters import merge_adapter
+from hfllm.training.adapters import merge_adapter, on_this_process_alone
 from hfllm.training.callbacks import MetricsLog, StopOnSignal
 from hfllm.training.checkpoints import MarkCheckpoints, discard_broken, last_good
 
@@ -61,8 +61,6 @@ def fit(trainer: Trainer, step: Step, manifest: Manifest, work: Work) -> None:
         metrics |= {k: v for k, v in trainer.evaluate().items() if not k.endswith(timing)}
     manifest.metrics |= {k: v for k, v in (metrics | work.extra).items() if v is not None}
     _count_cost(trainer, manifest, work, tokens_per_step)
-    if trainer.is_world_process_zero():
-        shutil.rmtree(step.checkpoints, ignore_errors=True)  # the final model is on disk
 
 
 def _count_cost(
@@ -171,4 +169,5 @@ def _save(trainer: Trainer, step: Step, work: Work) -> None:
     trainer.save_model(str(step.model))
     if trainer.is_world_process_zero():
         work.tokenizer.save_pretrained(step.model)
-        merge_adapter(model, step.model, step.folder / "adapter")
+        with on_this_process_alone(trainer.args):
+            merge_adapter(model, step.model, step.folder / "adapter")

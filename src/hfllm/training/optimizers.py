@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from hfllm.hints import did_you_mean
+from hfllm.recipe.schema import OPTIMIZERS
 from hfllm.training.muon import StackedMuon
 
-OPTIMIZERS = ("muon",)
 MUON_ARGS = {"ns_steps": int, "momentum": float}  # what trainer.optim_args may set
 
 

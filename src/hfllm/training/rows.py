@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from hfllm.data.sources import label
 from hfllm.recipe.data_schema import ChatDataConfig, SourceConfig
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import write_atomically
+from hfllm.runs.processes import WAIT_SECONDS, is_main_process
 from hfllm.tokenization.encode import encode_texts
 
 BATCH = 512  # documents per call of the tokenizer
@@ -66,6 +68,7 @@ def packed_once(
     folder: Path, main_first: Callable[[], AbstractContextManager], make: Callable[[], Ledger]
 ) -> Rows:
     """Run `make` (it writes a folder per source) on the main process, then read it everywhere."""
+    _wait_for(folder / LEDGER)
     with main_first():
         if not (folder / LEDGER).is_file():
             ledger = make()
@@ -74,6 +77,13 @@ def packed_once(
     ledger = Ledger.from_json(json.loads((folder / LEDGER).read_text()))
     found = {p.parent.name: PackedDataset(p.parent) for p in sorted(folder.glob(f"*/{META}"))}
     return Rows(found, ledger)
+
+
+def _wait_for(ledger: Path) -> None:
+    """Other processes: a barrier alone ends them after half an hour, and packing may take hours."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not (is_main_process() or ledger.is_file()) and time.monotonic() < deadline:
+        time.sleep(0.5)
 
 
 def text_rows(

@@ -20,6 +20,7 @@ from transformers.utils import logging
 from hfllm.hints import first_line
 from hfllm.modeling.build import check_positions
 from hfllm.modeling.gguf import as_folder
+from hfllm.recipe.trainers import peft_problem
 from hfllm.runs.fingerprint import file_digest
 from hfllm.runs.layout import Step
 from hfllm.runs.processes import is_main_process
@@ -95,6 +96,13 @@ def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> Pre
     except (OSError, ValueError, SafetensorError) as error:
         reason = first_line(error)
         raise ValueError(f"{step.name}.init: no model to read in {reference}: {reason}") from error
+    except RuntimeError as error:
+        if "mismatch" not in str(error):
+            raise  # no memory, say
+        raise ValueError(
+            f"{step.name}.init: the weights in {reference} have other shapes than the model that "
+            f"is made of them ({first_line(error)}): it is another kind of model"
+        ) from error
     lacking = sorted(key for key in found["missing_keys"] if not key.startswith("score."))
     if lacking:  # the library makes them anew from noise, with a warning
         raise ValueError(
@@ -155,13 +163,10 @@ def peft_config(step: Step, task_type: str, model: PreTrainedModel, tokenizer: A
     values = step.spec.config.peft
     if values is None:
         return None
-    import inspect
-
     from peft import LoraConfig
 
-    unknown = set(values) - set(inspect.signature(LoraConfig).parameters)
-    if unknown:
-        raise ValueError(f"{step.name}.peft.{sorted(unknown)[0]}: no key of peft.LoraConfig")
+    if problem := peft_problem(step.spec):
+        raise ValueError(problem)
     try:
         added = trained_with_adapter(
             model, _added(step, tokenizer), values.get("modules_to_save") or []

@@ -1,0 +1,57 @@
+"""Preference pairs of a training step: read, held out by prompt, the held-out ones written down.
+
+Shared by what learns from pairs: the reward model, and any stage that takes {chosen, rejected}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hfllm.data.document import row_bytes
+from hfllm.data.ledger import Ledger
+from hfllm.data.preference import pair_rows, split_by_prompt
+from hfllm.data.reading import read_pairs
+from hfllm.recipe.data_schema import PairDataConfig
+from hfllm.runs.layout import Step
+from hfllm.runs.manifest import Manifest, write_lines
+from hfllm.runs.processes import is_main_process
+
+
+def read_split(
+    data: PairDataConfig, step: Step, ledger: Ledger, manifest: Manifest
+) -> tuple[list[Any], list[Any]]:
+    """Training and held-out pairs.
+
+    What reading the former or the split leaves out is in the ledger; what reading a source of
+    held-out pairs does is a note of the manifest.
+    """
+    read = Ledger()
+    train = list(read_pairs(data.mixture, step.data_of, read))
+    ledger.absorb_drops(read)
+    if data.heldout:
+        apart = Ledger()
+        heldout = list(read_pairs(data.heldout, step.data_of, apart))
+        manifest.notes += apart.left_out("held-out pairs")
+        return train, heldout
+    if not data.holdout:
+        return train, []
+    kept, heldout = split_by_prompt(train, data.holdout, step.seed)
+    for row in heldout:
+        for bucket in ("in", "dropped:heldout"):
+            ledger.add(row["source"], bucket, documents=1, bytes=row_bytes(dict(row)))
+    return kept, heldout
+
+
+def heldout_rows(
+    pairs: list[Any], tokenizer: Any, seq_len: int, step: Step, manifest: Manifest
+) -> tuple[list[dict[str, list[int]]], list[Any]]:
+    """Rows of the held-out pairs that fit, and these pairs, written for the evaluation."""
+    if not pairs:
+        return [], []
+    kept: list[Any] = []
+    rows = pair_rows(tokenizer, pairs, seq_len, kept=kept)
+    if lost := len(pairs) - len(kept):
+        manifest.notes.append(f"{lost} held-out pairs do not fit data.seq_len or the template")
+    if is_main_process():
+        write_lines(step.data / "heldout.jsonl", kept)
+    return rows, kept
