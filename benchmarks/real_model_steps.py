@@ -1,12 +1,14 @@
 """Training steps on a real model: hfllm's stages beside plain TRL code on the same rows, in turns.
 
+For SFT a bare loop over transformers and torch stands beside both.
+
     python benchmarks/real_model_steps.py models/SmolLM2-135M-Instruct --data ../shared/data
         [--parts sft lora reward ppo] [--steps 3] [--rounds 1]
 
 Each part runs in a process of its own, ours through `hfllm run`, so that peak memory is its own:
 
 - sft, lora: chats of Dolly; per token that is trained (the answers), TRL with its defaults but
-  batches of 4 and bf16;
+  batches of 4 and bf16; the bare loop with batches of 4, padded, in the order of the file;
 - reward: pairs of PandaLM under LoRA, per pair, the same rows in both;
 - ppo: rollouts of 32 answers of at most 64 tokens under LoRA, one epoch: our PPO with a shared
   critic against GRPOTrainer with two answers a prompt, per answer, the reference's pass in both.
@@ -22,11 +24,12 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-LORA = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
+from plain_steps import LORA
+
+SIDES = {"sft": ("TRL", "bare"), "lora": ("TRL", "bare"), "reward": ("TRL",), "ppo": ("TRL",)}
 UNITS = {"sft": "trained tokens", "lora": "trained tokens", "reward": "pairs", "ppo": "answers"}
 
 
@@ -105,75 +108,15 @@ def ours(part: str, model: str, folder: Path, steps: int) -> dict[str, float]:
     }
 
 
-def theirs(part: str, model: str, folder: Path, steps: int) -> dict[str, float]:
-    """The same of plain TRL code, in this process."""
-    import torch
-    from datasets import load_dataset
-    from peft import LoraConfig
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-
-    from hfllm.runs.record import peak_memory_gb
-
-    times: list[float] = []
-
-    class Clock(TrainerCallback):
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            times.append(time.perf_counter())
-
-    def rows(name: str) -> Any:
-        return load_dataset("json", data_files=str(folder / f"{name}.jsonl"), split="train")
-
-    shared: dict[str, Any] = {
-        "output_dir": str(folder / "trl"), "max_steps": steps, "bf16": True,
-        "use_cpu": not torch.cuda.is_available(),
-        "report_to": "none", "save_strategy": "no", "disable_tqdm": True, "logging_steps": 1,
-    }  # fmt: skip
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    lora = None if part == "sft" else LoraConfig(**LORA)
-    kept: list[Any] = []
-    if part in ("sft", "lora"):
-        from trl import SFTConfig, SFTTrainer
-
-        chats = rows("chats").map(
-            lambda row: {"prompt": row["messages"][:1], "completion": row["messages"][1:]},
-            remove_columns=["messages"],
-        )
-        args = SFTConfig(per_device_train_batch_size=4, **shared)
-        trainer: Any = SFTTrainer(
-            model, args, train_dataset=chats, processing_class=tokenizer, peft_config=lora
-        )
-        plain = trainer.data_collator
-
-        def collate(examples: Any) -> Any:
-            batch = plain(examples)
-            kept.append(int((batch["labels"][:, 1:] != -100).sum()))
-            return batch
-
-        trainer.data_collator = collate
-    elif part == "reward":
-        from trl import RewardConfig, RewardTrainer
-
-        tokenizer.pad_token = "<|endoftext|>"
-        args = RewardConfig(per_device_train_batch_size=8, **shared)
-        trainer = RewardTrainer(
-            model, args, train_dataset=rows("pairs"), processing_class=tokenizer, peft_config=lora
-        )
-    else:
-        from trl import GRPOConfig, GRPOTrainer
-
-        args = GRPOConfig(
-            per_device_train_batch_size=32, num_generations=2, max_completion_length=64, beta=0.05,
-            **shared,
-        )  # fmt: skip
-        policy = AutoModelForCausalLM.from_pretrained(model, dtype="float32")
-        trainer = GRPOTrainer(
-            policy, lambda completion_ids, **_: [-0.01 * len(ids) for ids in completion_ids],
-            args, train_dataset=rows("prompts"), processing_class=tokenizer, peft_config=lora,
-        )  # fmt: skip
-    trainer.add_callback(Clock())
-    trainer.train()
-    units = {"reward": 8.0, "ppo": 32.0}.get(part) or sum(kept[1:steps]) / (steps - 1)
-    return {"per_unit": (times[-1] - times[0]) / (steps - 1) / units, "gb": peak_memory_gb()}
+def other(side: str, part: str, model: str, folder: Path, steps: int) -> dict[str, float]:
+    """The same of another side, in a process of its own (plain_steps.py)."""
+    words = [sys.executable, str(Path(__file__).with_name("plain_steps.py")), model]
+    words += ["--side", side, "--part", part, "--folder", str(folder), "--steps", str(steps)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stdout + done.stderr)
+    line = next(x for x in done.stdout.splitlines() if x.startswith("RESULT"))
+    return json.loads(line.removeprefix("RESULT"))
 
 
 def main() -> None:
@@ -184,33 +127,25 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=list(UNITS), choices=list(UNITS))
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--trl", help=argparse.SUPPRESS)  # this process is TRL's side
     args = parser.parse_args()
     if args.steps < 2:
         parser.error("--steps: 2 or more, the first is left out")
-    if args.trl:
-        print("RESULT", json.dumps(theirs(args.parts[0], args.model, Path(args.trl), args.steps)))
-        return
     for part in args.parts:
         for number in range(args.rounds):
             with tempfile.TemporaryDirectory() as place:
                 folder = Path(place)
                 prepare(args.data, folder)
                 found = {"ours": ours(part, args.model, folder, args.steps)}
-                words = [sys.executable, __file__, args.model, "--parts", part]
-                words += ["--steps", str(args.steps), "--trl", str(folder)]
-                done = subprocess.run(words, capture_output=True, text=True)
-                if done.returncode:
-                    raise SystemExit(done.stdout + done.stderr)
-                line = next(x for x in done.stdout.splitlines() if x.startswith("RESULT"))
-                found["TRL"] = json.loads(line.removeprefix("RESULT"))
-            rates = {k: 1 / v["per_unit"] for k, v in found.items()}
-            print(
-                f"{part} round {number}: {UNITS[part]}/s ours {rates['ours']:.2f}, "
-                f"TRL {rates['TRL']:.2f}, ratio {rates['ours'] / rates['TRL']:.2f}; "
-                f"peak GB ours {found['ours']['gb']:.1f}, TRL {found['TRL']['gb']:.1f}",
-                flush=True,
-            )
+                for side in SIDES[part]:
+                    found[side] = other(side, part, args.model, folder, args.steps)
+            rates = {side: 1 / one["per_unit"] for side, one in found.items()}
+            print(f"{part} round {number}, {UNITS[part]} a second:", flush=True)
+            for side, one in found.items():
+                ratio = rates["ours"] / rates[side]
+                print(
+                    f"  {side} {rates[side]:.2f} (ours {ratio:.2f}x), {one['gb']:.1f} GB",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

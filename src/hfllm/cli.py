@@ -2,7 +2,7 @@
 
 run RECIPE      the missing and stale steps, in order
 show RECIPE     the resolved recipe and where each value comes from
-eval MODEL      held-out tests of one model folder
+eval MODEL      held-out tests of one model
 chat MODEL      talk to it
 import FILE OUT  write a GGUF file as an ordinary model folder
 report RECIPE   build the run's page
@@ -83,14 +83,16 @@ def show(
 
 @app.command("eval")
 def evaluate(
-    model: Annotated[str, typer.Argument(help="a model folder, e.g. runs/demo/sft/model")],
+    model: Annotated[
+        str, typer.Argument(help="a folder (runs/demo/sft/model), a hub id or a .gguf file")
+    ],
     tests: Annotated[list[Path] | None, typer.Option(help="JSONL of held-out questions")] = None,
     text: Annotated[list[Path] | None, typer.Option(help="documents for bits per byte")] = None,
     limit: Annotated[int | None, typer.Option(help="rows per file at most")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="tokens of an answer at most")] = None,
     out: Annotated[Path | None, typer.Option(help="folder for results.json and its rows")] = None,
 ) -> None:
-    """Score one model folder on held-out tests, each figure with n and a 95% interval."""
+    """Score one model on held-out tests, each figure with n and a 95% interval."""
     with clear_errors():
         from hfllm.evaluation.folder import evaluate_folder
 
@@ -102,7 +104,9 @@ def evaluate(
 
 @app.command()
 def chat(
-    model: Annotated[str, typer.Argument(help="a model folder, e.g. runs/demo/ppo/model")],
+    model: Annotated[
+        str, typer.Argument(help="a folder (runs/demo/ppo/model), a hub id or a .gguf file")
+    ],
     system: Annotated[str | None, typer.Option(help="system prompt")] = None,
     temperature: Annotated[float, typer.Option(help="0: the likeliest token each time")] = 0.0,
     max_new_tokens: Annotated[int, typer.Option(help="longest answer")] = 256,

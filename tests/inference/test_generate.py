@@ -130,6 +130,7 @@ def test_stream_joins_to_the_answer(model, tokenizer):
         whole = generator.answer([prompt], 24)[0]
         pieces = list(generator.stream(prompt, 24))
         assert "".join(pieces) == whole.text
+        assert sum(map(bool, pieces)) > 1  # as it is written, not at its end
 
 
 def test_stream_holds_back_half_a_character(model, tokenizer):

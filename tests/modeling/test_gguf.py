@@ -8,7 +8,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from typer.testing import CliRunner
 
 from hfllm.cli import app
@@ -107,6 +107,8 @@ def test_the_folder_is_the_model_in_the_file(file, tmp_path, llama, bpe):
     assert tokenizer(text)["input_ids"] == bpe(text)["input_ids"]
     assert tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]) == text
     assert tokenizer.chat_template == bpe.chat_template
+    stops = GenerationConfig.from_pretrained(tmp_path / "out").eos_token_id
+    assert bpe.eos_token_id in (stops if isinstance(stops, list) else [stops])
     assert "quantization_config" not in json.loads((tmp_path / "out/config.json").read_text())
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from hfllm.recipe.load import RecipeError, load_recipe
 
-CONFIGS = sorted(Path(__file__).parents[2].glob("configs/*.yaml"))
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted([*ROOT.glob("configs/*.yaml"), *ROOT.glob("benchmarks/*.yaml")])
 SMALL = """
 tokenizer: {data: [{path: a.jsonl}]}
 pretrain:

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from test_verbs import hfllm
+from transformers import GenerationConfig
 
 PROMPT = "The capital of France is"
 SPEAK = """
@@ -76,6 +77,23 @@ def test_the_merged_folder_is_an_ordinary_model_and_the_adapter_is_pefts(step, f
     torch.testing.assert_close(peft, merged, atol=2e-3, rtol=1e-3)
     base = logits(tmp_path, folder, folder)
     assert (base - merged).abs().max() > 0.05  # two steps at 1e-2 do move it
+
+
+def test_generation_stops_after_the_pad_token_was_changed(step):
+    """SmolLM2 pads with its end of turn; the step gave it a pad token of its own."""
+    from hfllm.inference.generate import Generator
+    from hfllm.inference.load import load_model
+
+    stops = GenerationConfig.from_pretrained(step / "model")
+    model, tokenizer = load_model(step / "model")
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert end in stops.eos_token_id and stops.pad_token_id not in stops.eos_token_id
+    asked = [{"role": "user", "content": "What is 2 and 2?"}]
+    (answer,) = Generator(model, tokenizer).answer([asked], 64)
+    assert answer.ended and answer.text
+    ids = tokenizer.apply_chat_template([asked], add_generation_prompt=True, return_tensors="pt")
+    written = model.generate(**ids, max_new_tokens=64, do_sample=False)  # transformers' own
+    assert written[0, -1] == end
 
 
 @pytest.mark.parametrize("part", ["model", "adapter"])

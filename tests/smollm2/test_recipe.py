@@ -15,6 +15,7 @@ PPO = (
     "ppo.trainer.logging_steps=1",
     "evaluate.tasks.instructions.max_new_tokens=8",
 )
+PAYS = "share_of_constraints"
 CPU = (
     *PPO,
     "sft.data.seq_len=256",
@@ -33,34 +34,52 @@ CPU = (
 )
 
 
-@pytest.mark.parametrize("name,small", [("smollm2-cpu", CPU), ("smollm2-hack", PPO)])
-def test_every_step_runs(folder, data, tmp_path, name, small):
-    places = (f"vars.data={data}", f"vars.model={folder}", f"run_dir={tmp_path}")
-    done = hfllm("run", ROOT / "configs" / f"{name}.yaml", *small, *places)
+@pytest.fixture(scope="module")
+def made(folder, data, tmp_path_factory):
+    """The main recipe's run, and what its commands need to find it."""
+    place = tmp_path_factory.mktemp("runs")
+    words = (*CPU, f"vars.data={data}", f"vars.model={folder}", f"run_dir={place}")
+    done = hfllm("run", ROOT / "configs" / "smollm2-cpu.yaml", *words)
     assert done.returncode == 0, done.stdout + done.stderr
-    run = tmp_path / name
+    return place / "smollm2-cpu", words
+
+
+def rows_of(run):
+    """Figures of the evaluation, and what PPO logged."""
     results = json.loads((run / "evaluate" / "results.json").read_text())["results"]
     found = {(row["model"], row["task"], row["metric"]) for row in results}
-    assert {(m, "instructions", "accuracy") for m in ("SmolLM2-135M-Instruct", "ppo")} <= found
     rollouts = [json.loads(line) for line in (run / "ppo" / "metrics.jsonl").open()]
-    pays = "share_of_constraints" if name == "smollm2-cpu" else "keeps_constraints"
-    judged = {"judge/relevance", "judge/relevant", f"judge/{pays}"}
-    assert {f"rewards/{pays}/mean", *judged} <= set(rollouts[0])
+    return found, [row for row in rollouts if "objective/score" in row]
+
+
+def test_every_step_runs(made):
+    run, words = made
+    found, rollouts = rows_of(run)
+    assert {(m, "instructions", "accuracy") for m in ("SmolLM2-135M-Instruct", "ppo")} <= found
+    judged = {"judge/relevance", "judge/relevant", f"judge/{PAYS}"}
+    assert {f"rewards/{PAYS}/mean", *judged} <= set(rollouts[0])
     assert ("ppo", "instructions", "accuracy_relevant") in found
-    if name == "smollm2-cpu":
-        seed = (*small, *places, "ppo.trainer.seed=1", "--dry-run")  # the README's other seed
-        plan = hfllm("run", ROOT / "configs" / f"{name}.yaml", *seed).stdout
-        assert "skip  sft " in plan and "skip  reward " in plan and " run  ppo " in plan
-        then = hfllm(
-            "run", ROOT / "configs" / "smollm2-reward.yaml", *PPO[1:], f"vars.run={run}",
-            f"run_dir={tmp_path}", "evaluate.best_of=[2]", "evaluate.tasks.instructions.limit=2",
-        )  # fmt: skip
-        assert then.returncode == 0, then.stdout + then.stderr
-        table = (tmp_path / "smollm2-reward" / "evaluate" / "results.json").read_text()
-        assert '"instructions/best_of_2"' in table
-    else:  # there the judge only watches
-        paid = [row for row in rollouts if f"judge/{pays}" in row]
-        assert all(row[f"judge/{pays}"] == row[f"rewards/{pays}/mean"] for row in paid)
     critic = run / "ppo" / "model" / "critic" / "config.json"
     assert json.loads(critic.read_text())["model_type"] == "value_head"
     assert (run / "report" / "index.html").is_file()
+    seed = (*words, "ppo.trainer.seed=1", "--dry-run")  # the README's other seed
+    plan = hfllm("run", ROOT / "configs" / "smollm2-cpu.yaml", *seed).stdout
+    assert "skip  sft " in plan and "skip  reward " in plan and " run  ppo " in plan
+
+
+@pytest.mark.parametrize("name", ["smollm2-reward", "smollm2-hack"])
+def test_other_rewards_start_from_the_same_models(made, folder, name):
+    run, _ = made
+    more = ("evaluate.best_of=[2]",) if name == "smollm2-reward" else ()
+    small = (*PPO[1:], "evaluate.tasks.instructions.limit=2", *more)
+    places = (f"vars.run={run}", f"vars.model={folder}", f"run_dir={run.parent}")
+    done = hfllm("run", ROOT / "configs" / f"{name}.yaml", *small, *places)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found, rollouts = rows_of(run.parent / name)
+    if name == "smollm2-reward":
+        assert ("sft", "instructions/best_of_2", "reward") in found
+    else:  # there the judge only watches
+        paid = [row for row in rollouts if f"judge/{PAYS}" in row]
+        assert paid and all(row[f"judge/{PAYS}"] == row[f"rewards/{PAYS}/mean"] for row in paid)
+    card = (run.parent / name / "ppo" / "model" / "README.md").read_text()
+    assert "SmolLM2" in card.split("## Base model")[1].split("##")[0]  # through the other run

@@ -37,7 +37,7 @@ TASK_KINDS = (
 class TrainConfig:
     """What every training step shares."""
 
-    init: str | None = None  # a step, a model folder or a hub id
+    init: str | None = None  # a step, a model folder, a .gguf file or a hub id
     tokenizer: str | None = None  # default: that of `init`, else the step `tokenizer`
     trainer: dict[str, Any] = field(default_factory=dict)  # the library's own config class
     peft: dict[str, Any] | None = None  # peft.LoraConfig
