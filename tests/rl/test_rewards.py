@@ -4,6 +4,7 @@ from rl_helpers import SPECIAL
 
 from hfllm.inference.relevance import RelevanceJudge
 from hfllm.rl.rewards import (
+    CountedByLength,
     CountedIfAnswer,
     contains_answer,
     length_reward,
@@ -135,6 +136,21 @@ def test_what_is_earned_counts_as_far_as_it_is_an_answer():
     }
     counted(prompts, completions, worth=[0.0] * 4)
     assert judge.told == [None] * 4
+
+
+def test_a_short_answer_earns_its_share_of_the_floor():
+    def given(worth, **_):
+        return worth
+
+    notes = {}
+    counted = CountedByLength(given, 20)
+    ids = [[1] * 10, [1] * 40, [1] * 10, [1] * 5, [1] * 5]
+    limits = [None, [], [{"kind": "max_words", "words": 8}], [{"kind": "json", "words": None}], []]
+    columns = {"worth": [1.0, 0.5, 0.5, None, -1.0], "constraints": limits}
+    scores = counted(completion_ids=ids, log_metric=notes.__setitem__, **columns)
+    assert scores == [0.5, 0.5, 0.5, None, -1.0]
+    assert notes == {"length/floor": pytest.approx((0.5 + 1 + 1 + 0.25 + 0.25) / 5)}
+    assert counted(completion_ids=ids[:1], worth=[1.0]) == [0.5]
 
 
 def test_a_judge_needs_chat_prompts():

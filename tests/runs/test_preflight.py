@@ -70,6 +70,8 @@ def test_a_judge_needs_something_to_judge(workspace):
     functions = 'ppo.reward_functions=["hfllm.rl.rewards:length_reward"]'
     assert problems(workspace, functions, "ppo.judge_nats=-1", names=["ppo"]) == [above]
     preflight(workspace.load(functions, "ppo.judge_nats=0"), ["ppo"])
+    floor = "ppo.length_floor: tokens, 1 or more, and for reward_functions alone"
+    assert problems(workspace, functions, "ppo.length_floor=0", names=["ppo"]) == [floor]
     alone = ("ppo.judge=null", "ppo.judge_nats=5")
     assert problems(workspace, functions, *alone, names=["ppo"]) == [above]
 

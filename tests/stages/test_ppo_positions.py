@@ -59,8 +59,12 @@ def judge(monkeypatch):
     return made
 
 
-def functions(answer_tokens: int, names: tuple[str, ...] = (), nats: float | None = None):
-    asked = SimpleNamespace(reward_functions=names, judge="small", judge_nats=nats)
+def functions(
+    answer_tokens: int, names: tuple[str, ...] = (), nats: float | None = None, floor=None
+):
+    asked = SimpleNamespace(
+        reward_functions=names, judge="small", judge_nats=nats, length_floor=floor
+    )
     step = SimpleNamespace(name="ppo", model_of=lambda name: name)
     args = SimpleNamespace(bf16=False, max_completion_length=answer_tokens)
     return ppo._functions(asked, step, args)
@@ -72,6 +76,12 @@ def test_a_judge_must_have_room_for_the_longest_answer(judge):
     assert counted.judge is judge and size == 2
     with pytest.raises(ValueError, match="ppo.judge: small has 64 positions"):
         functions(64)
+
+
+def test_a_floor_stands_around_the_judge(judge):
+    (counted,), size = functions(8, (PAYS,), floor=26)
+    assert counted.floor == 26 and counted.function.judge is judge and size == 2
+    assert counted.__name__ == "length_reward"
 
 
 def test_a_judge_of_0_nats_watches(judge):

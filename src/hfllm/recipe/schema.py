@@ -82,6 +82,7 @@ class PPOStageConfig(TrainConfig):
     reward_functions: list[str] = field(default_factory=list)  # "package.module:function"
     judge: str | None = None  # a chat model: what functions give counts as far as it is an answer
     judge_nats: float | None = None  # relevance that counts in full; default: 14; 0: only watch
+    length_floor: int | None = None  # tokens: what functions give a shorter answer counts in part
     data: PromptDataConfig = field(default_factory=PromptDataConfig)
 
 

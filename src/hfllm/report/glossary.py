@@ -118,6 +118,7 @@ CHARTS = (
             "judge/share_of_constraints": "share kept",
             "rewards/share_of_constraints/mean": "share kept, and an answer",
             "judge/relevant": "an answer",
+            "length/floor": "long enough",
         },
         "Instructions kept, and what is left where a text counts only as far as it is an answer: "
         "the gap is what was kept by something else. And the share of texts that the judge takes "

@@ -87,6 +87,39 @@ class CountedIfAnswer:
         ]
 
 
+class CountedByLength:
+    """A reward function whose scores above 0 count in part where an answer is short.
+
+    By the share that its tokens are of `floor`; of the words that it may have at most, where a
+    constraint of its row says so and they are fewer. The metric length/floor is the mean share.
+    """
+
+    def __init__(self, function: RewardFunction, floor: int) -> None:
+        """Keep the function's name: its metric is rewards/NAME/mean."""
+        self.function, self.floor = function, floor
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+
+    def __call__(self, completion_ids: list[list[int]], **columns: Any) -> list[float | None]:
+        """The function's scores, those above 0 times the share of the floor."""
+        scores = self.function(completion_ids=completion_ids, **columns)
+        asked = columns.get("constraints") or [None] * len(scores)
+        floors = [min([self.floor, *_most_words(some)]) for some in asked]
+        shares = [
+            min(1.0, len(ids) / floor) for ids, floor in zip(completion_ids, floors, strict=True)
+        ]
+        if note := columns.get("log_metric"):
+            note("length/floor", sum(shares) / len(shares))
+        return [
+            score * share if score and score > 0 else score
+            for score, share in zip(scores, shares, strict=True)
+        ]
+
+
+def _most_words(constraints: list[dict[str, Any]] | None) -> list[int]:
+    """What a row's constraints say of the words of an answer, if anything."""
+    return [int(one["words"]) for one in constraints or () if one.get("words")]
+
+
 def load_functions(names: list[str]) -> list[RewardFunction]:
     """Import reward functions written as "package.module:function".
 

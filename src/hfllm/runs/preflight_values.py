@@ -65,6 +65,12 @@ def _judge(spec: StepSpec) -> list[str]:
     problems = []
     if config.judge and not config.reward_functions:
         problems.append(f"{spec.name}.judge: weighs reward_functions, and none is set")
+    if config.length_floor is not None and not (
+        config.reward_functions and config.length_floor > 0
+    ):
+        problems.append(
+            f"{spec.name}.length_floor: tokens, 1 or more, and for reward_functions alone"
+        )
     if config.judge_nats is not None and not (config.judge and config.judge_nats >= 0):
         problems.append(
             f"{spec.name}.judge_nats: 0 (the judge only watches) or more, with {spec.name}.judge"

@@ -22,7 +22,7 @@ from hfllm.modeling.flops import matmul_parameters, ppo_flops_per_token
 from hfllm.recipe.schema import PPOStageConfig
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.rl.ppo import PPOTrainer
-from hfllm.rl.rewards import CountedIfAnswer, load_functions, load_reward_model
+from hfllm.rl.rewards import CountedByLength, CountedIfAnswer, load_functions, load_reward_model
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_main_process, is_sharded
@@ -104,8 +104,13 @@ def _critic(
 def _functions(config: PPOStageConfig, step: Step, args: Any) -> tuple[list[Any], int]:
     """The reward functions, behind the judge where there is one, and the judge's size."""
     functions: list[Any] = list(load_functions(config.reward_functions))
+
+    def floored(functions: list[Any]) -> list[Any]:
+        floor = config.length_floor
+        return [CountedByLength(f, floor) for f in functions] if floor else functions
+
     if not config.judge:
-        return functions, 0
+        return floored(functions), 0
     if is_sharded(args) and getattr(args.deepspeed_plugin, "zero_stage", 3) == 3:
         raise ValueError(
             f"{step.name}.judge: each process asks it by itself, which a model in shards (ZeRO-3, "
@@ -121,7 +126,8 @@ def _functions(config: PPOStageConfig, step: Step, args: Any) -> tuple[list[Any]
             "judge, or lower that"
         )
     # Two passes over each answer, with and without the question.
-    return [CountedIfAnswer(f, judge) for f in functions], 2 * matmul_parameters(judge.model)
+    counted = floored([CountedIfAnswer(f, judge) for f in functions])
+    return counted, 2 * matmul_parameters(judge.model)
 
 
 def _check_positions(step: Step, policy: Any, longest: int, answer_tokens: int) -> None:
