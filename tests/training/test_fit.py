@@ -156,6 +156,15 @@ def test_a_new_head_comes_from_the_recipes_seed(trained):
     assert losses[0] == losses[1]
 
 
+def test_a_score_head_of_another_size_is_refused(trained):
+    base = trained.step("pretrain").model
+    five = AutoModelForSequenceClassification.from_pretrained(base, num_labels=5)
+    five.save_pretrained(trained.folder / "five")
+    AutoTokenizer.from_pretrained(base).save_pretrained(trained.folder / "five")
+    with pytest.raises(ValueError, match=r"reward.init: the weights in .*five have other shapes"):
+        trained.run("reward", f"reward.init={trained.folder / 'five'}")
+
+
 def test_an_unknown_key_of_peft_is_told(trained):
     with pytest.raises(ValueError, match="sft.peft.rank: no key of peft.LoraConfig"):
         trained.run("sft", "sft.peft={rank: 4}")

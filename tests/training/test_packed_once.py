@@ -1,0 +1,40 @@
+"""The main process packs; the others wait for its ledger, and only then meet it at the barrier."""
+
+import json
+from contextlib import contextmanager
+
+from hfllm.data.ledger import Ledger
+from hfllm.training import rows
+
+
+def test_other_processes_wait_outside_the_barrier(tmp_path, monkeypatch):
+    seen = []
+
+    def pack_meanwhile(_):
+        seen.append("waited")
+        if len(seen) == 3:
+            (tmp_path / rows.LEDGER).write_text(json.dumps(Ledger().to_json()))
+
+    @contextmanager
+    def barrier():
+        seen.append("barrier")
+        yield
+
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(rows.time, "sleep", pack_meanwhile)
+    found = rows.packed_once(tmp_path, barrier, lambda: seen.append("packed"))
+    assert seen == ["waited", "waited", "waited", "barrier"] and found.total == 0
+
+
+def test_the_main_process_does_not_wait_and_packs(tmp_path, monkeypatch):
+    made = Ledger()
+    made.add("web", "in", documents=1)
+    made.add("web", "kept", documents=1)
+
+    @contextmanager
+    def barrier():
+        yield
+
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setattr(rows.time, "sleep", lambda _: 1 / 0)
+    assert rows.packed_once(tmp_path, barrier, lambda: made).ledger.total("kept") == 1
