@@ -20,19 +20,16 @@ CONFIG = "adapter_config.json"
 
 
 @contextmanager
-def on_this_process_alone(args: Any) -> Iterator[None]:
+def on_this_process_alone() -> Iterator[None]:
     """Under ZeRO-3 transformers shares what it loads out to every process, and waits for them."""
-    from transformers.integrations import set_hf_deepspeed_config, unset_hf_deepspeed_config
+    from transformers.integrations import deepspeed
 
-    config = getattr(args, "hf_deepspeed_config", None)
-    if config is None:
-        yield
-        return
-    unset_hf_deepspeed_config()
+    before = deepspeed._hf_deepspeed_config_weak_ref  # accelerate set it: no argument holds it
+    deepspeed.unset_hf_deepspeed_config()
     try:
         yield
     finally:
-        set_hf_deepspeed_config(config)
+        deepspeed._hf_deepspeed_config_weak_ref = before
 
 
 def merge_adapter(model: Any, folder: Path, aside: Path) -> None:

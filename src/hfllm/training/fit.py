@@ -169,5 +169,5 @@ def _save(trainer: Trainer, step: Step, work: Work) -> None:
     trainer.save_model(str(step.model))
     if trainer.is_world_process_zero():
         work.tokenizer.save_pretrained(step.model)
-        with on_this_process_alone(trainer.args):
+        with on_this_process_alone():
             merge_adapter(model, step.model, step.folder / "adapter")
