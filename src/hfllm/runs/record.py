@@ -68,8 +68,9 @@ def _running(step: Step) -> Manifest:
     recipe, spec = step.recipe, step.spec
     previous = Manifest.read(step.manifest)
     fingerprint = step_fingerprint(recipe, spec.name)
-    same = previous is not None and previous.fingerprint == fingerprint
-    goes_on = same and (previous.status == "running" or _has_checkpoints(step, previous))
+    before = 0.0
+    if previous and previous.fingerprint == fingerprint and _goes_on(step, previous):
+        before = previous.wall_s
     return Manifest(
         step=spec.name,
         stage=spec.stage,
@@ -85,13 +86,14 @@ def _running(step: Step) -> Manifest:
         git=git_state(),
         hardware=hardware(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
-        wall_s=previous.wall_s if previous and goes_on else 0.0,
+        wall_s=before,
     )
 
 
-def _has_checkpoints(step: Step, previous: Manifest) -> bool:
-    """Whether a failed training goes on where it was; anything else that failed begins anew."""
-    return previous.status == "failed" and any(step.checkpoints.glob("checkpoint-*"))
+def _goes_on(step: Step, previous: Manifest) -> bool:
+    """Whether an attempt is taken up: one that was stopped, or a failed one with checkpoints."""
+    kept = any(step.checkpoints.glob("checkpoint-*"))
+    return previous.status == "running" or (previous.status == "failed" and kept)
 
 
 def _config_yaml(step: Step) -> str:

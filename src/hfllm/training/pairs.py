@@ -26,13 +26,13 @@ def read_split(
     held-out pairs does is a note of the manifest.
     """
     read = Ledger()
-    train = list(read_pairs(data.mixture, step.data_of, read))
+    train: list[Any] = list(read_pairs(data.mixture, step.data_of, read))
     ledger.absorb_drops(read)
     if data.heldout:
         apart = Ledger()
-        heldout = list(read_pairs(data.heldout, step.data_of, apart))
+        tests: list[Any] = list(read_pairs(data.heldout, step.data_of, apart))
         manifest.notes += apart.left_out("held-out pairs")
-        return train, heldout
+        return train, tests
     if not data.holdout:
         return train, []
     kept, heldout = split_by_prompt(train, data.holdout, step.seed)
