@@ -52,6 +52,14 @@ def load_reward_model(
     return RewardModelScorer(model.requires_grad_(False), tokenizer, batch_size)
 
 
+def counted(scores: list[float | None], shares: list[float]) -> list[float | None]:
+    """Scores above 0 times their share; a penalty stays whole, and None stays None."""
+    return [
+        score * share if score and score > 0 else score
+        for score, share in zip(scores, shares, strict=True)
+    ]
+
+
 class CountedIfAnswer:
     """A reward function whose scores above 0 count as far as a judge takes the text for an answer.
 
@@ -80,11 +88,7 @@ class CountedIfAnswer:
             note("judge/relevance", sum(nats) / len(nats))
             note("judge/relevant", sum(map(is_relevant, nats)) / len(nats))
             note(f"judge/{self.__name__}", sum(given) / len(given))
-        shares = self.judge.shares(nats)
-        return [
-            score * share if score and score > 0 else score
-            for score, share in zip(scores, shares, strict=True)
-        ]
+        return counted(scores, self.judge.shares(nats))
 
 
 class CountedByLength:
@@ -109,10 +113,7 @@ class CountedByLength:
         ]
         if note := columns.get("log_metric"):
             note("length/floor", sum(shares) / len(shares))
-        return [
-            score * share if score and score > 0 else score
-            for score, share in zip(scores, shares, strict=True)
-        ]
+        return counted(scores, shares)
 
 
 def _most_words(constraints: list[dict[str, Any]] | None) -> list[int]:

@@ -17,7 +17,7 @@ from hfllm.data.chat import render
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading import count_kept, read_prompts
 from hfllm.inference.prompts import positions
-from hfllm.inference.relevance import ENOUGH, open_judge
+from hfllm.inference.relevance import ENOUGH, RelevanceJudge, open_judge
 from hfllm.modeling.flops import matmul_parameters, ppo_flops_per_token
 from hfllm.recipe.schema import PPOStageConfig
 from hfllm.recipe.trainers import build_trainer_config
@@ -102,15 +102,21 @@ def _critic(
 
 
 def _functions(config: PPOStageConfig, step: Step, args: Any) -> tuple[list[Any], int]:
-    """The reward functions, behind the judge where there is one, and the judge's size."""
+    """The reward functions, behind the judge and the floor where set, and the judge's size."""
     functions: list[Any] = list(load_functions(config.reward_functions))
+    judge_size = 0
+    if config.judge:
+        judge = _judge(config, step, args)
+        functions = [CountedIfAnswer(f, judge) for f in functions]
+        # Two passes over each answer, with and without the question.
+        judge_size = 2 * matmul_parameters(judge.model)
+    if config.length_floor:
+        functions = [CountedByLength(f, config.length_floor) for f in functions]
+    return functions, judge_size
 
-    def floored(functions: list[Any]) -> list[Any]:
-        floor = config.length_floor
-        return [CountedByLength(f, floor) for f in functions] if floor else functions
 
-    if not config.judge:
-        return floored(functions), 0
+def _judge(config: PPOStageConfig, step: Step, args: Any) -> RelevanceJudge:
+    """The judge of answers, opened; refused where it cannot judge what will be written."""
     if is_sharded(args) and getattr(args.deepspeed_plugin, "zero_stage", 3) == 3:
         raise ValueError(
             f"{step.name}.judge: each process asks it by itself, which a model in shards (ZeRO-3, "
@@ -118,16 +124,14 @@ def _functions(config: PPOStageConfig, step: Step, args: Any) -> tuple[list[Any]
         )
     dtype = torch.bfloat16 if args.bf16 else None
     enough = ENOUGH if config.judge_nats is None else config.judge_nats
-    judge = open_judge(step.model_of(config.judge), enough, dtype)
+    judge = open_judge(step.model_of(config.judge or ""), enough, dtype)
     if (most := positions(judge.model)) <= args.max_completion_length:
         raise ValueError(
             f"{step.name}.judge: {config.judge} has {most} positions, too few for answers of "
             f"trainer.max_completion_length ({args.max_completion_length}) tokens; take another "
             "judge, or lower that"
         )
-    # Two passes over each answer, with and without the question.
-    counted = floored([CountedIfAnswer(f, judge) for f in functions])
-    return counted, 2 * matmul_parameters(judge.model)
+    return judge
 
 
 def _check_positions(step: Step, policy: Any, longest: int, answer_tokens: int) -> None:

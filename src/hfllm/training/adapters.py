@@ -20,7 +20,7 @@ CONFIG = "adapter_config.json"
 
 
 @contextmanager
-def on_this_process_alone() -> Iterator[None]:
+def _on_this_process_alone() -> Iterator[None]:
     """Under ZeRO-3 transformers shares what it loads out to every process, and waits for them."""
     from transformers.integrations import deepspeed
 
@@ -32,6 +32,7 @@ def on_this_process_alone() -> Iterator[None]:
         deepspeed._hf_deepspeed_config_weak_ref = before
 
 
+@_on_this_process_alone()
 def merge_adapter(model: Any, folder: Path, aside: Path) -> None:
     """Where `folder` holds the adapter of `model`: move it `aside`, save the merged model there."""
     if not (folder / CONFIG).is_file():

@@ -20,7 +20,7 @@ from hfllm.modeling.trained_head import without_adapter
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_on
-from hfllm.training.adapters import merge_adapter, on_this_process_alone
+from hfllm.training.adapters import merge_adapter
 from hfllm.training.callbacks import MetricsLog, StopOnSignal
 from hfllm.training.checkpoints import MarkCheckpoints, discard_broken, last_good
 
@@ -169,5 +169,4 @@ def _save(trainer: Trainer, step: Step, work: Work) -> None:
     trainer.save_model(str(step.model))
     if trainer.is_world_process_zero():
         work.tokenizer.save_pretrained(step.model)
-        with on_this_process_alone():
-            merge_adapter(model, step.model, step.folder / "adapter")
+        merge_adapter(model, step.model, step.folder / "adapter")
