@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 OUR_FOLDERS = ("models", "runs")  # what `make model` and a run write: no owners on the hub
+_OWNER_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
@@ -64,7 +66,7 @@ def is_gguf(reference: str | Path) -> bool:
 
 def is_hub_id(reference: str) -> bool:
     """Whether a model reference looks like a hub id (owner/name)."""
-    owner, slash, name = reference.partition("/")
+    owner = reference.partition("/")[0]
     if owner in OUR_FOLDERS or owner.startswith("."):
         return False
-    return bool(slash and owner and name) and "/" not in name
+    return bool(_OWNER_NAME.fullmatch(reference))

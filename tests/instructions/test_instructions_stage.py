@@ -52,8 +52,12 @@ def test_prompts_and_tests_are_written_and_counted(space):
     assert share_of_constraints([answer[0], answer[0]], constraints=two) == [1.0, None]
     assert share_of_constraints([[{"content": "All of it"}]], constraints=two[:1]) == [0.5]
     words = [{"kind": "contains", "contained": ["all", "world"]}, {"kind": "lowercase"}]
-    shares = share_of_constraints([answer[0], [{"content": ""}]], constraints=[words, words])
+    noted: dict[str, float] = {}
+    shares = share_of_constraints(
+        [answer[0], [{"content": ""}]], constraints=[words, words], log_metric=noted.__setitem__
+    )
     assert shares == [0.75, 0.0]
+    assert noted == {"kept/contains": 0.0, "kept/lowercase": 0.5}  # strictly: one word is not two
 
 
 def test_an_unknown_kind_is_told_before_anything_runs(space):

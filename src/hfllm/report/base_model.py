@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hfllm.hints import is_gguf
+from hfllm.hints import is_gguf, is_hub_id
 from hfllm.report.collect import Run, Step, parents
 from hfllm.report.markdown import safe
 
@@ -24,8 +23,7 @@ class Base:
     @property
     def is_hub_id(self) -> bool:
         """Whether others can find it under this name."""
-        is_name = re.fullmatch(r"[\w.-]+/[\w.-]+", self.reference)
-        return bool(is_name) and not Path(self.reference).parent.exists()
+        return is_hub_id(self.reference) and not Path(self.reference).parent.exists()
 
     def line(self) -> str:
         """One line of Markdown: who made it, its licence, the file it was read from."""

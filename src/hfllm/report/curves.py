@@ -13,10 +13,11 @@ from statistics import fmean
 from hfllm.report.charts import Line, line_chart
 from hfllm.report.collect import Run, Step
 from hfllm.report.figures import exact, number, scientific, short
-from hfllm.report.glossary import CHARTS, Panel
+from hfllm.report.glossary import CHARTS
+from hfllm.report.panel import Panel
 
 HIDDEN = {"step", "time_s", "epoch", "num_tokens", "total_flos", "num_input_tokens_seen"}
-STRETCHES = 10  # of a chart over another metric than the step
+MEANS = 10  # points of a chart over another metric than the step
 CLOCKS = ("_runtime", "_per_second")  # of single evaluations: in the table, not drawn
 
 
@@ -68,7 +69,7 @@ def over(step: Step, key: str, other: str) -> list[tuple[float, float]]:
     """(other, value) points, ordered by the other metric: means of at most ten equal stretches."""
     at = dict(series(step, other)[0])
     pairs = sorted((at[x], y) for x, y in series(step, key)[0] if x in at)
-    size = max(1, math.ceil(len(pairs) / STRETCHES))
+    size = max(1, math.ceil(len(pairs) / MEANS))
     stretches = [pairs[i : i + size] for i in range(0, len(pairs), size)]
     return [(fmean(x for x, _ in one), fmean(y for _, y in one)) for one in stretches]
 
@@ -123,7 +124,7 @@ def _figure(step: Step, panel: Panel, keys: list[str]) -> Figure | None:
             lines.append(Line(panel.label(key), points))
     if not any(len(line.points) > 1 for line in lines):
         return None
-    svg = line_chart(lines[:6], panel.unit, "nats" if panel.over else "step", panel.log)
+    svg = line_chart(lines[:6], panel.unit, panel.x_unit, panel.log)
     return Figure(panel.title, panel.meaning, svg, _remark(len(lines), missing))
 
 

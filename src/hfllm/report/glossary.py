@@ -6,44 +6,7 @@ measures.py.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A chart: its title, unit, the keys it may show with their short labels, and its meaning.
-
-    A key that ends in "*" matches every key with that beginning. `stages` limits a panel to the
-    stages in which its keys mean this. `over`: the key on the horizontal axis instead of the step.
-    """
-
-    title: str
-    unit: str
-    keys: dict[str, str]
-    meaning: str = ""
-    log: bool = False
-    stages: tuple[str, ...] = ()
-    over: str = ""
-
-    def match(self, keys: list[str], stage: str) -> list[str]:
-        """The keys of a step that belong in this panel, in the panel's order."""
-        if self.stages and stage not in self.stages:
-            return []
-        chosen = []
-        for pattern in self.keys:
-            if pattern.endswith("*"):
-                chosen += [k for k in keys if k.startswith(pattern[:-1]) and k not in chosen]
-            elif pattern in keys:
-                chosen.append(pattern)
-        return chosen
-
-    def label(self, key: str) -> str:
-        """The short label of a key: the panel's, else the end of the key itself."""
-        if key in self.keys:
-            return self.keys[key]
-        return re.sub(r"/mean$", "", key).split("/")[-1].replace("_", " ")[:14]
-
+from hfllm.report.panel import Panel
 
 _SPLIT = "train", "held-out"
 
@@ -126,6 +89,29 @@ CHARTS = (
         stages=("ppo",),
     ),
     Panel(
+        "Form that was asked for",
+        "share of answers",
+        {
+            "kept/lowercase": "lowercase",
+            "kept/no_comma": "no comma",
+            "kept/bullets": "bullets",
+            "kept/json": "JSON",
+        },
+        "How many answers keep an instruction on form, of those that are asked for it.",
+        stages=("ppo",),
+    ),
+    Panel(
+        "Words that were asked for",
+        "share of answers",
+        {
+            "kept/contains": "given words",
+            "kept/ends_with": "last phrase",
+            "kept/max_words": "at most n",
+        },
+        "How many say what they are to say, and no more than that, of those that are asked for it.",
+        stages=("ppo",),
+    ),
+    Panel(
         "Relevance",
         "nats per answer",
         {"judge/relevance": ""},
@@ -162,6 +148,7 @@ CHARTS = (
         "stretches, ordered by distance (Gao et al. 2022).",
         stages=("ppo",),
         over="objective/kl",
+        x_unit="nats",
     ),
     Panel(
         "Length over distance",
@@ -170,6 +157,7 @@ CHARTS = (
         "Whether it was bought with length.",
         stages=("ppo",),
         over="objective/kl",
+        x_unit="nats",
     ),
     Panel(
         "Seconds per log",

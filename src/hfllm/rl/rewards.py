@@ -20,9 +20,10 @@ from hfllm.inference.load import load_reward
 from hfllm.inference.prompts import Message
 from hfllm.inference.relevance import RelevanceJudge, is_relevant
 from hfllm.inference.reward_model import RewardModel
-from hfllm.instructions.constraints import all_hold, share_held
+from hfllm.instructions.constraints import share_held
 
 RewardFunction = Callable[..., list[float | None]]
+Note = Callable[[str, float], None]  # TRL's `log_metric`
 
 
 class RewardModelScorer(RewardModel):
@@ -162,25 +163,44 @@ def contains_answer(
 
 
 def keeps_constraints(
-    completions: list[list[Message]], constraints: list[list[dict[str, Any]] | None], **_: Any
+    completions: list[list[Message]],
+    constraints: list[list[dict[str, Any]] | None],
+    log_metric: Note | None = None,
+    **_: Any,
 ) -> list[float | None]:
     """1 where a completion keeps every constraint of its row (an instructions step's), else 0.
 
     Alone it is hacked: the shortest text that keeps them is as good as an answer (docs/log.md).
     """
-    return [
-        None if asked is None else float(all_hold(asked, completion[-1]["content"]))
-        for completion, asked in zip(completions, constraints, strict=True)
-    ]
+    kept = _shares_held(completions, constraints, log_metric)
+    return [None if shares is None else float(all(s == 1 for s in shares)) for shares in kept]
 
 
 def share_of_constraints(
-    completions: list[list[Message]], constraints: list[list[dict[str, Any]] | None], **_: Any
+    completions: list[list[Message]],
+    constraints: list[list[dict[str, Any]] | None],
+    log_metric: Note | None = None,
+    **_: Any,
 ) -> list[float | None]:
     """How far a completion keeps its row's constraints: one of two, or of two words, is a half."""
-    return [
-        None
-        if not asked
-        else sum(share_held(one, completion[-1]["content"]) for one in asked) / len(asked)
-        for completion, asked in zip(completions, constraints, strict=True)
-    ]
+    kept = _shares_held(completions, constraints, log_metric)
+    return [sum(shares) / len(shares) if shares else None for shares in kept]
+
+
+def _shares_held(
+    completions: list[list[Message]],
+    constraints: list[list[dict[str, Any]] | None],
+    note: Note | None,
+) -> list[list[float] | None]:
+    """How far each completion keeps each constraint of its row; kept/KIND is logged (strictly)."""
+    kinds: dict[str, list[bool]] = {}
+    out: list[list[float] | None] = []
+    for completion, asked in zip(completions, constraints, strict=True):
+        shares = [share_held(one, completion[-1]["content"]) for one in asked or ()]
+        out.append(None if asked is None else shares)
+        for one, share in zip(asked or (), shares, strict=True):
+            kinds.setdefault(one["kind"], []).append(share == 1)
+    if note:
+        for kind, flags in kinds.items():
+            note(f"kept/{kind}", sum(flags) / len(flags))
+    return out
