@@ -40,7 +40,7 @@ def test_commands_on_the_real_model_are_run_by_its_own_tests():
     assert len(REAL_MODEL) >= 3
     for command in REAL_MODEL:
         _, verb, target = command.split()[:3]
-        named = (f'"{verb}", folder', f'"{Path(target).stem}"', f'"{Path(target).name}"')
+        named = (f'"{verb}", folder', f'("{Path(target).stem}"', f'"{Path(target).name}"')
         assert any(name in run for name in named), command
 
 

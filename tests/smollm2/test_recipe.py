@@ -67,13 +67,14 @@ def test_every_step_runs(made):
     assert "skip  sft " in plan and "skip  reward " in plan and " run  ppo " in plan
 
 
-@pytest.mark.parametrize("name", ["smollm2-reward", "smollm2-hack"])
-def test_other_rewards_start_from_the_same_models(made, folder, name):
+@pytest.mark.parametrize("recipe", ["smollm2-reward.yaml", "smollm2-hack.yaml"])
+def test_other_rewards_start_from_the_same_models(made, folder, recipe):
     run, _ = made
+    name = Path(recipe).stem
     more = ("evaluate.best_of=[2]",) if name == "smollm2-reward" else ()
     small = (*PPO[1:], "evaluate.tasks.instructions.limit=2", *more)
     places = (f"vars.run={run}", f"vars.model={folder}", f"run_dir={run.parent}")
-    done = hfllm("run", ROOT / "configs" / f"{name}.yaml", *small, *places)
+    done = hfllm("run", ROOT / "configs" / recipe, *small, *places)
     assert done.returncode == 0, done.stdout + done.stderr
     found, rollouts = rows_of(run.parent / name)
     if name == "smollm2-reward":
