@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from hfllm.instructions.constraints import all_hold, draw, holds
+from hfllm.instructions.constraints import all_hold, draw, holds, so_far
 from hfllm.instructions.kinds import KINDS
 from hfllm.recipe.data_schema import CONSTRAINTS
 
@@ -35,6 +35,44 @@ def test_a_constraint_holds_or_does_not(kind, given, good, bad):
     constraint = {"kind": kind, **given}
     assert [holds(constraint, text) for text in good] == [True] * len(good)
     assert [holds(constraint, text) for text in bad] == [False] * len(bad)
+
+
+@pytest.mark.parametrize(("kind", "given", "good", "bad"), CASES)
+def test_what_is_broken_or_kept_for_good_stays_so(kind, given, good, bad):
+    constraint = {"kind": kind, **given}
+    at = 3 * list(KINDS).index(kind)
+    for text in good + bad:
+        told = [so_far([constraint], text[:n])[at : at + 3] for n in range(len(text) + 1)]
+        assert all(sum(one) == 1 and min(one) >= 0 for one in told)
+        _, kept, broken = zip(*told, strict=True)
+        assert list(kept) == sorted(kept) and list(broken) == sorted(broken)
+        if holds(constraint, text):
+            assert broken[-1] == 0
+        else:
+            assert kept[-1] < 1
+
+
+def test_what_a_beginning_tells():
+    def told(beginning, *constraints):
+        numbers = so_far(list(constraints), beginning)
+        states = ("open", "kept", "broken")
+        names = [(kind, state) for kind in KINDS for state in states]
+        return {name: x for name, x in zip(names, numbers, strict=True) if x}
+
+    lower, words = {"kind": "lowercase"}, {"kind": "contains", "contained": ["good", "day"]}
+    half = {("contains", "open"): 0.5, ("contains", "kept"): 0.5}
+    assert told("a good", words) == told("a goodness is", words) == {("contains", "open"): 1}
+    assert told("a good ", words) == told("a good.", words) == half
+    assert told("a good", lower) == {("lowercase", "open"): 1}
+    assert told("a Good", lower) == {("lowercase", "broken"): 1}
+    assert told("a Good one", lower, words) == {
+        ("lowercase", "broken"): 0.5, ("contains", "open"): 0.25, ("contains", "kept"): 0.25
+    }  # fmt: skip
+    assert told("  [", {"kind": "json"}) == told("", {"kind": "json"}) == {("json", "open"): 1}
+    assert told("Here: {}", {"kind": "json"}) == {("json", "broken"): 1}
+    assert told("a b c", {"kind": "max_words", "words": 2}) == {("max_words", "broken"): 1}
+    assert told("* a\n* b\n", {"kind": "bullets", "bullets": 1}) == {("bullets", "broken"): 1}
+    assert told("anything") == {}
 
 
 def test_loosely_is_without_the_lines_around_it_and_without_asterisks():

@@ -8,6 +8,7 @@ from transformers import Trainer
 from trl import GRPOTrainer
 
 from hfllm.rl.critic_trainer import CriticTrainer
+from hfllm.rl.informed import InformedTrainer
 from hfllm.rl.meters import MeteredTrainer
 from hfllm.rl.passes import PassingTrainer
 from hfllm.rl.ppo import PPOTrainer
@@ -39,7 +40,7 @@ SIGNATURES = {
 
 def overrides():
     """Names that our trainers define and their library's do too."""
-    ours = (MeteredTrainer, CriticTrainer, PassingTrainer, PPOTrainer)
+    ours = (MeteredTrainer, CriticTrainer, PassingTrainer, InformedTrainer, PPOTrainer)
     names = {name for cls in ours for name, x in vars(cls).items() if inspect.isfunction(x)}
     return {name for name in names if hasattr(GRPOTrainer, name) and name != "__init__"}
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import random
 
-from hfllm.instructions.kinds import KINDS, Parameters
+from hfllm.instructions.kinds import KINDS, LAST_WORD, Parameters
+
+_ORDER = {name: number for number, name in enumerate(KINDS)}
 
 
 def compatible(name: str, taken: list[str]) -> bool:
@@ -49,6 +51,22 @@ def share_held(constraint: Parameters, answer: str) -> float:
 def holds(constraint: Parameters, answer: str) -> bool:
     """Whether an answer keeps one constraint, strictly."""
     return share_held(constraint, answer) == 1
+
+
+def so_far(constraints: list[Parameters], beginning: str) -> list[float]:
+    """What an answer's beginning tells of each kind: shares open, kept for good, broken for good.
+
+    Three numbers a kind, in the order of KINDS; all of them add up to 1 (to 0 without constraints).
+    The last word may still grow ("good" into "goodness"), so it keeps nothing yet.
+    """
+    out = [0.0] * (3 * len(KINDS))
+    for one in constraints:
+        kind, at = KINDS[one["kind"]], 3 * _ORDER[one["kind"]]
+        kept = share_held(one, LAST_WORD.sub("", beginning)) if kind.lasting else 0.0
+        broken = float(kind.broken(beginning, one))
+        for offset, share in enumerate((1 - kept - broken, kept, broken)):
+            out[at + offset] += share / len(constraints)
+    return out
 
 
 def all_hold(constraints: list[Parameters], answer: str, loosely: bool = False) -> bool:

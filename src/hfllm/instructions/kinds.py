@@ -14,6 +14,7 @@ from typing import Any
 
 Parameters = dict[str, Any]
 WORD = re.compile(r"\b\w[\w'\u2019-]*\b")
+LAST_WORD = re.compile(r"[\w'\u2019-]+$")
 BULLET = re.compile(r"^\s*[*-] +\S", re.MULTILINE)
 FENCED = re.compile(r"^```(?:json)?\s*(.*?)\s*```$", re.DOTALL | re.IGNORECASE)
 
@@ -22,13 +23,16 @@ FENCED = re.compile(r"^```(?:json)?\s*(.*?)\s*```$", re.DOTALL | re.IGNORECASE)
 class Kind:
     """One kind of constraint; texts and values are (of training, of tests).
 
-    `share` is how far an answer keeps it: 0 to 1, where most know those two only.
+    `share` is how far an answer keeps it: 0 to 1, where most know those two only. `broken` tells of
+    the beginning of an answer whether nothing that follows can keep it any more.
     """
 
     texts: tuple[tuple[str, ...], tuple[str, ...]]
     values: tuple[tuple[Parameters, ...], tuple[Parameters, ...]]
     share: Callable[[str, Parameters], float]
     not_with: tuple[str, ...] = ()
+    broken: Callable[[str, Parameters], bool] = lambda _text, _given: False
+    lasting: bool = False  # what a beginning keeps of it, every answer that begins so keeps
 
 
 def _is_lowercase(text: str, _: Parameters) -> bool:
@@ -96,6 +100,7 @@ KINDS: dict[str, Kind] = {
         (NOTHING, NOTHING),
         _is_lowercase,
         not_with=("json",),
+        broken=lambda text, _: text != text.lower(),
     ),
     "no_comma": Kind(
         (
@@ -110,6 +115,7 @@ KINDS: dict[str, Kind] = {
         (NOTHING, NOTHING),
         _has_no_comma,
         not_with=("json",),
+        broken=lambda text, _: "," in text,
     ),
     "max_words": Kind(
         (
@@ -125,6 +131,7 @@ KINDS: dict[str, Kind] = {
         (_numbers("words", 8, 10, 14, 16, 20, 25, 32, 40), _numbers("words", 12, 18, 30)),
         _is_short,
         not_with=("json", "bullets"),
+        broken=lambda text, given: len(WORD.findall(text)) > given["words"],
     ),
     "ends_with": Kind(
         (
@@ -179,6 +186,7 @@ KINDS: dict[str, Kind] = {
         (_numbers("bullets", 2, 4, 5), _numbers("bullets", 3)),
         _has_bullets,
         not_with=("json", "max_words", "ends_with"),
+        broken=lambda text, given: len(BULLET.findall(text)) > given["bullets"],
     ),
     "json": Kind(
         (
@@ -193,6 +201,7 @@ KINDS: dict[str, Kind] = {
         (NOTHING, NOTHING),
         _is_json,
         not_with=("lowercase", "no_comma", "max_words", "ends_with", "bullets"),
+        broken=lambda text, _: text.lstrip()[:1] not in ("", "{", "[", "`"),
     ),
     "contains": Kind(
         (
@@ -213,5 +222,6 @@ KINDS: dict[str, Kind] = {
             _pairs("however", "world", "good"),
         ),
         _contains,
+        lasting=True,
     ),
 }

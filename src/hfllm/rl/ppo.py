@@ -30,14 +30,14 @@ from hfllm.rl.advantages import (
 )
 from hfllm.rl.config import PPOConfig
 from hfllm.rl.critic import without_critic
+from hfllm.rl.informed import InformedTrainer
 from hfllm.rl.narrow import trim
-from hfllm.rl.passes import PassingTrainer
 from hfllm.rl.sampler import LowPrecisionCopy
 
 Batch = dict[str, Any]
 
 
-class PPOTrainer(PassingTrainer):
+class PPOTrainer(InformedTrainer):
     """GRPOTrainer with a critic.
 
     Args:
@@ -147,6 +147,7 @@ class PPOTrainer(PassingTrainer):
             if self.args.whiten_advantages:
                 advantages = whiten(advantages, mask, self._sum)
             batch.update(advantages=advantages, returns=returns, value_mask=mask)
+            self._learn_facts(batch)
         self._note("completions/ended", ended)
         self._note("objective/score", score[self._scored])
         if kl is not None:

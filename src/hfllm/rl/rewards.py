@@ -2,7 +2,8 @@
 
 A reward function is called by the trainer with keyword arguments `prompts`, `completions` (lists
 of messages), `completion_ids` and one list per column of the data set, and returns one number per
-completion (None: not applicable). Several are summed, weighted by `reward_weights`.
+completion (None: not applicable). Several are summed, weighted by `reward_weights`. One that has an
+attribute `so_far(beginning, **row)` tells PPO's critic what is known before the end (informed.py).
 
 `RewardModelScorer` is such a function around a reward model (`inference.reward_model`). It
 takes every answer for finished, also a cut one: keep PPO's `missing_eos_penalty`. TRL would also
@@ -20,7 +21,7 @@ from hfllm.inference.load import load_reward
 from hfllm.inference.prompts import Message
 from hfllm.inference.relevance import RelevanceJudge, is_relevant
 from hfllm.inference.reward_model import RewardModel
-from hfllm.instructions.constraints import share_held
+from hfllm.instructions.constraints import share_held, so_far
 
 RewardFunction = Callable[..., list[float | None]]
 Note = Callable[[str, float], None]  # TRL's `log_metric`
@@ -73,6 +74,7 @@ class CountedIfAnswer:
         """Keep the function's name: its metric is rewards/NAME/mean."""
         self.function, self.judge = function, judge
         self.__name__ = getattr(function, "__name__", type(function).__name__)
+        self.so_far = getattr(function, "so_far", None)
 
     def __call__(
         self, prompts: list[list[Message]], completions: list[list[Message]], **columns: Any
@@ -103,6 +105,7 @@ class CountedByLength:
         """Keep the function's name: its metric is rewards/NAME/mean."""
         self.function, self.floor = function, floor
         self.__name__ = getattr(function, "__name__", type(function).__name__)
+        self.so_far = getattr(function, "so_far", None)
 
     def __call__(self, completion_ids: list[list[int]], **columns: Any) -> list[float | None]:
         """The function's scores, those above 0 times the share of the floor."""
@@ -162,6 +165,11 @@ def contains_answer(
     ]
 
 
+def constraints_so_far(beginning: str, /, constraints: Any = None, **_: Any) -> list[float]:
+    """Which kinds of constraints of a row are open, kept or broken for good."""
+    return so_far(constraints or [], beginning)
+
+
 def keeps_constraints(
     completions: list[list[Message]],
     constraints: list[list[dict[str, Any]] | None],
@@ -185,6 +193,10 @@ def share_of_constraints(
     """How far a completion keeps its row's constraints: one of two, or of two words, is a half."""
     kept = _shares_held(completions, constraints, log_metric)
     return [sum(shares) / len(shares) if shares else None for shares in kept]
+
+
+for _checked in (keeps_constraints, share_of_constraints):
+    _checked.__dict__["so_far"] = constraints_so_far
 
 
 def _shares_held(

@@ -1,0 +1,141 @@
+"""What a program knows before the end: the regression on it, and a critic that is told."""
+
+from pathlib import Path
+from statistics import median
+
+import pytest
+import torch
+from rl_helpers import assert_same, even_tokens, logged, rollout, weights
+
+from hfllm.rl.informed import RunningRegression, beginnings
+from hfllm.rl.rewards import CountedByLength, share_of_constraints
+
+SHARED = {"shared_critic": True, "critic": None}
+
+
+def alone(sums):
+    return sums
+
+
+def says_it(text):
+    return float(any(letter in "abcdefgh" for letter in text))
+
+
+def has_a_letter(completions, **_):
+    """1 where one of a few letters stands anywhere: known for good once it does."""
+    return [says_it(one[-1]["content"]) for one in completions]
+
+
+def told():
+    """The same function, with what it knows of a beginning."""
+
+    def function(completions, **_):
+        return has_a_letter(completions)
+
+    def so_far(beginning, /, **row):
+        assert "prompt" in row and "answer" in row
+        return [says_it(beginning)]
+
+    function.so_far = so_far
+    return function
+
+
+def test_a_regression_foretells_what_it_was_taught():
+    torch.manual_seed(0)
+    facts = torch.randint(0, 2, (32, 40, 3)).float()
+    returns = 0.2 + facts @ torch.tensor([0.5, -0.1, 0.0])
+    mask = (torch.rand(32, 40) > 0.3).float()
+    regression = RunningRegression()
+    assert (regression.foretell(facts) == 0).all()
+    for _ in range(10):
+        regression.update(facts, returns + 9 * (1 - mask), mask, alone)  # not of the masked
+    assert (regression.foretell(facts) - returns).abs().max() < 0.03
+    other = RunningRegression()
+    other.load_state_dict(regression.state_dict())
+    assert torch.equal(other.foretell(facts), regression.foretell(facts))
+
+
+def test_few_data_foretell_the_mean_and_what_is_long_ago_is_forgotten():
+    facts, ones = torch.eye(2).repeat(2, 1)[None], torch.ones(1, 4)  # (1, 4, 2)
+    regression = RunningRegression()
+    regression.update(facts, torch.tensor([[1.0, 0.0, 1.0, 0.0]]), ones, alone)
+    assert (regression.foretell(facts) - 0.5).abs().max() < 0.05
+    for _ in range(60):
+        regression.update(facts, 3 * ones, ones, alone)
+    assert (regression.foretell(facts) - 3).abs().max() < 0.05
+
+
+def test_sums_are_taken_over_processes():
+    facts, returns, mask = torch.rand(2, 3, 2), torch.rand(2, 3), torch.ones(2, 3)
+    one, two = RunningRegression(), RunningRegression()
+    one.update(torch.cat([facts, facts]), torch.cat([returns] * 2), torch.cat([mask] * 2), alone)
+    two.update(facts, returns, mask, lambda sums: 2 * sums)
+    torch.testing.assert_close(one.state_dict(), two.state_dict())
+
+
+def test_beginnings_are_the_text_before_each_token(tokenizer):
+    ids = tokenizer("who is 日 7?").input_ids
+    texts = list(beginnings(tokenizer, [*ids, 6]))
+    assert len(texts) == len(ids) + 1 and texts[0] == ""
+    assert texts[-1] == "who is 日 7?" and all("\ufffd" not in text for text in texts)
+    for before, after in zip(texts, texts[1:], strict=False):
+        assert after.startswith(before)
+
+    class Slow:
+        decode = tokenizer.decode
+
+    ascii_ids = tokenizer("who is it?").input_ids
+    assert list(beginnings(Slow(), ascii_ids)) == list(beginnings(tokenizer, ascii_ids))
+
+
+def test_a_critic_that_is_told_explains_more(build):
+    settings = {**SHARED, "learning_rate": 0.0, "beta": 0.0, "max_steps": 120}
+    settings |= {"missing_eos_penalty": None, "lam": 1.0}
+    explained = {}
+    for name, on in (("told", True), ("not told", False)):
+        trainer = build(reward_funcs=told(), informed_critic=on, **settings)
+        trainer.train()
+        explained[name] = median(logged(trainer, "value/explained_variance")[-15:])
+    # Whether a letter will come is chance; what is foretold is that nothing can undo it.
+    assert explained["told"] > 0.1 > 0.01 > explained["not told"]
+
+
+def test_without_facts_nothing_changes(build):
+    after = []
+    for informed in (True, False):
+        trainer = build(**SHARED, reward_funcs=even_tokens, informed_critic=informed)
+        trainer.train()
+        after.append(weights(trainer))
+    assert_same(*after, atol=0, rtol=0)
+
+
+def test_resumed_with_what_the_regression_had_learned(build):
+    settings = {**SHARED, "reward_funcs": told()}
+    straight = build(**settings, max_steps=8, save_strategy="steps", save_steps=3)
+    straight.train()
+    checkpoint = Path(straight.args.output_dir) / "checkpoint-3"
+    resumed = build(**settings, max_steps=8)
+    resumed.train(resume_from_checkpoint=str(checkpoint))
+    assert_same(weights(straight), weights(resumed), atol=0, rtol=0)
+    (checkpoint / "informed.pt").unlink()
+    forgetful = build(**settings, max_steps=8)
+    forgetful.train(resume_from_checkpoint=str(checkpoint))
+    with pytest.raises(AssertionError):
+        assert_same(weights(straight), weights(forgetful), atol=0, rtol=0)
+
+
+def test_evaluation_does_not_teach_it(build, prompts):
+    trainer = build(**SHARED, reward_funcs=told(), eval_dataset=prompts.select(range(4)))
+    trainer.evaluate()
+    assert trainer._regression.state_dict()["gram"] is None
+    batch = rollout(trainer)
+    assert trainer._regression.state_dict()["gram"] is not None
+    assert "facts" not in batch and batch["informed"].shape == batch["values"].shape
+
+
+def test_a_floor_of_length_hands_on_what_is_known():
+    row = {"constraints": [{"kind": "lowercase"}], "prompt": "say it"}
+    known = CountedByLength(share_of_constraints, 4).so_far
+    assert known("A", **row) != known("a", **row) and sum(known("a", **row)) == 1
+    assert sum(known("a", constraints=None)) == 0
+    assert CountedByLength(even_tokens, 4).so_far is None
