@@ -1,5 +1,7 @@
 """What the tests of rl/ share beside fixtures."""
 
+from pathlib import Path
+
 import torch
 
 from hfllm.recipe.trainers import name_here
@@ -29,6 +31,20 @@ def logged(trainer, name):
 
 def weights(trainer):
     return {name: x.clone() for name, x in trainer.model.state_dict().items()}
+
+
+def straight_and_resumed(build, **settings):
+    """Eight steps in one go, the checkpoint of the third, and what goes on from there."""
+    straight = build(**settings, max_steps=8, save_strategy="steps", save_steps=3)
+    straight.train()
+    checkpoint = Path(straight.args.output_dir) / "checkpoint-3"
+    return straight, checkpoint, resumed_from(checkpoint, build, **settings)
+
+
+def resumed_from(checkpoint, build, **settings):
+    resumed = build(**settings, max_steps=8)
+    resumed.train(resume_from_checkpoint=str(checkpoint))
+    return resumed
 
 
 def assert_same(left, right, **tolerance):

@@ -1,11 +1,18 @@
 """What a program knows before the end: the regression on it, and a critic that is told."""
 
-from pathlib import Path
 from statistics import median
 
 import pytest
 import torch
-from rl_helpers import assert_same, even_tokens, logged, rollout, weights
+from rl_helpers import (
+    assert_same,
+    even_tokens,
+    logged,
+    resumed_from,
+    rollout,
+    straight_and_resumed,
+    weights,
+)
 
 from hfllm.rl.informed import RunningRegression, beginnings
 from hfllm.rl.rewards import CountedByLength, share_of_constraints
@@ -21,16 +28,11 @@ def says_it(text):
     return float(any(letter in "abcdefgh" for letter in text))
 
 
-def has_a_letter(completions, **_):
-    """1 where one of a few letters stands anywhere: known for good once it does."""
-    return [says_it(one[-1]["content"]) for one in completions]
-
-
 def told():
-    """The same function, with what it knows of a beginning."""
+    """A reward where one of a few letters stands anywhere, and its `so_far`: known once it does."""
 
     def function(completions, **_):
-        return has_a_letter(completions)
+        return [says_it(one[-1]["content"]) for one in completions]
 
     def so_far(beginning, /, **row):
         assert "prompt" in row and "answer" in row
@@ -111,15 +113,10 @@ def test_without_facts_nothing_changes(build):
 
 def test_resumed_with_what_the_regression_had_learned(build):
     settings = {**SHARED, "reward_funcs": told()}
-    straight = build(**settings, max_steps=8, save_strategy="steps", save_steps=3)
-    straight.train()
-    checkpoint = Path(straight.args.output_dir) / "checkpoint-3"
-    resumed = build(**settings, max_steps=8)
-    resumed.train(resume_from_checkpoint=str(checkpoint))
+    straight, checkpoint, resumed = straight_and_resumed(build, **settings)
     assert_same(weights(straight), weights(resumed), atol=0, rtol=0)
     (checkpoint / "informed.pt").unlink()
-    forgetful = build(**settings, max_steps=8)
-    forgetful.train(resume_from_checkpoint=str(checkpoint))
+    forgetful = resumed_from(checkpoint, build, **settings)
     with pytest.raises(AssertionError):
         assert_same(weights(straight), weights(forgetful), atol=0, rtol=0)
 

@@ -1,11 +1,9 @@
 """A value head on the policy's own hidden states: one pass for both, and no way back."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from peft import LoraConfig
-from rl_helpers import assert_same, logged, rollout, weights
+from rl_helpers import assert_same, logged, rollout, straight_and_resumed, weights
 from transformers import AutoModelForCausalLM
 
 from hfllm.rl.critic import ValueHead, load_critic
@@ -74,11 +72,7 @@ def test_the_head_learns_what_answers_are_worth(build):
 @pytest.mark.parametrize("peft", [None, LORA])
 def test_saved_and_resumed_inside_a_rollout(build, tmp_path, peft):
     settings = {**SHARED, "peft_config": peft, "generate_dtype": "bfloat16"}
-    straight = build(**settings, max_steps=8, save_strategy="steps", save_steps=3)
-    straight.train()
-    checkpoint = Path(straight.args.output_dir) / "checkpoint-3"
-    resumed = build(**settings, max_steps=8)
-    resumed.train(resume_from_checkpoint=str(checkpoint))
+    straight, _, resumed = straight_and_resumed(build, **settings)
     assert_same(weights(straight), weights(resumed), atol=0, rtol=0)
     straight.save_model(tmp_path / "model")
     head = ValueHead.from_pretrained(tmp_path / "model" / "critic")

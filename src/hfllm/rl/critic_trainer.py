@@ -130,8 +130,7 @@ class CriticTrainer(MeteredTrainer):
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """Keep the rollout that is still in use (tensors of a few hundred kB)."""
         super()._save_checkpoint(model, trial)
-        folder = Path(self._get_output_dir(trial=trial))
-        path = self._rollout_file(folder / f"checkpoint-{self.state.global_step}")
+        path = self._rollout_file(self._checkpoint_folder(trial))
         used = self._step % ((self.args.steps_per_generation or 1) * self.num_iterations)
         if used and self._buffered_inputs is not None:
             torch.save({"used": used, "micro_batches": self._buffered_inputs}, path)
@@ -144,6 +143,9 @@ class CriticTrainer(MeteredTrainer):
         device = self.accelerator.device
         saved = torch.load(self._rollout_file(checkpoint), map_location=device, weights_only=True)
         self._step, self._buffered_inputs = saved["used"], saved["micro_batches"]
+
+    def _checkpoint_folder(self, trial: Any) -> Path:
+        return Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
 
     def _rollout_file(self, checkpoint: str | Path) -> Path:
         return Path(checkpoint) / f"rollout_{self.accelerator.process_index}.pt"

@@ -136,9 +136,7 @@ class InformedTrainer(PassingTrainer):
         """Keep the regression's sums."""
         super()._save_checkpoint(model, trial)
         if self._so_far and self.args.should_save:
-            folder = Path(self._get_output_dir(trial=trial))
-            path = folder / f"checkpoint-{self.state.global_step}" / FILE
-            torch.save(self._regression.state_dict(), path)
+            torch.save(self._regression.state_dict(), self._checkpoint_folder(trial) / FILE)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """Take up the checkpoint's regression (without one it starts anew)."""

@@ -62,7 +62,16 @@ def counted(scores: list[float | None], shares: list[float]) -> list[float | Non
     ]
 
 
-class CountedIfAnswer:
+class _Counting:
+    """Around a reward function: its name (the metric is rewards/NAME/mean) and what it knows."""
+
+    def __init__(self, function: RewardFunction) -> None:
+        self.function = function
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+        self.so_far = getattr(function, "so_far", None)
+
+
+class CountedIfAnswer(_Counting):
     """A reward function whose scores above 0 count as far as a judge takes the text for an answer.
 
     The metrics judge/relevance (nats), judge/relevant (share of answers with enough of them) and
@@ -71,10 +80,9 @@ class CountedIfAnswer:
     """
 
     def __init__(self, function: RewardFunction, judge: RelevanceJudge) -> None:
-        """Keep the function's name: its metric is rewards/NAME/mean."""
-        self.function, self.judge = function, judge
-        self.__name__ = getattr(function, "__name__", type(function).__name__)
-        self.so_far = getattr(function, "so_far", None)
+        """The judge is asked of every answer."""
+        super().__init__(function)
+        self.judge = judge
 
     def __call__(
         self, prompts: list[list[Message]], completions: list[list[Message]], **columns: Any
@@ -94,7 +102,7 @@ class CountedIfAnswer:
         return counted(scores, self.judge.shares(nats))
 
 
-class CountedByLength:
+class CountedByLength(_Counting):
     """A reward function whose scores above 0 count in part where an answer is short.
 
     By the share that its tokens are of `floor`; of the words that it may have at most, where a
@@ -102,10 +110,9 @@ class CountedByLength:
     """
 
     def __init__(self, function: RewardFunction, floor: int) -> None:
-        """Keep the function's name: its metric is rewards/NAME/mean."""
-        self.function, self.floor = function, floor
-        self.__name__ = getattr(function, "__name__", type(function).__name__)
-        self.so_far = getattr(function, "so_far", None)
+        """`floor` is in tokens."""
+        super().__init__(function)
+        self.floor = floor
 
     def __call__(self, completion_ids: list[list[int]], **columns: Any) -> list[float | None]:
         """The function's scores, those above 0 times the share of the floor."""
