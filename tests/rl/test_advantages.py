@@ -126,3 +126,4 @@ def test_explained_variance_of_perfect_constant_and_wrong_critics():
     assert abs(explained_variance(returns, returns, mask) - 1) < 1e-6
     assert abs(explained_variance(torch.ones_like(returns), returns, mask)) < 1e-6
     assert abs(explained_variance(-returns, returns, mask) + 3) < 1e-6
+    assert explained_variance(torch.zeros_like(returns), 0 * returns, mask).isnan()

@@ -115,18 +115,27 @@ def test_resumed_with_what_the_regression_had_learned(build):
     settings = {**SHARED, "reward_funcs": told()}
     straight, checkpoint, resumed = straight_and_resumed(build, **settings)
     assert_same(weights(straight), weights(resumed), atol=0, rtol=0)
+    assert "told what function knows" in resumed.notes[-1]
     (checkpoint / "informed.pt").unlink()
     forgetful = resumed_from(checkpoint, build, **settings)
+    assert "informed.pt, it learns from its facts anew" in forgetful.notes[-1]
     with pytest.raises(AssertionError):
         assert_same(weights(straight), weights(forgetful), atol=0, rtol=0)
+
+
+def test_facts_of_another_number_are_refused(build):
+    function = told()
+    function.so_far = lambda beginning, /, **_: [0.0] * (1 + ("a" in beginning))
+    with pytest.raises(ValueError, match="so_far of the reward function function: 2 facts about"):
+        build(**SHARED, reward_funcs=function).train()
 
 
 def test_evaluation_does_not_teach_it(build, prompts):
     trainer = build(**SHARED, reward_funcs=told(), eval_dataset=prompts.select(range(4)))
     trainer.evaluate()
-    assert trainer._regression.state_dict()["gram"] is None
+    assert trainer._regression.state_dict()["sums"] is None
     batch = rollout(trainer)
-    assert trainer._regression.state_dict()["gram"] is not None
+    assert trainer._regression.state_dict()["sums"] is not None
     assert "facts" not in batch and batch["informed"].shape == batch["values"].shape
 
 

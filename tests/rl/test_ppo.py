@@ -203,6 +203,15 @@ def test_evaluation_and_every_metric(build, prompts):
     assert "frac_reward_zero_std" not in train
 
 
+def test_nothing_is_explained_where_every_return_is_the_same(build):
+    def same(completions, **_):
+        return [1.0] * len(completions)
+
+    trainer = build(reward_funcs=same, beta=0.0, lam=1.0, missing_eos_penalty=None, max_steps=4)
+    trainer.train()
+    assert logged(trainer, "value/mean") and not logged(trainer, "value/explained_variance")
+
+
 def test_a_head_that_is_not_ours_is_said(build, tokenizer):
     assert build().notes == []
     assert "cast_lm_head_to_fp32" in build(cast_lm_head_to_fp32=True).notes[0]

@@ -115,7 +115,10 @@ def whiten(
 def explained_variance(
     values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor, reduce: Reduce = _alone
 ) -> torch.Tensor:
-    """1 - Var(returns - values) / Var(returns): 1 is a perfect critic, 0 knows only the mean."""
+    """1 - Var(returns - values) / Var(returns): 1 is a perfect critic, 0 knows only the mean.
+
+    NaN where all returns are equal: there is nothing to explain.
+    """
     _, unexplained = _moments(returns - values, mask, reduce)
     _, variance = _moments(returns, mask, reduce)
-    return 1 - unexplained / variance.clamp(min=1e-8)
+    return torch.where(variance > 1e-8, 1 - unexplained / variance, torch.nan)

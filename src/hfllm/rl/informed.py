@@ -31,16 +31,16 @@ class RunningRegression:
 
     def __init__(self) -> None:
         """No data yet: everything is foretold as 0."""
-        self._gram: torch.Tensor | None = None  # (K + 1, K + 1), float64
-        self._moment: torch.Tensor | None = None  # (K + 1,)
+        self._sums: torch.Tensor | None = None  # (K + 1, K + 2), float64: x x^T beside x y
 
     def foretell(self, facts: torch.Tensor) -> torch.Tensor:
         """Returns (B, T) of facts (B, T, K); zeros before the first update."""
-        if self._gram is None or self._moment is None:
+        if self._sums is None:
             return facts.new_zeros(facts.shape[:-1])
-        penalty = torch.full((len(self._gram),), RIDGE, dtype=torch.float64)
+        gram, moment = self._sums[:, :-1], self._sums[:, -1]
+        penalty = torch.full((len(gram),), RIDGE, dtype=torch.float64)
         penalty[0] = 1e-6
-        weights = torch.linalg.solve(self._gram + penalty.diag(), self._moment)
+        weights = torch.linalg.solve(gram + penalty.diag(), moment)
         return _with_constant(facts) @ weights.to(facts)
 
     def update(
@@ -50,18 +50,15 @@ class RunningRegression:
         written = mask > 0
         x, y = _with_constant(facts[written]), returns[written]
         sums = reduce(torch.cat([x.T @ x, (x.T @ y)[:, None]], dim=1)).double().cpu()
-        gram, moment = sums[:, :-1], sums[:, -1]
-        if self._gram is not None and self._moment is not None:
-            gram, moment = gram + DECAY * self._gram, moment + DECAY * self._moment
-        self._gram, self._moment = gram, moment
+        self._sums = sums if self._sums is None else sums + DECAY * self._sums
 
     def state_dict(self) -> dict[str, torch.Tensor | None]:
         """The sums."""
-        return {"gram": self._gram, "moment": self._moment}
+        return {"sums": self._sums}
 
     def load_state_dict(self, state: dict[str, torch.Tensor | None]) -> None:
         """Take up the sums of a checkpoint."""
-        self._gram, self._moment = state["gram"], state["moment"]
+        self._sums = state["sums"]
 
 
 def _with_constant(facts: torch.Tensor) -> torch.Tensor:
@@ -80,17 +77,46 @@ def beginnings(tokenizer: Any, ids: Sequence[int]) -> Iterator[str]:
         text += stream.step(backend, token) or ""  # None: a character is not whole yet
 
 
+class _Known:
+    """What one reward function knows of beginnings, checked."""
+
+    def __init__(self, name: str, so_far: SoFar) -> None:
+        self.name, self._so_far = name, so_far
+        self._count: int | None = None  # K, from the first beginning on
+
+    def of(self, texts: list[str], row: dict[str, Any]) -> torch.Tensor:
+        """Facts (T, K) of the T beginnings of a row's answer.
+
+        Raises:
+            ValueError: their number differs from that of other beginnings.
+        """
+        facts = [self._so_far(text, **row) for text in texts]
+        for text, some in zip(texts, facts, strict=True):
+            if self._count is None:
+                self._count = len(some)
+            if len(some) != self._count:
+                raise ValueError(
+                    f"so_far of the reward function {self.name}: {len(some)} facts about {text!r}, "
+                    f"{self._count} about others; give as many each time, 0.0 where one is unknown"
+                )
+        return torch.tensor(facts, dtype=torch.float32)  # an answer has a token, so T > 0
+
+
 class InformedTrainer(PassingTrainer):
     """PassingTrainer whose values rest on facts, where a reward function has any."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Find the functions that know something before the end."""
         super().__init__(*args, **kwargs)
-        known = [getattr(function, "so_far", None) for function in self.reward_funcs]
-        self._so_far: list[SoFar] = [one for one in known if one and self.args.informed_critic]
-        if self._so_far and self.tools:
+        told = (getattr(function, "so_far", None) for function in self.reward_funcs)
+        named = zip(self.reward_func_names, told, strict=True)
+        known = [_Known(name, so_far) for name, so_far in named if so_far]
+        self._known: list[_Known] = known if self.args.informed_critic and not self.tools else []
+        if self._known:
+            names = ", ".join(one.name for one in known)
+            self.notes.append(f"informed_critic: it is told what {names} knows before the end")
+        elif known and self.args.informed_critic:
             self.notes.append("informed_critic: an answer with tools is no single text, it is off")
-            self._so_far = []
         self._facts: list[torch.Tensor] = []  # (T_i, K) of each answer of this process
         self._regression = RunningRegression()
 
@@ -98,22 +124,19 @@ class InformedTrainer(PassingTrainer):
         self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any
     ) -> torch.Tensor:
         """GRPO's, after asking what is known of each beginning."""
-        if self._so_far:
+        if self._known:
             pairs = zip(inputs, completion_ids_list, strict=True)
             self._facts = [self._facts_of(row, ids) for row, ids in pairs]
         return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
 
     def _facts_of(self, row: dict[str, Any], ids: list[int]) -> torch.Tensor:
-        facts = [
-            [fact for function in self._so_far for fact in function(beginning, **row)]
-            for beginning in beginnings(self._tokenizer, ids)
-        ]
-        return torch.tensor(facts, dtype=torch.float32)
+        texts = list(beginnings(self._tokenizer, ids))
+        return torch.cat([known.of(texts, row) for known in self._known], dim=1)
 
     def _add_logps_and_values(self, batch: Batch) -> None:
         """Add what the facts foretell to the values of a rollout, and keep it for its updates."""
         super()._add_logps_and_values(batch)
-        if not self._so_far:
+        if not self._known:
             return
         width, device = batch["values"].size(1), batch["values"].device
         padded = [torch.nn.functional.pad(f, (0, 0, 0, width - len(f))) for f in self._facts]
@@ -135,11 +158,18 @@ class InformedTrainer(PassingTrainer):
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """Keep the regression's sums."""
         super()._save_checkpoint(model, trial)
-        if self._so_far and self.args.should_save:
+        if self._known and self.args.should_save:
             torch.save(self._regression.state_dict(), self._checkpoint_folder(trial) / FILE)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        """Take up the checkpoint's regression (without one it starts anew)."""
+        """Take up the checkpoint's regression; without one it starts anew, and that is said."""
         super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None and (Path(checkpoint) / FILE).exists():
-            self._regression.load_state_dict(torch.load(Path(checkpoint) / FILE, weights_only=True))
+        if checkpoint is None or not self._known:
+            return
+        file = Path(checkpoint) / FILE
+        if file.exists():
+            self._regression.load_state_dict(torch.load(file, weights_only=True))
+        else:
+            self.notes.append(f"informed_critic: no {file}, it learns from its facts anew")
+            if self.accelerator.is_main_process:
+                print(self.notes[-1], flush=True)

@@ -77,6 +77,7 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
         peft_config=peft_config(step, "CAUSAL_LM", policy, tokenizer),
     )
     manifest.notes += trainer.notes
+    trainer.notes = manifest.notes  # what it notes while it trains stands there too
     sizes = (policy_size, matmul_parameters(trainer.model.get_submodule("critic")), judge_size)
     work = Work(
         tokenizer=tokenizer,
