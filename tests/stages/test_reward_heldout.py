@@ -5,6 +5,7 @@ import json
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading import read_pairs
 from hfllm.recipe.data_schema import SourceConfig
+from hfllm.stages import reward
 from tiny import pair, write_jsonl
 
 
@@ -37,3 +38,21 @@ def test_what_a_source_of_held_out_pairs_leaves_out_is_noted(trained):
     manifest = json.loads(step.manifest.read_text())
     assert manifest["metrics"]["pairs_heldout"] == 1
     assert manifest["notes"] == ["held-out pairs left out: empty_answer 1"]
+
+
+def test_held_out_pairs_are_tested_beside_pairs_of_like_length(trained, monkeypatch):
+    pairs = [pair(i) for i in range(24)]
+    for i in (0, 3, 6):
+        pairs[i] |= {"rejected": [{"role": "assistant", "content": "A baker. " * (3 + i)}]}
+    write_jsonl(trained.folder / "data" / "pairs.jsonl", pairs)
+    fitted = []
+    monkeypatch.setattr(reward, "fit", lambda trainer, *_: fitted.append(trainer))
+    step = trained.run("reward", "reward.data.heldout=[{path: data/pairs.jsonl}]")
+    longest = [
+        max(len(row["chosen_ids"]), len(row["rejected_ids"])) for row in fitted[0].eval_dataset
+    ]
+    assert longest == sorted(longest) and len(set(longest)) > 3
+    held = list(
+        read_pairs([SourceConfig(step="reward", file="heldout.jsonl")], lambda name: step.data)
+    )
+    assert len(held) == len(longest)

@@ -53,15 +53,16 @@ def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[Re
     if kept:
         extra["length_baseline_accuracy"] = round(length_baseline(kept), 4)
     per_step = rows_per_step(args)
-    lengths = [max(map(len, row.values())) for row in rows]
-    order = length_grouped(lengths, per_step, total_rows(args, len(rows)), step.seed)
+    order = length_grouped(
+        [_longest(row) for row in rows], per_step, total_rows(args, len(rows)), step.seed
+    )
     extra["epochs"] = round(len(order) / len(rows), 3)
     args.max_steps, args.num_train_epochs = len(order) // per_step, 1.0
     trainer = RewardTrainer(
         model=model,
         args=args,
         train_dataset=Dataset.from_list(rows).select(order),
-        eval_dataset=Dataset.from_list(tests) if tests else None,
+        eval_dataset=Dataset.from_list(sorted(tests, key=_longest)) if tests else None,
         processing_class=tokenizer,
         optimizer_cls_and_kwargs=optimizer_factory(config.optimizer, model, args),
         peft_config=peft_config(step, "SEQ_CLS", model, tokenizer),
@@ -75,3 +76,8 @@ def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[Re
         extra=extra,
     )
     return trainer, work
+
+
+def _longest(row: dict[str, list[int]]) -> int:
+    """Tokens of a pair's longer side: a batch is padded to the longest row in it."""
+    return max(map(len, row.values()))
