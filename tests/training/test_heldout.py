@@ -7,8 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import SFTTrainer
 
 from hfllm.runs.manifest import Manifest
+from hfllm.stages import sft
 from hfllm.training.heldout import nll_metrics, row_sums
 from tiny import documents
 
@@ -64,3 +66,23 @@ def test_a_trained_steps_figure_against_a_loop_over_the_text(trained):
     assert metrics["eval_bpb"] == pytest.approx(nll / (math.log(2) * size), rel=1e-5)
     logged = [json.loads(line) for line in step.metrics.read_text().splitlines()]
     assert [r["eval_bpb"] for r in logged if "eval_bpb" in r][-1] == metrics["eval_bpb"]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_sft_is_tested_in_one_pass_with_the_figures_of_two(trained, monkeypatch, smoothing):
+    fitted = []
+    monkeypatch.setattr(sft, "fit", lambda trainer, *_: fitted.append(trainer))
+    heldout = "sft.data.heldout=[{path: data/chats.jsonl}]"
+    trained.run("sft", heldout, f"sft.trainer.label_smoothing_factor={smoothing}")
+    trainer = fitted[0]
+    passes = []
+    trainer.model.register_forward_hook(lambda *_: passes.append(1))
+    got = trainer.evaluate()
+    batches = math.ceil(len(trainer.eval_dataset) / trainer.args.eval_batch_size)
+    assert len(passes) == (2 if smoothing else 1) * batches  # smoothing needs the logits
+    trainer.preprocess_logits_for_metrics = row_sums
+    monkeypatch.setattr(sft.OnePassSFTTrainer, "prediction_step", SFTTrainer.prediction_step)
+    theirs = trainer.evaluate()
+    assert got["eval_tokens"] == theirs["eval_tokens"] > 0
+    for name in ("eval_nll_per_token", "eval_loss"):
+        assert got[name] == pytest.approx(theirs[name], rel=1e-5)

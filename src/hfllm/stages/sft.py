@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoModelForCausalLM
 from trl import SFTTrainer
 from trl.trainer.utils import FusedCausalLMOutput
@@ -26,7 +27,7 @@ from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_main_process, is_sharded
 from hfllm.runs.record import recording
 from hfllm.training.fit import Work, fit, rows_per_step, total_rows
-from hfllm.training.heldout import nll_metrics, row_sums
+from hfllm.training.heldout import nll_metrics
 from hfllm.training.optimizers import optimizer_factory
 from hfllm.training.rows import (
     Rows,
@@ -40,6 +41,30 @@ from hfllm.training.schedule import sft_decay
 from hfllm.training.start import end_ids, load_init, load_tokenizer, peft_config
 
 
+class OnePassSFTTrainer(SFTTrainer):
+    """SFTTrainer that evaluates in one pass: trl's runs the model again for logits (B, T, V)."""
+
+    def prediction_step(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
+        """trl's, with (B, 2) of nll sum and tokens in the place of the logits, as `row_sums`."""
+        if prediction_loss_only:
+            return super().prediction_step(model, inputs, True, ignore_keys)
+        passes: list[FusedCausalLMOutput] = []
+        hook = model.register_forward_hook(lambda _module, _args, output: passes.append(output))
+        try:
+            loss, _, _ = super().prediction_step(model, inputs, True, ignore_keys)
+        finally:
+            hook.remove()
+        scored: Any = passes[-1]  # with label smoothing a pass for the logits comes before it
+        sums = torch.stack([-scored.log_probs.float().sum(1), scored.label_mask.sum(1)], dim=1)
+        return loss, sums, inputs["labels"]
+
+
 def run(config: SFTStageConfig, step: Step) -> None:
     """Build the trainer and fit it, recorded."""
     with recording(step, is_main_process()) as manifest:
@@ -47,7 +72,7 @@ def run(config: SFTStageConfig, step: Step) -> None:
         fit(trainer, step, manifest, work)
 
 
-def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTrainer, Work]:
+def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[OnePassSFTTrainer, Work]:
     """The trainer, and what `fit` needs to know about it."""
     args = build_trainer_config(
         step.spec, step.seed, str(step.checkpoints), dataset_kwargs={"skip_prepare_dataset": True}
@@ -68,7 +93,7 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTr
     manifest.metrics |= {f"epochs/{name}": round(n, 3) for name, n in rows.epochs.items()}
     args.max_steps, args.num_train_epochs = len(rows) // rows_per_step(args), 1.0
     args.lr_scheduler_kwargs = sft_decay(args)
-    trainer = SFTTrainer(
+    trainer = OnePassSFTTrainer(
         model=model,
         args=args,
         train_dataset=as_hf_dataset(rows),
@@ -77,7 +102,6 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[SFTTr
         data_collator=PackedCollator(tokenizer.pad_token_id),
         optimizer_cls_and_kwargs=optimizer_factory(config.optimizer, model, args),
         peft_config=peft_config(step, "CAUSAL_LM", model, tokenizer),
-        preprocess_logits_for_metrics=row_sums,
         compute_metrics=nll_metrics(None),
     )
     # a sharded one can not be tried before it is launched
