@@ -6,8 +6,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-# A file stays on one worker: its fixtures are made once.
-SPREAD := -n auto --dist loadfile
+# A file stays on one worker, so that a module's fixtures are made once.
+SPREAD := -n logical --maxprocesses 8 --dist loadfile
 MODEL  := models/SmolLM2-135M-Instruct
 
 .PHONY: setup demo model test test-all lint clean-runs

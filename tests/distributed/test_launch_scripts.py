@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tiny import Workspace
+from tiny import Workspace, chat
 
 pytestmark = pytest.mark.distributed
 ROOT = Path(__file__).parents[2]
@@ -42,14 +42,20 @@ def launch(space: Workspace, mode: str, stage: str, *overrides: str) -> subproce
 def test_two_processes_train_and_save_a_plain_model(tmp_path, mode):
     space = Workspace(tmp_path).fill()
     for stage in ("pretrain", "sft"):
-        done = launch(space, mode, stage)
+        done = launch(space, mode, stage, "sft.data.heldout=[{path: data/chats.jsonl}]")
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
         engine = f", DeepSpeed ZeRO-{mode[-1]}" if mode.startswith("zero") else ""
         assert f"2 process(es){engine}, learning" in done.stdout
         folder = tmp_path / "runs/tiny" / stage
-        assert json.loads((folder / "manifest.json").read_text())["status"] == "done"
+        manifest = json.loads((folder / "manifest.json").read_text())
+        assert manifest["status"] == "done"
         model = AutoModelForCausalLM.from_pretrained(folder / "model")
         assert all(p.numel() and p.isfinite().all() for p in model.parameters())
+    # Held-out rows that a process repeats, so that all have as many, do not count.
+    tokenizer = AutoTokenizer.from_pretrained(folder / "model")
+    answers = [chat(i)["messages"][-1]["content"] for i in range(24)]
+    tokens = [len(tokenizer(text, add_special_tokens=False).input_ids) + 1 for text in answers]
+    assert manifest["metrics"]["eval_tokens"] == sum(tokens)
 
 
 @needs_deepspeed

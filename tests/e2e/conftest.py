@@ -1,4 +1,4 @@
-"""One shrunken demo, run once through the command line, for all end-to-end tests."""
+"""One shrunken demo, run through the command line, once (per worker) for all end-to-end tests."""
 
 import pytest
 from small_demo import SMALL, Place, make_place

@@ -41,9 +41,9 @@ def test_what_a_source_of_held_out_pairs_leaves_out_is_noted(trained):
 
 
 def test_held_out_pairs_are_tested_beside_pairs_of_like_length(trained, monkeypatch):
-    pairs = [pair(i) for i in range(24)]
+    pairs = [pair(i) for i in range(25)]
     for i in (0, 3, 6):
-        pairs[i] |= {"rejected": [{"role": "assistant", "content": "A baker. " * (3 + i)}]}
+        pairs[i] |= {"rejected": [{"role": "assistant", "content": "A baker. " * (2 + i // 3)}]}
     write_jsonl(trained.folder / "data" / "pairs.jsonl", pairs)
     fitted = []
     monkeypatch.setattr(reward, "fit", lambda trainer, *_: fitted.append(trainer))
@@ -51,7 +51,9 @@ def test_held_out_pairs_are_tested_beside_pairs_of_like_length(trained, monkeypa
     longest = [
         max(len(row["chosen_ids"]), len(row["rejected_ids"])) for row in fitted[0].eval_dataset
     ]
-    assert longest == sorted(longest) and len(set(longest)) > 3
+    by_length, short_batch = longest[:24], longest[24:]  # of three batches of 8, and one of 1
+    assert by_length == sorted(by_length) and len(set(by_length)) > 2
+    assert len(short_batch) == 1 and short_batch[0] < max(longest)  # the first pair, as it came
     held = list(
         read_pairs([SourceConfig(step="reward", file="heldout.jsonl")], lambda name: step.data)
     )

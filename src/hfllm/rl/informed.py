@@ -10,6 +10,7 @@ are not blamed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,11 @@ class RunningRegression:
         """Returns (B, T) of facts (B, T, K); zeros before the first update."""
         if self._sums is None:
             return facts.new_zeros(facts.shape[:-1])
+        if len(self._sums) != facts.size(-1) + 1:
+            raise ValueError(
+                f"informed_critic: {len(self._sums) - 1} facts were learned of, {facts.size(-1)} "
+                f"are given: a reward function changed since the checkpoint, remove its {FILE}"
+            )
         gram, moment = self._sums[:, :-1], self._sums[:, -1]
         penalty = torch.full((len(gram),), RIDGE, dtype=torch.float64)
         penalty[0] = 1e-6
@@ -88,16 +94,16 @@ class _Known:
         """Facts (T, K) of the T beginnings of a row's answer.
 
         Raises:
-            ValueError: their number differs from that of other beginnings.
+            ValueError: their number differs from that of other beginnings, or one is no number.
         """
         facts = [self._so_far(text, **row) for text in texts]
         for text, some in zip(texts, facts, strict=True):
             if self._count is None:
                 self._count = len(some)
-            if len(some) != self._count:
+            if len(some) != self._count or any(x is None or not isfinite(x) for x in some):
                 raise ValueError(
-                    f"so_far of the reward function {self.name}: {len(some)} facts about {text!r}, "
-                    f"{self._count} about others; give as many each time, 0.0 where one is unknown"
+                    f"so_far of the reward function {self.name} gives {some} of {text!r}: give "
+                    f"{self._count} numbers each time, 0.0 where one is unknown"
                 )
         return torch.tensor(facts, dtype=torch.float32)  # an answer has a token, so T > 0
 
@@ -148,8 +154,17 @@ class InformedTrainer(PassingTrainer):
         """Let the regression learn the part of a rollout's returns that the critic left."""
         facts = batch.pop("facts", None)
         if facts is not None and self.model.training:
+            self._check_same_count(facts)
             left = batch["returns"] - (batch["values"] - batch["informed"])
             self._regression.update(facts, left, batch["value_mask"], self._sum)
+
+    def _check_same_count(self, facts: torch.Tensor) -> None:
+        """Raise ValueError on all processes where some know another number of facts."""
+        n = torch.tensor([1.0, facts.size(-1), facts.size(-1) ** 2], device=facts.device)
+        processes, total, squares = self._sum(n).tolist()
+        if processes * squares != total**2:
+            names = ", ".join(one.name for one in self._known)
+            raise ValueError(f"so_far of {names}: the processes get another number of facts each")
 
     def _update_values(self, model: torch.nn.Module, inputs: Batch) -> torch.Tensor:
         """The critic's new values on top of what the facts foretold."""
@@ -167,9 +182,10 @@ class InformedTrainer(PassingTrainer):
         if checkpoint is None or not self._known:
             return
         file = Path(checkpoint) / FILE
-        if file.exists():
-            self._regression.load_state_dict(torch.load(file, weights_only=True))
+        saved = torch.load(file, weights_only=True) if file.exists() else {}
+        if "sums" in saved:
+            self._regression.load_state_dict(saved)
         else:
-            self.notes.append(f"informed_critic: no {file}, it learns from its facts anew")
+            self.notes.append(f"informed_critic: nothing in {file}, it learns from its facts anew")
             if self.accelerator.is_main_process:
                 print(self.notes[-1], flush=True)

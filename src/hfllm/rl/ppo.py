@@ -155,8 +155,7 @@ class PPOTrainer(InformedTrainer):
             self._note("objective/reward", (score - self.beta * kl.sum(dim=1))[self._scored])
         self._note("value/mean", batch["values"][mask > 0])
         explained = explained_variance(batch["values"], returns, mask, self._sum)
-        if not explained.isnan():  # it would make the mean of all rollouts since the last log NaN
-            self._note("value/explained_variance", explained)
+        self._note("value/explained_variance", explained)
         return batch
 
     # ---- update

@@ -62,7 +62,7 @@ def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[Re
         model=model,
         args=args,
         train_dataset=Dataset.from_list(rows).select(order),
-        eval_dataset=Dataset.from_list(sorted(tests, key=_longest)) if tests else None,
+        eval_dataset=Dataset.from_list(_tested(tests, args)) if tests else None,
         processing_class=tokenizer,
         optimizer_cls_and_kwargs=optimizer_factory(config.optimizer, model, args),
         peft_config=peft_config(step, "SEQ_CLS", model, tokenizer),
@@ -76,6 +76,16 @@ def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[Re
         extra=extra,
     )
     return trainer, work
+
+
+def _tested(rows: list[dict[str, list[int]]], args: Any) -> list[dict[str, list[int]]]:
+    """Held-out rows by length; the last batch, short of a whole one, has rows as they come.
+
+    trl's accuracy is the mean of the batches' accuracies: a short one of the longest pairs would
+    weigh them more than the others.
+    """
+    rest = len(rows) % (args.eval_batch_size * args.world_size)
+    return sorted(rows[rest:], key=_longest) + rows[:rest]
 
 
 def _longest(row: dict[str, list[int]]) -> int:

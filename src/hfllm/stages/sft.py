@@ -54,13 +54,20 @@ class OnePassSFTTrainer(SFTTrainer):
         """trl's, with (B, 2) of nll sum and tokens in the place of the logits, as `row_sums`."""
         if prediction_loss_only:
             return super().prediction_step(model, inputs, True, ignore_keys)
-        passes: list[FusedCausalLMOutput] = []
-        hook = model.register_forward_hook(lambda _module, _args, output: passes.append(output))
+        kept: list[Any] = []
+
+        def keep(_module: Any, _args: Any, output: Any) -> None:
+            if isinstance(
+                output, FusedCausalLMOutput
+            ):  # label smoothing has a pass for logits, too
+                kept.append(output)
+
+        hook = model.register_forward_hook(keep)
         try:
             loss, _, _ = super().prediction_step(model, inputs, True, ignore_keys)
         finally:
             hook.remove()
-        scored: Any = passes[-1]  # with label smoothing a pass for the logits comes before it
+        (scored,) = kept
         sums = torch.stack([-scored.log_probs.float().sum(1), scored.label_mask.sum(1)], dim=1)
         return loss, sums, inputs["labels"]
 
