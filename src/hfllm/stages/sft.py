@@ -57,9 +57,8 @@ class OnePassSFTTrainer(SFTTrainer):
         kept: list[Any] = []
 
         def keep(_module: Any, _args: Any, output: Any) -> None:
-            if isinstance(
-                output, FusedCausalLMOutput
-            ):  # label smoothing has a pass for logits, too
+            # Label smoothing has a pass for logits, too.
+            if isinstance(output, FusedCausalLMOutput):
                 kept.append(output)
 
         hook = model.register_forward_hook(keep)
