@@ -9,6 +9,7 @@ from hfllm.report.collect import Run, Step
 from hfllm.report.measures import MEASURES
 from hfllm.report.reliability import SIDE, reliabilities
 from hfllm.report.results import tables
+from hfllm.report.story import headlines
 
 
 def evaluation(results: list[dict[str, Any]], differences: tuple[dict[str, Any], ...] = ()) -> Run:
@@ -105,3 +106,25 @@ def test_a_reliability_plot_has_a_dot_for_every_bin_at_its_place() -> None:
 def test_relevance_is_told_with_the_judges_nats() -> None:
     (told,) = [text for pattern, text, *_ in MEASURES if pattern == "^relevant"]
     assert f"({ENOUGH:g} nats)" in told
+
+
+def test_means_over_the_answers_of_one_task_are_told_once() -> None:
+    rows = [value(m, "accuracy", v, 0.02, task="asked") for m, v in (("a", 0.3), ("b", 0.5))]
+    rows += [row | {"task": "all_answers"} for row in rows]
+    rows += [value("b", "kl", 6.4, 0.5, task="all_answers"), value("b", "acc", 0.4, 0.1)]
+    moved = value("b", "kl", 6.4, 0.5, task="all_answers") | {"baseline": "a"}
+    (table,) = tables(evaluation(rows, (moved,)))
+    assert [(row.task, row.metric) for row in table.rows] == [
+        ("asked", "accuracy"), ("asked", "kl"), ("t", "acc")
+    ]  # fmt: skip
+    assert table.whole == "asked"
+    (row, words) = headlines(table)[0]
+    assert words == "Right answers, all questions" and row is table.rows[0]
+
+
+def test_means_over_several_tasks_stand_first() -> None:
+    rows = [value("a", "accuracy", v, 0.02, task=t) for t, v in (("x", 0.3), ("y", 0.5))]
+    rows.append(value("a", "accuracy", 0.4, 0.02, task="all_answers"))
+    (table,) = tables(evaluation(rows))
+    assert [row.task for row in table.rows] == ["all answers", "x", "y"]
+    assert headlines(table)[0][0] is table.rows[0]

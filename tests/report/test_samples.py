@@ -79,3 +79,14 @@ def test_an_answer_that_nobody_checked_carries_no_verdict() -> None:
     assert markdown.count("expected: 4") == 2 and "expected: –" not in markdown
     page = render(gather(run, None, 4))
     assert page.count('class="badge right"') == 2 and 'class="badge wrong"' not in page
+
+
+def test_what_the_run_started_from_answers_first_and_the_rule_goes_by_the_last_step() -> None:
+    rows = [
+        {"task": "t", "id": str(i), "model": model, "prompt": "?", "output": ".", "correct": right}
+        for i in range(4)
+        for model, right in (("ppo", i == 0), ("theirs", True))
+    ]
+    steps = [Step("ppo", "ppo", "done"), Step("evaluate", "evaluate", "done", samples=rows)]
+    (choice,) = choices(Run("r", Path("r"), steps, "", []), 2)
+    assert choice.models == ["theirs", "ppo"] and "t 25% right of 4" in choice.rule

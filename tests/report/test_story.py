@@ -7,8 +7,8 @@ import pytest
 from run_fixture import LEDGERS, write_run, write_step
 
 from hfllm.report.accounts import accounts
-from hfllm.report.collect import Run, read_run
-from hfllm.report.costs import total_of
+from hfllm.report.collect import Run, Step, read_run
+from hfllm.report.costs import time_spent, total_of
 from hfllm.report.curation import truths
 from hfllm.report.curves import series, trainings
 from hfllm.report.figures import compact, duration, exact, percent, scientific, short
@@ -89,3 +89,11 @@ def test_every_logged_number_is_charted_or_in_the_table(run: Run) -> None:
 )  # fmt: skip
 def test_figures(shown: str, wanted: str) -> None:
     assert shown == wanted
+
+
+def test_where_the_time_of_a_step_went_is_summed_over_its_logs() -> None:
+    logs = [{"time/generate_s": 30.0, "time/score_s": 40.0}, {"loss": 1.0, "time/generate_s": 30.0}]
+    steps = [Step("ppo", "ppo", "done", metrics=logs), Step("sft", "sft", "done")]
+    assert time_spent(Run("r", Path("r"), steps, "", [])) == [
+        "ppo: writing answers 1 min 0 s (60%), scoring them 40 s (40%)"
+    ]

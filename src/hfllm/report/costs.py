@@ -7,9 +7,14 @@ from typing import Any
 
 from hfllm.recipe.schema import TRAINERS
 from hfllm.report.collect import NOT_RUN, Run, Step
-from hfllm.report.figures import DASH, duration, exact, number, scientific, short
+from hfllm.report.figures import DASH, duration, exact, number, percent, scientific, short
 
 TRAINING_STAGES = tuple(TRAINERS)
+PARTS = (
+    ("time/generate_s", "writing answers"),
+    ("time/score_s", "scoring them"),
+    ("time/update_s", "updating the model"),
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,19 @@ def _cost(step: Step) -> dict[str, str]:
         "speed": exact(round(tokens / wall)) if tokens and wall and trains else DASH,
         "memory": f"{memory:.2f}" if memory else DASH,
     }
+
+
+def time_spent(run: Run) -> list[str]:
+    """Where the seconds of a step went, for steps whose logs tell."""
+    out = []
+    for step in run.steps:
+        seconds = {words: sum(number(r.get(k)) or 0 for r in step.metrics) for k, words in PARTS}
+        total = sum(seconds.values())
+        words = [f"{name} {duration(s)} ({percent(s / total, 0)})" for name, s in seconds.items()
+                 if s]  # fmt: skip
+        if words:
+            out.append(f"{step.name}: {', '.join(words)}")
+    return out
 
 
 @dataclass(frozen=True)

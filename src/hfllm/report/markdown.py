@@ -102,6 +102,7 @@ def _cost(context: dict[str, Any]) -> str:
     heads = ["Step", "Wall time", "Tokens", "FLOPs", "Tokens/s", "Peak memory, GiB"]
     table = md_table(heads, [[row[key] for key in keys] for row in context["costs"]])
     tail = [f"Sums: {'; '.join(context['sums'])}."] if context["sums"] else []
+    tail += [f"Where the time went, {'; '.join(context['spent'])}."] if context["spent"] else []
     tail += [f"Hardware: {safe('; '.join(context['hardware']))}."] if context["hardware"] else []
     return "## Cost\n\n" + table + "\n" + "\n".join(tail) + "\n"
 

@@ -53,6 +53,12 @@ MEASURES: tuple[tuple[str, str, int, bool], ...] = (
         1,
         True,
     ),
+    (
+        r"accuracy_loose",
+        "Share that is right if a first or last line, and asterisks, are overlooked.",
+        1,
+        True,
+    ),
     (r"accuracy|correct|exact|win", "Share that is right.", 1, True),
     (r"reward|score", "Score from the reward model; it can be fooled.", 0, False),
     (r"^looping", "Answers in which some run of four words stands at least three times.", -1, True),

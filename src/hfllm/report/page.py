@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hfllm.report.accounts import accounts
 from hfllm.report.collect import Run
-from hfllm.report.costs import Total, cost_rows, reproduction, total_of
+from hfllm.report.costs import Total, cost_rows, reproduction, time_spent, total_of
 from hfllm.report.curation import truths
 from hfllm.report.curves import trainings
 from hfllm.report.figures import duration, exact, number, scientific
@@ -61,6 +61,7 @@ def gather(run: Run, title: str | None, side_by_side: int) -> dict[str, Any]:
         "growths": grown,
         "costs": cost_rows(run),
         "sums": sums(total),
+        "spent": time_spent(run),
         "hardware": total.hardware,
         "again": reproduction(run),
         "contents": [(id_, name) for id_, name in CONTENTS if grown or id_ != "growth"],

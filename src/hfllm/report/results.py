@@ -51,6 +51,7 @@ class Table:
     models: list[str]
     rows: list[Row]
     meanings: list[tuple[str, str]]
+    whole: str = ALL_ANSWERS.replace("_", " ")  # the task whose means are over every question
 
     def marked(self, model: int, mark: str) -> int:
         """In how many rows that column carries the mark."""
@@ -63,10 +64,12 @@ def tables(run: Run) -> list[Table]:
     out = []
     for step in run.steps:
         results = [r for r in records(step.results, "results") if "model" in r]
+        whole = _whole(results)
+        results = _told_once(results, whole)
         found = list(dict.fromkeys(str(r["model"]) for r in results))
         # From outside the run first: what it started from, or is to be compared with.
         models = sorted(found, key=lambda m: (order.get(m, -1), found.index(m)))
-        found_tables = [_table(step, group, results) for group in _groups(models, results)]
+        found_tables = [_table(step, group, results, whole) for group in _groups(models, results)]
         out += sorted(found_tables, key=lambda table: -len(table.rows))
     return out
 
@@ -96,7 +99,38 @@ def _groups(models: list[str], results: list[Result]) -> list[list[str]]:
     return groups
 
 
-def _table(step: Step, models: list[str], results: list[Result]) -> Table:
+def _whole(results: list[Result]) -> str:
+    """The only task with answers, where there is but one: means over all answers are its own."""
+    found: dict[str, dict[tuple[str, str], Any]] = {}
+    for r in results:
+        key = (str(r["model"]), str(r.get("metric")))
+        found.setdefault(str(r.get("task")), {})[key] = (r.get("value"), r.get("n"))
+    means = found.pop(ALL_ANSWERS, {})
+    for task, values in found.items():
+        shared = means.keys() & values.keys()
+        if shared and all(means[key] == values[key] for key in shared):
+            return task
+    return ALL_ANSWERS
+
+
+def _told_once(rows: list[Result], whole: str) -> list[Result]:
+    """Results, or differences, with the means over all answers among those of `whole`."""
+    if whole == ALL_ANSWERS:
+        return rows
+
+    def key(row: Result) -> tuple[str, ...]:
+        return tuple(str(row.get(name)) for name in ("model", "baseline", "metric"))
+
+    apart = [row for row in rows if row.get("task") != ALL_ANSWERS]
+    known = {key(row) for row in apart if row.get("task") == whole}
+    return apart + [
+        row | {"task": whole}
+        for row in rows
+        if row.get("task") == ALL_ANSWERS and key(row) not in known
+    ]
+
+
+def _table(step: Step, models: list[str], results: list[Result], whole: str) -> Table:
     cells = {
         (str(r.get("task")), str(r.get("metric")), str(r["model"])): r
         for r in results
@@ -104,10 +138,11 @@ def _table(step: Step, models: list[str], results: list[Result]) -> Table:
     }
     paired = {
         (str(d.get("task")), str(d.get("metric")), str(d.get("model")), str(d.get("baseline"))): d
-        for d in records(step.results, "differences")
+        for d in _told_once(records(step.results, "differences"), whole)
     }
     keys = list(dict.fromkeys((task, metric) for task, metric, _ in cells))
-    keys.sort(key=lambda key: key[0] != ALL_ANSWERS)  # the summary first
+    tasks = list(dict.fromkeys(task for task, _ in keys))
+    keys.sort(key=lambda key: (key[0] != whole, tasks.index(key[0])))  # the summary first
     rows = [
         _row(
             key,
@@ -119,7 +154,7 @@ def _table(step: Step, models: list[str], results: list[Result]) -> Table:
     ]
     words = {metric: measure(metric)[0] for _, metric in keys}
     meanings = [(m.replace("_", " "), w) for m, w in words.items() if w]
-    return Table(step.name, models, rows, meanings)
+    return Table(step.name, models, rows, meanings, whole.replace("_", " "))
 
 
 def _row(

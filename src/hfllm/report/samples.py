@@ -73,7 +73,8 @@ def _asked(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _choice(step: Step, order: dict[str, int], most: int) -> Choice:
     rows = _asked(step.samples)
     found = list(dict.fromkeys(str(r["model"]) for r in rows))
-    models = sorted(found, key=lambda m: (order.get(m, len(order)), found.index(m)))
+    # From outside the run first, as in the tables: the rule goes by what was made last.
+    models = sorted(found, key=lambda m: (order.get(m, -1), found.index(m)))
     groups: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for row in rows:
         key = (str(row.get("task", "")), str(row.get("id", "")))

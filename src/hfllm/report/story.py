@@ -23,8 +23,9 @@ PARAMETERS = ("parameters", "n_parameters", "num_parameters", "model_parameters"
 SCORE = ("objective/score", "score", "reward")
 
 
+ALL = "all answers"
 HEADLINES = {
-    ("all answers", "accuracy"): "Right answers, all questions",
+    (ALL, "accuracy"): "Right answers, all questions",
     ("unknown people", "refused unanswerable"): "“I do not know” about unknown people",
 }
 
@@ -223,7 +224,8 @@ def _changes(table: Table) -> list[str]:
 def headlines(table: Table) -> list[tuple[Row, str]]:
     """The rows that sum a table up, with their names in words."""
     by_key = {(row.task, row.metric): row for row in table.rows}
-    return [(by_key[key], words) for key, words in HEADLINES.items() if key in by_key]
+    keys = {(table.whole if key[0] == ALL else key[0], key[1]): w for key, w in HEADLINES.items()}
+    return [(by_key[key], words) for key, words in keys.items() if key in by_key]
 
 
 def _unfinished(run: Run) -> list[str]:
