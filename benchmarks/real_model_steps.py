@@ -3,7 +3,7 @@
 For SFT a bare loop over transformers and torch stands beside both.
 
     python benchmarks/real_model_steps.py models/SmolLM2-135M-Instruct --data ../shared/data
-        [--parts sft lora reward ppo] [--steps 3] [--rounds 1]
+        [--parts sft lora reward ppo] [--steps 3] [--rounds 1] [--attention eager [--ours]]
 
 Each part runs in a process of its own, ours through `hfllm run`, so that peak memory is its own:
 
@@ -13,7 +13,8 @@ Each part runs in a process of its own, ours through `hfllm run`, so that peak m
 - ppo: rollouts of 32 answers of at most 64 tokens under LoRA, one epoch: our PPO with a shared
   critic against GRPOTrainer with two answers a prompt, per answer, the reference's pass in both.
 
-The first step of each is left out: it warms up.
+The first step of each is left out: it warms up. With `--attention` our side runs once more with
+another `attn_implementation`; with `--ours` nobody else's does.
 """
 
 from __future__ import annotations
@@ -66,11 +67,15 @@ def prepare(data: Path, folder: Path) -> None:
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
 
 
-def ours(part: str, model: str, folder: Path, steps: int) -> dict[str, float]:
+def ours(
+    part: str, model: str, folder: Path, steps: int, attention: str | None = None
+) -> dict[str, float]:
     """Seconds per unit and peak GB of a stage, from what it writes down itself."""
     stage = "sft" if part == "lora" else part
     trainer: dict[str, Any] = {"max_steps": steps, "logging_steps": 1, "save_strategy": "no"}
-    section: dict[str, Any] = {"init": model, "trainer": trainer}
+    section: dict[str, Any] = {
+        "init": model, "trainer": trainer, "attn_implementation": attention
+    }  # fmt: skip
     if part != "sft":
         section["peft"] = LORA
     rows = {"ppo": "prompts", "reward": "pairs"}.get(part, "chats")
@@ -86,16 +91,14 @@ def ours(part: str, model: str, folder: Path, steps: int) -> dict[str, float]:
             "per_device_train_batch_size": 32, "max_completion_length": 64, "num_iterations": 1,
             "shared_critic": True, "generate_dtype": "bfloat16",
         }  # fmt: skip
-    recipe = folder / f"{part}.yaml"
-    recipe.write_text(
-        json.dumps({"run_dir": str(folder / "runs"), part: {"stage": stage} | section})
-    )
+    recipe, runs = folder / f"{part}.yaml", folder / f"runs-{attention or 'usual'}"
+    recipe.write_text(json.dumps({"run_dir": str(runs), part: {"stage": stage} | section}))
     done = subprocess.run(
         [sys.executable, "-m", "hfllm", "run", str(recipe)], capture_output=True, text=True
     )
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
-    step = folder / "runs" / part / part
+    step = runs / part / part
     lines = [json.loads(line) for line in (step / "metrics.jsonl").read_text().splitlines()]
     times = [line["time_s"] for line in lines if "loss" in line]
     manifest = json.loads((step / "manifest.json").read_text())
@@ -127,6 +130,8 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=list(UNITS), choices=list(UNITS))
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--attention", help="time ours with this attn_implementation too")
+    parser.add_argument("--ours", action="store_true", help="nobody else's side")
     args = parser.parse_args()
     if args.steps < 2:
         parser.error("--steps: 2 or more, the first is left out")
@@ -136,7 +141,9 @@ def main() -> None:
                 folder = Path(place)
                 prepare(args.data, folder)
                 found = {"ours": ours(part, args.model, folder, args.steps)}
-                for side in SIDES[part]:
+                if name := args.attention:
+                    found[f"ours, {name}"] = ours(part, args.model, folder, args.steps, name)
+                for side in () if args.ours else SIDES[part]:
                     found[side] = other(side, part, args.model, folder, args.steps)
             rates = {side: 1 / one["per_unit"] for side, one in found.items()}
             print(f"{part} round {number}, {UNITS[part]} a second:", flush=True)

@@ -124,6 +124,16 @@ RECIPE = [
     Fault("misspelt model key", "pretrain pretrain.model.hiden_size=3", ("Did you mean: 'hidden",)),
     Fault("optimizer", "sft sft.optimizer=moun", ("sft.optimizer: 'moun' is none of muon; ",)),
     Fault(
+        "attention",
+        "sft sft.attn_implementation=flash",
+        ("sft.attn_implementation: 'flash' is none of eager, sdpa, flash_attention_2",),
+    ),
+    Fault(
+        "attention of a new model",
+        "pretrain pretrain.attn_implementation=eager",
+        ("pretrain.attn_implementation: write it into pretrain.model",),
+    ),
+    Fault(
         "peft key",
         "sft sft.peft={rnk: 2}",
         ("sft.peft.rnk: no key of peft.LoraConfig.",),

@@ -5,6 +5,7 @@ import os
 import signal
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from hfllm.runs.manifest import Manifest
@@ -57,6 +58,18 @@ def test_a_batch_of_eight_is_two_of_four_accumulated(trained, name):
         assert Manifest.read(step.manifest).metrics["steps"] == 4
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert losses[0][3] < losses[0][0]
+
+
+def test_another_attention_learns_the_same(trained, monkeypatch):
+    usual = trained.losses("sft")
+
+    def never(*_, **__):
+        raise AssertionError("the library's choice was taken")
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", never)
+    step = trained.run("sft", "sft.attn_implementation=eager")
+    assert trained.losses("sft") == pytest.approx(usual, rel=1e-4)
+    assert "attn" not in (step.model / "config.json").read_text()
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,10 @@ from hfllm.recipe.data_schema import (
 
 RESERVED = ("name", "run_dir", "seed", "launch", "track", "vars")
 OPTIMIZERS = ("muon",)  # beside the library's own, which `trainer.optim` names
+ATTENTION = (  # transformers' own; beside them kernels of the hub, org/name
+    "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4",
+    "flex_attention",
+)  # fmt: skip
 TASK_KINDS = (
     "bits_per_byte", "answers", "replies", "preference", "choices", "continuation",
     "instructions", "ifeval",
@@ -40,6 +44,7 @@ class TrainConfig:
     init: str | None = None  # a step, a model folder, a .gguf file or a hub id
     tokenizer: str | None = None  # default: that of `init`, else the step `tokenizer`
     trainer: dict[str, Any] = field(default_factory=dict)  # the library's own config class
+    attn_implementation: str | None = None  # of `init`, one of ATTENTION; default: the library's
     peft: dict[str, Any] | None = None  # peft.LoraConfig
     resume: bool = True  # continue from the last good checkpoint
 

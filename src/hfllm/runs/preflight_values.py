@@ -10,6 +10,7 @@ from hfllm.recipe.data_schema import CONSTRAINTS, ChatDataConfig, InstructionsCo
 from hfllm.recipe.graph import sources_in, template_file
 from hfllm.recipe.load import StepSpec
 from hfllm.recipe.schema import (
+    ATTENTION,
     OPTIMIZERS,
     TASK_KINDS,
     EvaluateConfig,
@@ -107,6 +108,14 @@ def _without_effect(spec: StepSpec) -> list[str]:
         problems.append(
             f"{spec.name}.optimizer: '{optimizer}' is none of {known}; others: trainer.optim"
         )
+    attention = getattr(config, "attn_implementation", None)
+    if attention and attention not in ATTENTION and "/" not in attention:
+        problems.append(
+            f"{spec.name}.attn_implementation: '{attention}' is none of {', '.join(ATTENTION)} "
+            "and no kernel of the hub (org/name)"
+        )
+    if attention and not getattr(config, "init", None):
+        problems.append(f"{spec.name}.attn_implementation: write it into {spec.name}.model")
     if isinstance(config, TrainConfig) and config.peft:
         if isinstance(config, PretrainConfig):
             problems.append(f"{spec.name}.peft: pretrain trains every weight; leave it out")

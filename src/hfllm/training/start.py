@@ -87,14 +87,18 @@ def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> Pre
     fewer positions than the step's rows.
     """
     reference = model_folder(step, step.spec.config.init)
+    if attention := step.spec.config.attn_implementation:
+        kwargs["attn_implementation"] = attention
     torch.manual_seed(step.seed)  # a new head and adapters are drawn from the recipe's seed
     try:
         with _without_load_report():
             model, found = auto_class.from_pretrained(
                 reference, dtype=torch.float32, output_loading_info=True, **kwargs
             )
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         reason = first_line(error)
+        if attention and isinstance(error, ImportError):  # flash attention's package, say
+            raise ValueError(f"{step.name}.attn_implementation: {reason}") from error
         raise ValueError(f"{step.name}.init: no model to read in {reference}: {reason}") from error
     except RuntimeError as error:
         if "mismatch" not in str(error):
