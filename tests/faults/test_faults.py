@@ -129,6 +129,16 @@ RECIPE = [
         ("sft.attn_implementation: 'flash' is none of eager, sdpa, flash_attention_2",),
     ),
     Fault(
+        "attention that mixes packed chats",
+        "sft sft.attn_implementation=flash_attention_2",
+        ("sft.attn_implementation: flash_attention_2 is not known to keep", "use eager or sdpa"),
+    ),
+    Fault(
+        "attention that mixes packed documents",
+        "pretrain pretrain.model.attn_implementation=flash_attention_2",
+        ("pretrain.model.attn_implementation: flash_attention_2 is not known to keep",),
+    ),
+    Fault(
         "attention of a new model",
         "pretrain pretrain.attn_implementation=eager",
         ("pretrain.attn_implementation: write it into pretrain.model",),

@@ -9,9 +9,10 @@ rows and the pieces in them keep the input's order. Labels and positions per pie
     labels       -100 a  b  EOS -100 c  EOS -100  -100    (models shift labels themselves)
     position_ids    0 1  2    3    0 1    2    0     0
 
-Positions that start again keep the pieces apart in attention (eager, sdpa, flash) as long as the
+Positions that start again keep the pieces apart in attention (eager, sdpa) as long as the
 batch carries no attention mask: an all-ones mask silently switches that off. So `PackedCollator`
 gives none. A padding token has position 0 and is a document of its own.
+transformers' flash attention looks at the positions of a batch of one row only, and mixes others.
 
 Why not trl's packing: it loses tokens (bfd), or mixes documents (wrapped), and its flattened batch
 (1, B*L) runs at 0.4 of the speed of (B, L) on CPU. Cost: 5 to 9 million tokens a second.

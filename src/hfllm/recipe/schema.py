@@ -31,6 +31,7 @@ ATTENTION = (  # transformers' own; beside them kernels of the hub, org/name
     "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4",
     "flex_attention",
 )  # fmt: skip
+PACKED_ATTENTION = ("eager", "sdpa")  # measured to keep the documents of a packed row apart
 TASK_KINDS = (
     "bits_per_byte", "answers", "replies", "preference", "choices", "continuation",
     "instructions", "ifeval",

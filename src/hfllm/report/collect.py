@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,11 @@ class Run:
     steps: list[Step]
     recipe: str
     problems: list[str]
+
+    def in_order(self, models: Iterable[str]) -> list[str]:
+        """Models as the steps made them; first those from outside: what the run started from."""
+        order = {step.name: i for i, step in enumerate(self.steps)}
+        return sorted(dict.fromkeys(models), key=lambda model: order.get(model, -1))
 
 
 def read_run(run_dir: Path) -> Run:

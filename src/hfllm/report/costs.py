@@ -77,10 +77,13 @@ def time_spent(run: Run) -> list[str]:
     for step in run.steps:
         seconds = {words: sum(number(r.get(k)) or 0 for r in step.metrics) for k, words in PARTS}
         total = sum(seconds.values())
-        words = [f"{name} {duration(s)} ({percent(s / total, 0)})" for name, s in seconds.items()
-                 if s]  # fmt: skip
-        if words:
-            out.append(f"{step.name}: {', '.join(words)}")
+        shares = [
+            f"{words} {duration(spent)} ({percent(spent / total, 0)})"
+            for words, spent in seconds.items()
+            if spent
+        ]
+        if shares:
+            out.append(f"{step.name}: {', '.join(shares)}")
     return out
 
 

@@ -60,15 +60,12 @@ class Table:
 
 def tables(run: Run) -> list[Table]:
     """The tables of every step that left results; models without a common task stand apart."""
-    order = {step.name: i for i, step in enumerate(run.steps)}
     out = []
     for step in run.steps:
         results = [r for r in records(step.results, "results") if "model" in r]
         whole = _whole(results)
         results = _told_once(results, whole)
-        found = list(dict.fromkeys(str(r["model"]) for r in results))
-        # From outside the run first: what it started from, or is to be compared with.
-        models = sorted(found, key=lambda m: (order.get(m, -1), found.index(m)))
+        models = run.in_order(str(r["model"]) for r in results)
         found_tables = [_table(step, group, results, whole) for group in _groups(models, results)]
         out += sorted(found_tables, key=lambda table: -len(table.rows))
     return out

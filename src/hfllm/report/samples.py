@@ -62,19 +62,16 @@ class Choice:
 
 def choices(run: Run, side_by_side: int) -> list[Choice]:
     """For each evaluation step, at most `side_by_side` prompts."""
-    order = {step.name: i for i, step in enumerate(run.steps)}
-    return [_choice(s, order, side_by_side) for s in run.steps if _asked(s.samples)]
+    return [_choice(s, run, side_by_side) for s in run.steps if _asked(s.samples)]
 
 
 def _asked(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in samples if "model" in row and "output" in row]
 
 
-def _choice(step: Step, order: dict[str, int], most: int) -> Choice:
+def _choice(step: Step, run: Run, most: int) -> Choice:
     rows = _asked(step.samples)
-    found = list(dict.fromkeys(str(r["model"]) for r in rows))
-    # From outside the run first, as in the tables: the rule goes by what was made last.
-    models = sorted(found, key=lambda m: (order.get(m, -1), found.index(m)))
+    models = run.in_order(str(r["model"]) for r in rows)
     groups: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for row in rows:
         key = (str(row.get("task", "")), str(row.get("id", "")))

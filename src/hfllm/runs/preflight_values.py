@@ -12,17 +12,19 @@ from hfllm.recipe.load import StepSpec
 from hfllm.recipe.schema import (
     ATTENTION,
     OPTIMIZERS,
+    PACKED_ATTENTION,
     TASK_KINDS,
     EvaluateConfig,
     PPOStageConfig,
     PretrainConfig,
+    SFTStageConfig,
     TrainConfig,
 )
 
 
 def values(spec: StepSpec) -> list[str]:
     """Every problem of a step that its config alone shows."""
-    return _tasks(spec) + _kinds(spec) + _judge(spec) + _without_effect(spec)
+    return _tasks(spec) + _kinds(spec) + _judge(spec) + _attention(spec) + _without_effect(spec)
 
 
 def _tasks(spec: StepSpec) -> list[str]:
@@ -79,6 +81,30 @@ def _judge(spec: StepSpec) -> list[str]:
     return problems
 
 
+def _attention(spec: StepSpec) -> list[str]:
+    """An attention that nobody knows, or that would mix the documents of a packed row."""
+    config = spec.config
+    if not isinstance(config, TrainConfig):
+        return []
+    key, name = "attn_implementation", config.attn_implementation
+    if name and name not in ATTENTION and "/" not in name:
+        return [
+            f"{spec.name}.{key}: '{name}' is none of {', '.join(ATTENTION)} "
+            "and no kernel of the hub (org/name)"
+        ]
+    if isinstance(config, PretrainConfig) and not config.init:
+        if name:
+            return [f"{spec.name}.{key}: write it into {spec.name}.model"]
+        key, name = f"model.{key}", config.model.get(key)
+    packs = isinstance(config, (PretrainConfig, SFTStageConfig))
+    if packs and name not in (None, *PACKED_ATTENTION):
+        return [
+            f"{spec.name}.{key}: {name} is not known to keep the documents of a packed row apart "
+            f"(flash attention mixes them); use {' or '.join(PACKED_ATTENTION)}"
+        ]
+    return []
+
+
 def _without_effect(spec: StepSpec) -> list[str]:
     """Keys that the step would read past, or that contradict each other."""
     problems, config = [], spec.config
@@ -108,14 +134,6 @@ def _without_effect(spec: StepSpec) -> list[str]:
         problems.append(
             f"{spec.name}.optimizer: '{optimizer}' is none of {known}; others: trainer.optim"
         )
-    attention = getattr(config, "attn_implementation", None)
-    if attention and attention not in ATTENTION and "/" not in attention:
-        problems.append(
-            f"{spec.name}.attn_implementation: '{attention}' is none of {', '.join(ATTENTION)} "
-            "and no kernel of the hub (org/name)"
-        )
-    if attention and not getattr(config, "init", None):
-        problems.append(f"{spec.name}.attn_implementation: write it into {spec.name}.model")
     if isinstance(config, TrainConfig) and config.peft:
         if isinstance(config, PretrainConfig):
             problems.append(f"{spec.name}.peft: pretrain trains every weight; leave it out")

@@ -95,10 +95,11 @@ def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> Pre
             model, found = auto_class.from_pretrained(
                 reference, dtype=torch.float32, output_loading_info=True, **kwargs
             )
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
+    except ImportError as error:  # flash attention's package, or what the model's own code needs
+        key = "attn_implementation" if attention else "init"
+        raise ValueError(f"{step.name}.{key}: {first_line(error)}") from error
+    except (OSError, ValueError, SafetensorError) as error:
         reason = first_line(error)
-        if attention and isinstance(error, ImportError):  # flash attention's package, say
-            raise ValueError(f"{step.name}.attn_implementation: {reason}") from error
         raise ValueError(f"{step.name}.init: no model to read in {reference}: {reason}") from error
     except RuntimeError as error:
         if "mismatch" not in str(error):
