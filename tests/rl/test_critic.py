@@ -3,6 +3,7 @@ import torch
 from transformers import LlamaForSequenceClassification
 
 from hfllm.rl.critic import build_critic, load_critic, split_state, state_values, without_critic
+from hfllm.rl.tight import tight
 
 
 def batch():
@@ -22,7 +23,7 @@ def test_a_reward_models_head_comes_along(reward_folder):
 def test_from_a_language_model_values_start_at_zero(policy_folder, policy):
     critic = build_critic(policy_folder)
     ids, mask = batch()
-    assert (state_values(critic, ids, mask, 4) == 0).all()
+    assert (state_values(critic, tight(ids, mask, 4)) == 0).all()
     weight = critic.model.layers[0].mlp.up_proj.weight
     assert torch.equal(weight, policy.model.layers[0].mlp.up_proj.weight)
 
@@ -30,10 +31,10 @@ def test_from_a_language_model_values_start_at_zero(policy_folder, policy):
 def test_a_value_sees_only_what_lies_before_its_token(reward_folder):
     critic = build_critic(reward_folder)
     ids, mask = batch()
-    values = state_values(critic, ids, mask, tokens=4)  # of tokens 6..9
+    values = state_values(critic, tight(ids, mask, tokens=4))  # of tokens 6..9
     changed = ids.clone()
     changed[:, 7] = 5
-    again = state_values(critic, changed, mask, tokens=4)
+    again = state_values(critic, tight(changed, mask, tokens=4))
     torch.testing.assert_close(again[:, :2], values[:, :2])  # V before tokens 6 and 7
     assert (again[:, 2:] != values[:, 2:]).all()
 
@@ -43,8 +44,10 @@ def test_left_padding_leaves_values_alone(reward_folder):
     ids, mask = batch()
     padded = torch.cat([torch.zeros(3, 5, dtype=torch.long), ids], dim=1)
     wide = torch.cat([torch.zeros(3, 5, dtype=torch.long), mask], dim=1)
-    plain = state_values(critic, ids, mask, 4)
-    torch.testing.assert_close(state_values(critic, padded, wide, 4), plain, atol=1e-5, rtol=0)
+    plain = state_values(critic, tight(ids, mask, 4))
+    torch.testing.assert_close(
+        state_values(critic, tight(padded, wide, 4)), plain, atol=1e-5, rtol=0
+    )
 
 
 def test_without_critic_gives_the_plain_policy_and_brings_it_back(policy, reward_folder):

@@ -25,6 +25,7 @@ SIGNATURES = {
         "pixel_values image_grid_thw num_images pixel_attention_mask spatial_shapes num_tiles "
         "image_sizes token_type_ids mm_token_type_ids image_position_ids"
     ),
+    (GRPOTrainer, "_prepare_inputs"): "generation_batch",
     (GRPOTrainer, "_compute_loss"): "model inputs",
     (GRPOTrainer, "training_step"): "model inputs num_items_in_batch",
     (GRPOTrainer, "log"): "logs start_time",
@@ -64,7 +65,7 @@ def test_our_helpers_hide_nothing_of_the_libraries():
     for name in ("_note", "_timed", "_sum", "_seconds", "_scores", "_scored", "_copy",
                  "_critic_of", "_rollout_file", "_state_values", "_value_loss",
                  "_new_logps", "_keep_hidden", "_is_sharded", "_values_of_hidden", "_update_values",
-                 "_add_logps_and_values", "_hidden", "_pass_values"):  # fmt: skip
+                 "_add_logps_and_values", "_hidden", "_pass_values", "_of_text"):  # fmt: skip
         assert not hasattr(GRPOTrainer, name)
     source = inspect.getsource(GRPOTrainer) + inspect.getsource(Trainer)
     for name in (
@@ -84,7 +85,7 @@ def test_attributes_that_we_read(build):
     for name in ("eos_token_ids", "reward_weights", "beta", "temperature", "_metrics", "_dist",
                  "_entropy_bonus_enabled", "_tokenizer", "_is_vlm", "tools", "chat_template_kwargs",
                  "use_vllm", "model_wrapped", "ref_model", "num_generations", "_step",
-                 "_buffered_inputs",
+                 "_buffered_inputs", "aux_loss_enabled",
                  "is_fsdp_enabled", "is_deepspeed_enabled"):  # fmt: skip
         assert hasattr(trainer, name), name
     assert trainer._dist.is_zero3 is False

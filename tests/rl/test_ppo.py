@@ -3,7 +3,14 @@
 import pytest
 import torch
 from rl_helpers import assert_same, even_tokens, logged, rollout, weights
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    MixtralConfig,
+    MixtralForCausalLM,
+)
 from trl import GRPOTrainer
 
 from hfllm.rl.rewards import load_reward_model
@@ -87,16 +94,35 @@ def test_batch_of_eight_equals_four_accumulated_twice(build):
     assert (weights(one)["lm_head.weight"] - start["lm_head.weight"]).abs().max() > 1e-4
 
 
-def test_trimmed_and_padded_micro_batches_have_the_same_loss(build, monkeypatch):
+def test_rows_of_a_step_are_run_in_order_of_length(build):
+    settings = dict(per_device_train_batch_size=2, gradient_accumulation_steps=2)
+    trainer = build(num_iterations=1, steps_per_generation=4, max_steps=1, **settings)
+    trainer.train()
+    lengths = [
+        (part["prompt_mask"].sum(1) + part["completion_mask"].sum(1)).tolist()
+        for part in trainer._buffered_inputs
+    ]
+    steps = [lengths[0] + lengths[1], lengths[2] + lengths[3]]
+    assert all(step == sorted(step) for step in steps)
+    assert steps[0] + steps[1] != sorted(steps[0] + steps[1])  # steps are not sorted by length
+
+
+def test_padding_changes_no_loss(build):
     trainer = build()
     batch = rollout(trainer)
     batch["completion_mask"][:, 5:] = 0  # as if longer answers lay in another micro-batch
     batch["value_mask"][:, 5:] = 0
-    trimmed = trainer._compute_loss(trainer.model, batch)
-    monkeypatch.setattr("hfllm.rl.ppo.trim", lambda inputs: inputs)
-    torch.testing.assert_close(
-        trainer._compute_loss(trainer.model, batch), trimmed, atol=1e-6, rtol=0
-    )
+    loss = trainer._compute_loss(trainer.model, batch)
+    width = batch["completion_ids"].size(1)
+    tokens = torch.is_tensor
+    wide = {
+        name: torch.nn.functional.pad(x, (0, 3)) if tokens(x) and x.shape[-1:] == (width,) else x
+        for name, x in batch.items()
+    }
+    for name in ("prompt_ids", "prompt_mask"):
+        wide[name] = torch.nn.functional.pad(batch[name], (4, 0))
+    assert wide["returns"].size(1) == width + 3
+    torch.testing.assert_close(trainer._compute_loss(trainer.model, wide), loss, atol=1e-6, rtol=0)
 
 
 def test_plain_log_probabilities_agree_with_trls_fused_head(build):
@@ -112,19 +138,49 @@ def test_plain_log_probabilities_agree_with_trls_fused_head(build):
     torch.testing.assert_close(entropy * written, fused_entropy * written, atol=2e-6, rtol=0)
 
 
-def test_left_padding_leaves_log_probabilities_alone(build):
-    trainer = build()
+def test_experts_are_balanced_as_trl_does_it(build, tokenizer, tmp_path):
+    sizes = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_local_experts=4)
+    heads = dict(num_attention_heads=2, num_key_value_heads=2)
+    ids = dict(pad_token_id=0, bos_token_id=1, eos_token_id=2, vocab_size=len(tokenizer))
+    MixtralForCausalLM(MixtralConfig(**sizes, **heads, **ids)).save_pretrained(tmp_path / "experts")
+    policy = MixtralForCausalLM.from_pretrained(tmp_path / "experts", dtype=torch.float32)
+    trainer = build(model=policy, router_aux_loss_coef=0.1, max_steps=1)
+    assert trainer.aux_loss_enabled
+    batch = rollout(trainer)
+    whole = [
+        torch.cat([batch[f"{x}_{y}"] for x in ("prompt", "completion")], 1) for y in ("ids", "mask")
+    ]
+    call = (trainer.model, *whole, batch["completion_ids"].size(1), None, True)
+    ours = trainer._get_per_token_logps_and_entropies(*call, compute_aux_loss=True)
+    theirs = GRPOTrainer._get_per_token_logps_and_entropies(trainer, *call, compute_aux_loss=True)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    trainer.train()
+    assert logged(trainer, "aux_loss")[0] > 0
+
+
+@pytest.mark.parametrize("learned_positions", [False, True])
+def test_left_padding_moves_neither_answers_nor_log_probabilities(
+    build, tokenizer, policy, tmp_path, learned_positions
+):
+    if learned_positions:  # a table, which the columns of padded rows would shift
+        sizes = dict(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1)
+        config = GPT2Config(**sizes, num_attention_heads=2, initializer_range=0.5)
+        GPT2LMHeadModel(config).save_pretrained(tmp_path / "learned")
+        policy = GPT2LMHeadModel.from_pretrained(tmp_path / "learned", dtype=torch.float32)
+    trainer = build(model=policy, top_k=1)
     batch = rollout(trainer)
     assert (batch["prompt_mask"] == 0).any()
+    trainer.model.eval()
     for row in range(8):
         prompt = batch["prompt_ids"][row, batch["prompt_mask"][row] > 0]
         answer = batch["completion_ids"][row, batch["completion_mask"][row] > 0]
-        ids = torch.cat([prompt, answer])[None]
-        alone, _, _ = trainer._get_per_token_logps_and_entropies(
-            trainer.model, ids, torch.ones_like(ids), len(answer)
-        )
+        with torch.no_grad():
+            logits = trainer.model(torch.cat([prompt, answer])[None]).logits[0]
+        table = logits[len(prompt) - 1 : -1].log_softmax(-1)
+        assert answer.tolist() == table.argmax(-1).tolist()
+        alone = table.gather(-1, answer[:, None])[:, 0]
         there = batch["old_per_token_logps"][row, : len(answer)]
-        torch.testing.assert_close(alone[0], there, atol=1e-5, rtol=0)
+        torch.testing.assert_close(alone, there, atol=1e-5, rtol=1e-5)
 
 
 def test_what_no_function_scores_teaches_nothing(build):

@@ -7,7 +7,6 @@ from rl_helpers import assert_same, logged, rollout, straight_and_resumed, weigh
 from transformers import AutoModelForCausalLM
 
 from hfllm.rl.critic import ValueHead, load_critic
-from hfllm.rl.narrow import narrow_chunks
 
 LORA = LoraConfig(r=4, target_modules=["q_proj", "up_proj"], task_type="CAUSAL_LM")
 SHARED = {"shared_critic": True, "critic": None, "critic_learning_rate": 0.05}
@@ -134,22 +133,3 @@ def test_an_adapter_is_merged_into_the_copy_that_samples(build):
         sampled = copied.model(input_ids=ids).logits.float()
     assert (sampled - whole).abs().max() < 0.2 * (plain - whole).abs().max()
     assert_same(weights(trainer), before, atol=0, rtol=0)
-
-
-def test_narrow_chunks_hold_every_row_and_what_it_needs():
-    prompts, completions = [3, 1, 5, 2, 2], [2, 4, 1, 4, 0]
-    mask = torch.tensor(
-        [
-            [0] * (5 - p) + [1] * p + [1] * c + [0] * (4 - c)
-            for p, c in zip(prompts, completions, strict=True)
-        ]
-    )
-    seen = []
-    for rows, columns, kept in narrow_chunks(mask, 4, 2):
-        assert mask[rows].sum() == mask[rows, columns].sum()
-        assert mask[rows, columns][:, -kept:].sum() == sum(completions[i] for i in rows)
-        assert kept == max(1, *(completions[i] for i in rows))
-        seen += rows.tolist()
-    assert sorted(seen) == [0, 1, 2, 3, 4]
-    wide = sum(len(rows) * (c.stop - c.start) for rows, c, _ in narrow_chunks(mask, 4, 2))
-    assert wide < mask.numel()

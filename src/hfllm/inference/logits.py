@@ -18,6 +18,7 @@ import torch
 from transformers import PreTrainedModel
 
 from hfllm.inference.batching import long_first
+from hfllm.modeling.shared_prefix import last_hidden
 from hfllm.modeling.trained_head import has_plain_head
 
 MAX_LOGITS = 2**25  # float32 values per batch: 128 MB
@@ -77,8 +78,11 @@ def row_logits(model: PreTrainedModel, rows: Sequence[Scored]) -> list[torch.Ten
     )
     if not plain_head(model):
         return _own_logits(model, padded, rows)
-    hidden = model.base_model(input_ids=padded, use_cache=False).last_hidden_state  # (B, T, H)
-    picked = [x[row.start - 1 : len(row.ids) - 1] for x, row in zip(hidden, rows, strict=True)]
+    first = min(row.start for row in rows) - 1  # the first column that predicts a scored token
+    hidden, cut = last_hidden(model.base_model, padded, width - first)  # (B, T - cut, H)
+    picked = [
+        x[row.start - 1 - cut : len(row.ids) - 1 - cut] for x, row in zip(hidden, rows, strict=True)
+    ]
     head: Any = model.get_output_embeddings()
     return list(head(torch.cat(picked)).split([len(part) for part in picked]))
 

@@ -21,9 +21,9 @@ from transformers import PreTrainedModel
 
 from hfllm.inference.batching import long_first
 from hfllm.inference.logits import MAX_BATCH_TOKENS, Scored, plain_head
+from hfllm.modeling.shared_prefix import sees_everything
 
 PADDING = -1
-WINDOWS = ("sliding_window", "attention_chunk_size", "window_size", "attention_window")
 # What the order of sums may change in a log-probability.
 SLACK = {torch.float32: 1e-3, torch.bfloat16: 0.15}
 
@@ -31,10 +31,7 @@ SLACK = {torch.float32: 1e-3, torch.bfloat16: 0.15}
 @torch.inference_mode()
 def lends_itself(model: PreTrainedModel, context: Sequence[int], limit: int) -> bool:
     """Whether continuations of this context get the same scores in one pass as each alone."""
-    config = model.config.get_text_config()
-    layers = getattr(config, "layer_types", None) or []
-    windowed = any(getattr(config, name, None) for name in WINDOWS)
-    if windowed or any(layer != "full_attention" for layer in layers) or not plain_head(model):
+    if not (sees_everything(model.config.get_text_config()) and plain_head(model)):
         return False
     start = list(context[: max(1, limit - 3)])
     tail = (start[::-1] * 3)[:3]

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from hfllm.modeling.shared_prefix import last_hidden
+
 CHUNK = 2**27  # logits held for a backward: 512 MB in float32; more are recomputed in it
 SLICE = 2**22  # logits held without one
 KEPT = "the model changes its logits behind the head: trl's is kept"  # where that was not done
@@ -48,12 +50,28 @@ def score_trained_positions(model: Any, output_class: Any, how: Scoring = Scorin
     ) -> Any:
         if not fused_lm_head:
             return trl_forward(*args, labels=labels, **kwargs)
-        kwargs["use_cache"] = False
-        hidden = self.base_model(*args, **kwargs).last_hidden_state[:, :-1]  # (B, T - 1, H)
-        return output_class(**_fields(self.get_output_embeddings(), hidden, labels[:, 1:], how))
+        hidden, cut = _hidden(self.base_model, labels, *args, **kwargs)  # (B, T - cut, H)
+        fields = _fields(self.get_output_embeddings(), hidden[:, :-1], labels[:, cut + 1 :], how)
+        return output_class(**{name: _widened(x, cut) for name, x in fields.items()})
 
     base.forward = types.MethodType(forward, base)
     return True
+
+
+def _hidden(
+    trunk: Any, labels: torch.Tensor, input_ids: Any = None, **kwargs: Any
+) -> tuple[torch.Tensor, int]:
+    """Last hidden states, less the columns that all rows begin with where only ids are given."""
+    inputs = {key: x for key, x in kwargs.items() if x is not None and key != "use_cache"}
+    if input_ids is None:
+        return trunk(use_cache=False, **inputs).last_hidden_state, 0
+    first = int((labels != -100).any(dim=0).int().argmax()) - 1  # predicts the first label
+    return last_hidden(trunk, input_ids, keep=input_ids.size(1) - max(0, first), **inputs)
+
+
+def _widened(x: torch.Tensor, columns: int) -> torch.Tensor:
+    """A field (B, T) with columns put back where nothing is trained; the loss as it is."""
+    return torch.nn.functional.pad(x, (columns, 0)) if x.dim() == 2 and columns else x
 
 
 def without_adapter(model: Any) -> Any:

@@ -25,6 +25,8 @@ from transformers import (
     PreTrainedModel,
 )
 
+from hfllm.rl.tight import Tight
+
 FOLDER = "critic"
 
 
@@ -92,19 +94,13 @@ class ValueHead(PreTrainedModel):
         return self.score(hidden).float().squeeze(-1)
 
 
-def state_values(
-    critic: PreTrainedModel, ids: torch.Tensor, attention_mask: torch.Tensor, tokens: int
-) -> torch.Tensor:
-    """V(state before each of the last `tokens` tokens), (B, tokens), float32.
+def state_values(critic: PreTrainedModel, rows: Tight) -> torch.Tensor:
+    """V(state before each of the answers' tokens), (B, T), float32.
 
-    Args:
-        critic: from `build_critic`.
-        ids: prompt and completion, (B, P + T).
-        attention_mask: (B, P + T).
-        tokens: T. The value at token t is read at token t - 1, which has seen neither t nor later.
+    The value at token t is read at token t - 1, which has seen neither t nor later.
     """
-    output = critic(input_ids=ids, attention_mask=attention_mask, use_cache=False)
-    return output.logits[..., 0].float()[:, -tokens - 1 : -1]
+    output = critic(input_ids=rows.ids, use_cache=False)
+    return rows.back(output.logits[:, :-1, 0].float())
 
 
 @contextmanager

@@ -1,14 +1,11 @@
 """What PPO on TRL gets silently wrong, refused before the first rollout with one line each."""
 
-import re
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
 from hfllm.rl.config import PPOConfig
-
-_POSITION_TABLE = re.compile(r"(^|\.)(wpe|\w*position_embedding\w*|embed_positions|pos_emb\w*)$")
 
 
 def check_rollout_fits(args: PPOConfig, dataset: Any) -> None:
@@ -22,39 +19,6 @@ def check_rollout_fits(args: PPOConfig, dataset: Any) -> None:
         raise ValueError(
             f"{len(dataset)} prompts are fewer than the {needed} of one rollout, nothing would be "
             "trained: add prompts or lower per_device_train_batch_size or steps_per_generation"
-        )
-
-
-def check_positions(model: torch.nn.Module) -> None:
-    """Left padding shifts a table of learned positions (GPT-2: log-probabilities off by 0.5).
-
-    Only models that seem to have such a table pay the two tiny forwards of the proof.
-
-    Raises:
-        ValueError: if left padding changes the model's logits.
-    """
-    tables = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Embedding) and _POSITION_TABLE.search(name)
-    ]
-    if not tables:
-        return
-    device = next(model.parameters()).device
-    ids = torch.tensor([[1, 2, 3, 4]], device=device)
-    padded = torch.cat([ids[:, :3], ids], dim=1)
-    mask = torch.ones_like(padded)
-    mask[:, :3] = 0
-    training = model.training
-    model.eval()
-    with torch.no_grad():
-        plain = model(input_ids=ids).logits[:, -1].float()
-        shifted = model(input_ids=padded, attention_mask=mask).logits[:, -1].float()
-    model.train(training)
-    if not torch.allclose(plain, shifted, atol=1e-2):
-        raise ValueError(
-            f"{type(model).__name__} has learned positions ({tables[0]}), which the left padding "
-            "of rollouts shifts: use a model with rotary positions (llama, qwen3, ...)"
         )
 
 

@@ -1,11 +1,12 @@
 """The passes over written answers: log-probabilities and values, in a rollout and in an update.
 
 With a shared critic one pass gives both: a hook keeps the trunk's last hidden states, which the
-value head reads. Passes over a whole rollout need no gradient, so their rows go through sorted by
-length, without the columns that only padding needs; the head scores written tokens alone
-(modeling/trained_head.py on a CPU, TRL's kernels on a GPU).
+value head reads. Rows go through in one piece each (tight.py), those of a whole rollout sorted by
+length; the head scores written tokens alone (modeling/trained_head.py on a CPU, TRL's kernels on
+a GPU).
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from hfllm.modeling.trained_head import (
 )
 from hfllm.rl.critic import state_values
 from hfllm.rl.critic_trainer import CriticTrainer
-from hfllm.rl.narrow import narrow_chunks
+from hfllm.rl.tight import Tight, by_length, in_order, tight_chunks
 
 Batch = dict[str, Any]
 
@@ -37,8 +38,8 @@ class PassingTrainer(CriticTrainer):
                 self.notes.append("the policy is in shards: trl's head is kept, slower on a CPU")
             else:
                 self._cheap_head()
-        self._hidden: torch.Tensor | None = None  # the trunk's last, (B, P + T, H)
-        self._pass_values: list[torch.Tensor] = []  # (B, T) of each pass, with a shared critic
+        self._hidden: torch.Tensor | None = None  # the trunk's last, (B, W, H)
+        self._pass_values: list[Any] = []  # (B, T) of each pass, with a shared critic
         if self.args.shared_critic:
             without_adapter(self.model).base_model.register_forward_hook(self._keep_hidden)
 
@@ -55,6 +56,19 @@ class PassingTrainer(CriticTrainer):
     def _keep_hidden(self, _module: Any, _args: Any, output: Any) -> None:
         self._hidden = output.last_hidden_state
 
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        """GRPO's micro-batches, those of an optimizer step in order of length."""
+        before = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        if self._buffered_inputs is before or self._buffered_inputs is None:
+            return inputs
+        steps, together = self.args.steps_per_generation or 1, self.args.gradient_accumulation_steps
+        # Only where the gradient does not mind which rows share a micro-batch.
+        summed = self.args.loss_type == "dapo" and not self.aux_loss_enabled
+        if summed and steps % together == 0 and not self._is_vlm:
+            self._buffered_inputs = by_length(self._buffered_inputs, together)
+        return self._buffered_inputs[self._step % steps]
+
     def _get_per_token_logps_and_entropies(
         self,
         model: torch.nn.Module,
@@ -65,43 +79,61 @@ class PassingTrainer(CriticTrainer):
         compute_entropy: bool = False,
         **others: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """GRPO's, in narrow chunks where there is no backward; values beside it if shared."""
-        self._hidden = None  # generation ran the trunk too
-        whole = (input_ids, attention_mask)
-        images = any(x is not None for key, x in others.items() if key != "compute_aux_loss")
-        if torch.is_grad_enabled() or images or others.get("compute_aux_loss"):
+        """GRPO's, (B, T) each, of tight rows; values beside it if the critic is shared."""
+        rows = (input_ids, attention_mask, logits_to_keep)
+        images = {key: x for key, x in others.items() if key != "compute_aux_loss"}
+        if any(x is not None for x in images.values()):  # they stand by the padded rows
             size = None if self.args.shared_critic else batch_size  # the hook sees one chunk
+            self._hidden = None  # generation ran the trunk too
             result = super()._get_per_token_logps_and_entropies(
-                model, *whole, logits_to_keep, size, compute_entropy, **others
+                model, *rows, size, compute_entropy, **others
             )
-            values = self._values_of_hidden(model, logits_to_keep)
+            values = self._values_of_hidden(model)
+            values = None if values is None else values[:, -logits_to_keep:]
         else:
-            size = batch_size or len(input_ids)
-            logps = input_ids.new_zeros((len(input_ids), logits_to_keep), dtype=torch.float32)
-            entropy, values = torch.zeros_like(logps), torch.zeros_like(logps)
-            for rows, columns, kept in narrow_chunks(attention_mask, logits_to_keep, size):
-                chunk = [x[rows, columns] for x in whole]
-                part = super()._get_per_token_logps_and_entropies(
-                    model, *chunk, kept, None, compute_entropy, **others
-                )
-                logps[rows, :kept] = part[0].float()
-                if part[1] is not None:
-                    entropy[rows, :kept] = part[1].float()
-                part_values = self._values_of_hidden(model, kept)
-                if part_values is not None:
-                    values[rows, :kept] = part_values
-            result = logps, entropy if compute_entropy else None, None
+            # Without a backward no activations are held: twice the rows that an update takes.
+            size = len(input_ids) if batch_size is None else 2 * batch_size
+            aux = others.get("compute_aux_loss", False)
+            result, values = self._of_text(model, tight_chunks(*rows, size), aux)
         if compute_entropy:  # an update's call
             self._new_logps = result[0].detach()
         if self.args.shared_critic:
             self._pass_values.append(values)
         return result
 
-    def _values_of_hidden(self, model: torch.nn.Module, tokens: int) -> Any:
-        """V before each of the last `tokens` tokens; None without a head, and of the reference."""
+    def _of_text(
+        self, model: torch.nn.Module, chunks: Iterator[tuple[torch.Tensor, Tight]], aux: bool
+    ) -> tuple[Any, torch.Tensor | None]:
+        """Log-probabilities, entropies and the auxiliary loss; and values, where there is a hook.
+
+        GRPO's own pass with the rows laid out otherwise.
+        """
+        logps, entropies, values, losses = [], [], [], []
+        for numbers, rows in chunks:
+            self._hidden = None
+            # Experts are balanced over what is no padding; nothing else needs the mask.
+            extra = {"attention_mask": rows.mask, "output_router_logits": True} if aux else {}
+            with self.accelerator.autocast():
+                out = model(input_ids=rows.ids, labels=rows.labels, fused_lm_head=True, **extra)
+            scored = rows.ids.size(1) - 1  # a prompt that is learned stands before the rows
+            logps.append((numbers, rows.back(out.log_probs[:, -scored:].float())))
+            if out.entropy is not None:
+                entropies.append((numbers, rows.back(out.entropy[:, -scored:])))
+            if (chunk_values := self._values_of_hidden(model)) is not None:
+                values.append((numbers, rows.back(chunk_values[:, -scored:])))
+            losses += [out.aux_loss] if aux else []
+        result = (
+            in_order(logps),
+            in_order(entropies) if entropies else None,
+            torch.stack(losses).mean() if losses else None,
+        )
+        return result, in_order(values) if values else None
+
+    def _values_of_hidden(self, model: torch.nn.Module) -> torch.Tensor | None:
+        """V before each token but the first; None without a head, and of the reference."""
         if self._hidden is None:
             return None
-        hidden, self._hidden = self._hidden[:, -tokens - 1 : -1], None
+        hidden, self._hidden = self._hidden[:, :-1], None
         return self._critic_of(model)(hidden)
 
     def _add_logps_and_values(self, batch: Batch) -> None:
@@ -122,18 +154,23 @@ class PassingTrainer(CriticTrainer):
             if args.shared_critic:
                 values = self._pass_values[own]
             else:
-                values = torch.zeros_like(batch["old_per_token_logps"])
-                for rows, columns, kept in narrow_chunks(mask, tokens, size):
-                    chunk = (ids[rows, columns], mask[rows, columns])
-                    values[rows, :kept] = self._state_values(self.model, *chunk, kept)
+                values = self._state_values(self.model, ids, mask, tokens, size)
         self._pass_values.clear()
         batch["values"] = values * batch["completion_mask"]
 
     def _state_values(
-        self, model: torch.nn.Module, ids: torch.Tensor, mask: torch.Tensor, tokens: int
+        self,
+        model: torch.nn.Module,
+        ids: torch.Tensor,
+        mask: torch.Tensor,
+        tokens: int,
+        size: int | None = None,
     ) -> torch.Tensor:
+        """What a critic of its own says, (B, T), `size` rows at a time."""
+        critic = self._critic_of(model)
         with self.accelerator.autocast():
-            return state_values(self._critic_of(model), ids, mask, tokens)
+            chunks = tight_chunks(ids, mask, tokens, size or len(ids))
+            return in_order([(numbers, state_values(critic, rows)) for numbers, rows in chunks])
 
     def _update_values(self, model: torch.nn.Module, inputs: Batch) -> torch.Tensor:
         """New values (B, T) of an update's micro-batch, after its pass for log-probabilities."""

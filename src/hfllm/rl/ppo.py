@@ -31,7 +31,6 @@ from hfllm.rl.advantages import (
 from hfllm.rl.config import PPOConfig
 from hfllm.rl.critic import without_critic
 from hfllm.rl.informed import InformedTrainer
-from hfllm.rl.narrow import trim
 from hfllm.rl.sampler import LowPrecisionCopy
 
 Batch = dict[str, Any]
@@ -162,7 +161,6 @@ class PPOTrainer(InformedTrainer):
 
     def _compute_loss(self, model: torch.nn.Module, inputs: Batch) -> torch.Tensor:
         """GRPO's clipped policy loss plus the clipped value loss."""
-        inputs = trim(inputs)
         beta = self.beta
         if self.args.kl_in_reward:
             self.beta = 0.0  # the KL is in the rewards already

@@ -1,0 +1,79 @@
+"""Rollouts without the padding between: prompt and answer in one piece, then what is missing.
+
+GRPO pads prompts on the left and answers on the right, to the longest of each; a row that is long
+in both is rare. Written from the first column on, a row is as wide as it is long, its positions
+are those of training, and behind a causal mask the padding after it needs no mask at all.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Tight:
+    """Rows as they are run through a model, and where their tokens stood before."""
+
+    ids: torch.Tensor  # (B, W), W the tokens of the longest row
+    mask: torch.Tensor  # (B, W)
+    labels: torch.Tensor  # (B, W): the answers' tokens, -100 elsewhere
+    columns: torch.Tensor  # (B, W): where each token stood in the padded rows
+    prompt: int  # P
+    width: int  # P + T
+
+    def back(self, x: torch.Tensor) -> torch.Tensor:
+        """Of the last K columns, (B, K), what belongs to the answers in their places: (B, T)."""
+        padded = x.new_zeros((len(x), self.width))
+        return padded.scatter(1, self.columns[:, -x.size(1) :], x)[:, self.prompt :]
+
+
+def tight(ids: torch.Tensor, attention_mask: torch.Tensor, tokens: int) -> Tight:
+    """Prompts and answers (B, P + T), padded outside, of which the last `tokens` are T."""
+    width = ids.size(1)
+    longest = int(attention_mask.sum(dim=1).max())
+    # A stable sort puts the tokens first and leaves them in their order.
+    columns = (attention_mask == 0).int().argsort(dim=1, stable=True)[:, :longest]
+    mask, ids = attention_mask.gather(1, columns), ids.gather(1, columns)
+    written = (columns >= width - tokens) & (mask > 0)
+    labels = ids.masked_fill(~written, -100)
+    return Tight(ids, mask, labels, columns, width - tokens, width)
+
+
+def tight_chunks(
+    ids: torch.Tensor, attention_mask: torch.Tensor, tokens: int, size: int
+) -> Iterator[tuple[torch.Tensor, Tight]]:
+    """Rows of similar length together, `size` at most: their numbers (N,), and the rows."""
+    for rows in attention_mask.sum(dim=1).argsort(stable=True).split(size):
+        yield rows, tight(ids[rows], attention_mask[rows], tokens)
+
+
+def in_order(parts: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+    """What was computed chunk by chunk, (row numbers, (N, T)) each, in the rows' order: (B, T)."""
+    rows, values = zip(*parts, strict=True)
+    return torch.cat(values)[torch.cat(rows).argsort()]
+
+
+def by_length(micro_batches: list[dict[str, Any]], together: int) -> list[dict[str, Any]]:
+    """Micro-batches of a rollout; of each `together` that follow, the short rows first."""
+    out = []
+    for start in range(0, len(micro_batches), together):
+        group = micro_batches[start : start + together]
+        lengths = torch.cat(
+            [
+                (part["prompt_mask"].sum(dim=1) + part["completion_mask"].sum(dim=1))
+                for part in group
+            ]
+        )
+        rows = lengths.argsort(stable=True).split([len(part["prompt_mask"]) for part in group])
+        for numbers in rows:
+            out.append({key: _picked([part[key] for part in group], numbers) for key in group[0]})
+    return out
+
+
+def _picked(values: list[Any], numbers: torch.Tensor) -> Any:
+    """Rows of a column that lies in several micro-batches; what is no column stays as it is."""
+    if not torch.is_tensor(values[0]) or not values[0].dim():
+        return values[0]
+    return torch.cat(values)[numbers]
