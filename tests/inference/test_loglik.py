@@ -17,6 +17,7 @@ from hfllm.inference.loglik import (
     windows,
 )
 from hfllm.inference.prompts import start_ids
+from hfllm.modeling import shared_prefix
 from hfllm.tokenization.encode import encode_text
 
 TEXTS = [
@@ -44,6 +45,23 @@ def test_batched_scores_are_those_of_each_row_alone(model, monkeypatch, budget, 
     for length, start in ((5, 1), (40, 38), (17, 9), (2, 1), (40, 3)):
         rows.append(Scored(torch.randint(10, 300, (length,)).tolist(), start))
     for row, scores in zip(rows, token_logprobs(model, rows), strict=True):
+        torch.testing.assert_close(scores, naive(model, row.ids, row.start), atol=1e-5, rtol=1e-5)
+
+
+def test_what_all_rows_of_a_batch_begin_with_is_run_once(model, monkeypatch):
+    torch.manual_seed(0)
+    start = torch.randint(10, 300, (20,)).tolist()
+    ends = [torch.randint(10, 300, (n,)).tolist() for n in (30, 25, 41, 33, 28)]
+    rows = [Scored(start + [i] + end, 24) for i, end in enumerate(ends)]  # not half alike
+    seen = []
+    monkeypatch.setattr(shared_prefix, "MIN_SAVED", 40)
+    token_logprobs(model, rows)  # the model is tried
+    first: torch.nn.Module = model.model.layers[0]
+    hook = first.register_forward_hook(lambda _, args, __: seen.append(tuple(args[0].shape[:2])))
+    found = token_logprobs(model, rows)
+    hook.remove()
+    assert seen == [(1, 20), (5, 42)]
+    for row, scores in zip(rows, found, strict=True):
         torch.testing.assert_close(scores, naive(model, row.ids, row.start), atol=1e-5, rtol=1e-5)
 
 

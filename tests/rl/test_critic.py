@@ -1,6 +1,6 @@
 import pytest
 import torch
-from transformers import LlamaForSequenceClassification
+from transformers import GPT2Config, GPT2ForSequenceClassification, LlamaForSequenceClassification
 
 from hfllm.rl.critic import build_critic, load_critic, split_state, state_values, without_critic
 from hfllm.rl.tight import tight
@@ -26,6 +26,13 @@ def test_from_a_language_model_values_start_at_zero(policy_folder, policy):
     assert (state_values(critic, tight(ids, mask, 4)) == 0).all()
     weight = critic.model.layers[0].mlp.up_proj.weight
     assert torch.equal(weight, policy.model.layers[0].mlp.up_proj.weight)
+
+
+def test_a_head_that_reward_models_do_not_have_is_refused(tmp_path):
+    small = dict(vocab_size=64, n_embd=16, n_layer=1, n_head=2)
+    GPT2ForSequenceClassification(GPT2Config(num_labels=1, **small)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="another head than reward models.*shared_critic"):
+        build_critic(tmp_path)
 
 
 def test_a_value_sees_only_what_lies_before_its_token(reward_folder):

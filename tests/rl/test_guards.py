@@ -1,7 +1,16 @@
 import pytest
 import torch
 from rl_helpers import even_tokens
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    BartConfig,
+    BartForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+)
 
 from hfllm.rl import guards
 from hfllm.rl.ppo import PPOTrainer
@@ -16,6 +25,16 @@ def test_fewer_prompts_than_a_rollout(settings, prompts):
     with refused("7 prompts are fewer than the 8 of one rollout"):
         guards.check_rollout_fits(settings(), prompts.select(range(7)))
     guards.check_rollout_fits(settings(num_generations=4), prompts.select(range(2)))
+
+
+def test_learned_positions_that_nobody_tells_the_model_are_refused(policy):
+    small = dict(vocab_size=64, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    bart = BartConfig(vocab_size=64, d_model=16, decoder_layers=1, decoder_attention_heads=2)
+    with refused(r"BartForCausalLM has learned positions \(.*embed_positions\).*another model"):
+        guards.check_positions(BartForCausalLM(bart))
+    guards.check_positions(GPT2LMHeadModel(GPT2Config(**small)))
+    guards.check_positions(OPTForCausalLM(OPTConfig(ffn_dim=16, word_embed_proj_dim=16, **small)))
+    guards.check_positions(policy)
 
 
 def test_a_reference_that_cannot_be_the_start_is_refused(

@@ -6,6 +6,8 @@ from peft import LoraConfig
 from rl_helpers import assert_same, logged, rollout, straight_and_resumed, weights
 from transformers import AutoModelForCausalLM
 
+from hfllm.modeling import shared_prefix
+from hfllm.modeling.trained_head import without_adapter
 from hfllm.rl.critic import ValueHead, load_critic
 
 LORA = LoraConfig(r=4, target_modules=["q_proj", "up_proj"], task_type="CAUSAL_LM")
@@ -23,14 +25,23 @@ ONCE = {"num_iterations": 1, "steps_per_generation": 1, "per_device_train_batch_
 # Used once in one step, GRPO leaves the old log-probabilities to us.
 @pytest.mark.parametrize("rollout_is", [ONCE, {"num_iterations": 1}, {"num_iterations": 2}])
 @pytest.mark.parametrize("peft", [None, LORA])
-def test_values_are_the_head_on_the_old_policys_hidden_states(build, rollout_is, peft):
+@pytest.mark.parametrize("prefix", ["run once", "run with each row"])
+def test_values_are_the_head_on_the_old_policys_hidden_states(
+    build, rollout_is, peft, prefix, monkeypatch
+):
+    monkeypatch.setattr(shared_prefix, "MIN_SAVED", 1 if prefix == "run once" else 10**6)
     trainer = build(**SHARED, **rollout_is, max_completion_length=60, peft_config=peft)
     fill(trainer.model.critic)
     if peft:  # or policy and reference would be the same
         for name, parameter in trainer.model.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.normal_(parameter)
+    alone = []
+    without_adapter(trainer.model).model.layers[0].register_forward_hook(
+        lambda _, args, __: alone.append(len(args[0]) == 1)
+    )
     batch = rollout(trainer, rows=24)  # a few of them end early
+    assert any(alone) is (prefix == "run once")
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
     mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
     tokens = batch["completion_ids"].size(1)
@@ -109,6 +120,18 @@ def test_an_adapter_that_cannot_be_merged_is_refused(build, extra):
     lora = LoraConfig(**{"r": 4, "target_modules": ["q_proj"], "task_type": "CAUSAL_LM", **extra})
     with pytest.raises(ValueError, match="generate_dtype: an adapter with .* leave generate_dtype"):
         build(peft_config=lora, generate_dtype="bfloat16")
+
+
+def test_answers_that_have_ended_leave_the_batch_that_is_sampled(build):
+    trainer = build(**SHARED, generate_dtype="bfloat16", max_completion_length=60)
+    sizes = []
+    trainer._copy.model.model.layers[0].register_forward_hook(
+        lambda _, args, __: sizes.append(len(args[0]))
+    )
+    batch = rollout(trainer, rows=24)
+    lengths = batch["completion_mask"].sum(dim=1)
+    assert sizes == [int((lengths > step).sum()) for step in range(int(lengths.max()))]
+    assert sizes[-1] < sizes[0] == 24
 
 
 def test_evaluation_with_a_head(build, prompts):

@@ -63,7 +63,14 @@ def test_the_rows_of_a_step_are_put_in_order_of_length_with_all_that_is_theirs()
 
     def batch(numbers):
         parts = {"prompt_mask": mask[numbers, :P], "completion_mask": mask[numbers, P:]}
-        return {**parts, "ids": ids[numbers], "number": numbers, "tokens": torch.tensor(7)}
+        names = [str(int(number)) for number in numbers]
+        return {
+            **parts,
+            "ids": ids[numbers],
+            "number": numbers,
+            "names": names,
+            "tokens": torch.tensor(7),
+        }
 
     whole = [batch(rows[:2]), batch(rows[2:])]
     found = by_length(whole, together=2)
@@ -71,6 +78,6 @@ def test_the_rows_of_a_step_are_put_in_order_of_length_with_all_that_is_theirs()
     for part in found:
         assert torch.equal(part["ids"], ids[part["number"]])
         assert torch.equal(part["completion_mask"], mask[part["number"], P:])
-        assert part["tokens"] == 7
+        assert part["tokens"] == 7 and part["names"] == list(map(str, part["number"].tolist()))
     apart = by_length(whole, together=1)
     assert [part["number"].tolist() for part in apart] == [[1, 2], [0, 3]]

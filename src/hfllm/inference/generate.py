@@ -5,8 +5,8 @@
 1. Prompts (message lists or plain strings) become token ids (inference/prompts.py).
 2. Rows are sorted by length and cut into batches; padding stands on the left, and position ids
    count from the first real token, so a padded row gives what it gives alone.
-3. One forward over the prompts, then one per token. A row that has ended leaves the batch and its
-   key-value cache: `model.generate` goes on computing it until the longest row is done.
+3. One forward over the prompts, then one per token. A row that has ended leaves the batch
+   (inference/decoding.py).
 
 Cost: one forward over the prompt tokens plus one per new token. On two CPU cores the loop is
 bound by the number of steps, so large batches pay. Greedy decoding is exact in float32; a copy of
@@ -17,13 +17,13 @@ otherwise.
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hfllm.inference.decoding import decode
 from hfllm.inference.logits import vocab_size
 from hfllm.inference.progress import track
 from hfllm.inference.prompts import (
@@ -45,17 +45,6 @@ class Answer:
     ended: bool  # False: cut at max_new_tokens or at the model's last position
     ids: list[int] = field(default_factory=list)  # generated tokens, with the stop token
     prompt_ids: list[int] = field(default_factory=list)
-
-
-@dataclass
-class Batch:
-    """Rows on their way: what the next forward needs."""
-
-    ids: torch.Tensor  # (B, T) tokens not seen by the model yet
-    mask: torch.Tensor  # (B, S) 1 where a token of the row stands, 0 for padding
-    position: torch.Tensor  # (B, T)
-    cache: DynamicCache
-    rows: list[int]  # which prompts are still running
 
 
 class Generator:
@@ -94,11 +83,6 @@ class Generator:
         self.stop_at_newline = stop_at_newline
         self.temperature = 0.0  # of `answer` where it is given none
         self.random = torch.Generator(device=model.device).manual_seed(seed)
-        accepted = inspect.signature(model.forward).parameters
-        self.takes_positions = "position_ids" in accepted
-        # transformers renames past_key_values to cache, model by model, until 5.40
-        self.cache_name = "cache" if "cache" in accepted else "past_key_values"
-        self.last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
 
     def answer(
         self,
@@ -149,57 +133,26 @@ class Generator:
         self, prompts: list[list[int]], max_new_tokens: int, temperature: float = 0.0
     ) -> Iterator[tuple[int, int]]:
         """Yield (row, token) for each new token of each row, the stop token too."""
-        batch = self._pad(prompts)
-        for _ in range(max_new_tokens):
-            token = self._pick(self._forward(batch), temperature)  # (B,)
-            yield from zip(batch.rows, token.tolist(), strict=True)
-            has_room = batch.position[:, -1] + 2 < self.max_positions  # (B,)
-            running = (~self.stops[token] & has_room).nonzero().squeeze(1)  # (B',)
-            if not len(running):
-                return
-            if len(running) < len(batch.rows):
-                token = self._shrink(batch, token, running)
-            batch.ids = token[:, None]
-            batch.mask = torch.cat([batch.mask, batch.mask.new_ones(len(token), 1)], dim=1)
-            batch.position = batch.position[:, -1:] + 1
-
-    def _pad(self, prompts: list[list[int]]) -> Batch:
         width = max(map(len, prompts))
         pad = self.tokenizer.pad_token_id or 0
         ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts])  # (B, P)
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])  # (B, P)
-        device = self.model.device
-        position = (mask.cumsum(1) - 1).clamp(min=0)
-        cache = DynamicCache(config=self.model.config)
-        return Batch(
-            ids.to(device), mask.to(device), position.to(device), cache, list(range(len(prompts)))
-        )
 
-    def _forward(self, batch: Batch) -> torch.Tensor:
-        """Logits of each row's next token, (B, V)."""
-        place = {"position_ids": batch.position} if self.takes_positions else {}
-        out = self.model(
-            input_ids=batch.ids,
-            attention_mask=batch.mask,
-            use_cache=True,
-            **{self.cache_name: batch.cache},
-            **place,
-            **self.last_only,
-        )
-        return out.logits[:, -1]
+        def choose(_: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+            return self._pick(logits, temperature)
+
+        def over(_: torch.Tensor, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+            return self.stops[token] | (position + 2 >= self.max_positions)
+
+        device = self.model.device
+        rows = (ids.to(device), mask.to(device))
+        yield from decode(self.model, rows, max_new_tokens, choose, over)
 
     def _pick(self, logits: torch.Tensor, temperature: float) -> torch.Tensor:
         if temperature <= 0:
             return logits.argmax(-1)
         chances = (logits.float() / temperature).softmax(-1)
         return torch.multinomial(chances, 1, generator=self.random).squeeze(1)
-
-    def _shrink(self, batch: Batch, token: torch.Tensor, running: torch.Tensor) -> torch.Tensor:
-        """Take the rows that have ended out of the batch."""
-        batch.cache.batch_select_indices(running)
-        batch.mask, batch.position = batch.mask[running], batch.position[running]
-        batch.rows = [batch.rows[i] for i in running.tolist()]
-        return token[running]
 
     def _finish(self, generated: list[int], prompt: list[int]) -> Answer:
         """Text up to the stop token; the part of a newline token before the break is kept."""

@@ -1,7 +1,8 @@
 """Logits of scored tokens: rows of token ids in, one pass, the tokens' logits out.
 
 Rows are sorted by length and padded on the right: behind a causal mask the padding cannot reach
-the real tokens, so no attention mask is needed and the fast kernel is used. A batch is bounded by
+the real tokens, so no attention mask is needed. What all rows of a batch begin with is run once
+(modeling/shared_prefix.py). A batch is bounded by
 the memory of its logits (scored tokens x vocabulary), which is what runs out first, and in tokens;
 a row that is beyond either is a batch of its own.
 """

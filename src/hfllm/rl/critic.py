@@ -36,7 +36,8 @@ def build_critic(folder: str | Path, dtype: torch.dtype = torch.float32) -> PreT
     Float32 by default: steps of 1e-6 vanish in bf16 weights (autocast still computes in bf16).
 
     Raises:
-        ValueError: if the architecture has no token classification class in transformers.
+        ValueError: if the architecture has no token classification class in transformers, or one
+            whose head is not the reward model's.
     """
     config = AutoConfig.from_pretrained(folder, num_labels=1)
     config.classifier_dropout = 0.0  # default 0.1, and dropout would blur the value baseline
@@ -50,6 +51,11 @@ def build_critic(folder: str | Path, dtype: torch.dtype = torch.float32) -> PreT
             f"no critic from {folder}: transformers has no token classification model for "
             f"model_type {config.model_type!r}, use another architecture"
         ) from error
+    if not hasattr(critic, "score"):  # GPT-2 calls it `classifier`: a reward model's would be lost
+        raise ValueError(
+            f"no critic from {folder}: {type(critic).__name__} has another head than reward models "
+            "have, it would start at random; set trainer.shared_critic or take another architecture"
+        )
     if any(key.split(".")[0] == "score" for key in info["missing_keys"]):
         _zero(critic.score.weight)
     return critic

@@ -49,6 +49,7 @@ class CriticTrainer(MeteredTrainer):
         if critic is not None and not isinstance(critic, PreTrainedModel):
             critic = build_critic(critic)
         super().__init__(model=model, reward_funcs=reward_funcs, args=args, **kwargs)
+        guards.check_positions(self.model)
         # None with beta 0, and with PEFT: there the adapter switched off is the reference.
         if self.ref_model is not None:
             guards.check_reference(self.model, self.accelerator.unwrap_model(self.ref_model))

@@ -1,11 +1,16 @@
 """What PPO on TRL gets silently wrong, refused before the first rollout with one line each."""
 
+import inspect
+import re
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
+from hfllm.modeling.trained_head import without_adapter
 from hfllm.rl.config import PPOConfig
+
+_POSITION_TABLE = re.compile(r"(^|\.)(wpe|\w*position_embedding\w*|embed_positions|pos_emb\w*)$")
 
 
 def check_rollout_fits(args: PPOConfig, dataset: Any) -> None:
@@ -19,6 +24,25 @@ def check_rollout_fits(args: PPOConfig, dataset: Any) -> None:
         raise ValueError(
             f"{len(dataset)} prompts are fewer than the {needed} of one rollout, nothing would be "
             "trained: add prompts or lower per_device_train_batch_size or steps_per_generation"
+        )
+
+
+def check_positions(model: torch.nn.Module) -> None:
+    """`generate` tells a left-padded row's positions to models that take them, and to no others.
+
+    Raises:
+        ValueError: for a table of learned positions that is read by the column (BART's decoder).
+    """
+    tables = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Embedding) and _POSITION_TABLE.search(name)
+    ]
+    plain = without_adapter(model)
+    if tables and "position_ids" not in inspect.signature(plain.forward).parameters:
+        raise ValueError(
+            f"{type(plain).__name__} has learned positions ({tables[0]}), takes no position_ids: "
+            "left padding shifts them while it samples, use another model"
         )
 
 

@@ -63,9 +63,15 @@ class PassingTrainer(CriticTrainer):
         if self._buffered_inputs is before or self._buffered_inputs is None:
             return inputs
         steps, together = self.args.steps_per_generation or 1, self.args.gradient_accumulation_steps
-        # Only where the gradient does not mind which rows share a micro-batch.
-        summed = self.args.loss_type == "dapo" and not self.aux_loss_enabled
-        if summed and steps % together == 0 and not self._is_vlm:
+        # Only where the gradient does not mind which rows share a micro-batch. (Some metrics do:
+        # they are means of micro-batches' means.)
+        by_micro_batch = (
+            self.args.loss_type != "dapo"
+            or self.aux_loss_enabled
+            or self._entropy_bonus_enabled
+            or self.top_entropy_quantile < 1.0
+        )
+        if not by_micro_batch and steps % together == 0 and not self._is_vlm:
             self._buffered_inputs = by_length(self._buffered_inputs, together)
         return self._buffered_inputs[self._step % steps]
 
@@ -154,7 +160,7 @@ class PassingTrainer(CriticTrainer):
             if args.shared_critic:
                 values = self._pass_values[own]
             else:
-                values = self._state_values(self.model, ids, mask, tokens, size)
+                values = self._state_values(self.model, ids, mask, tokens, 2 * size)
         self._pass_values.clear()
         batch["values"] = values * batch["completion_mask"]
 

@@ -7,8 +7,9 @@ a clipped value loss, in one backward. On two CPU cores and 5.8M parameters an u
 over half of the time, generation a third.
 
 Why on GRPOTrainer: chat prompts, reward functions, tools, vLLM, PEFT, ZeRO, logging and resume are
-there and maintained; TRL's own PPOTrainer is gone. Each override calls super() and is pinned to the
-installed TRL by tests/rl/test_pins.py. The critic is a submodule of the policy (see critic.py).
+there and maintained; TRL's own PPOTrainer is gone. Each override calls super(), but for the passes
+over texts (passes.py), and is pinned to the installed TRL by tests/rl/test_pins.py. The critic is a
+submodule of the policy (see critic.py).
 """
 
 from collections.abc import Iterator

@@ -1,9 +1,10 @@
 """A low-precision copy of the policy that writes the rollouts.
 
 On a CPU with bf16, sampling is 1.3 times as fast from bf16 weights, and autocast gains nothing.
-The copy costs half the policy's float32 memory, and a few milliseconds per rollout to bring up to
-date. Only sampling is approximate: old and new log-probabilities are both the policy's own, so the
-ratio of an untouched policy is 1.
+Rows that have ended leave the copy's batch (inference/decoding.py). The copy costs half the
+policy's float32 memory, and a few milliseconds per rollout to bring up to date. Only sampling is
+approximate: old and new log-probabilities are both the policy's own, so the ratio of an untouched
+policy is 1.
 
 The copy is built from the config, not with deepcopy: TRL replaces the policy's forward by a
 closure over the original, and a deep copy would go on using the original's weights.
@@ -11,12 +12,14 @@ closure over the original, and a deep copy would go on using the original's weig
 
 import copy
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import PreTrainedModel
 
+from hfllm.inference.decoding import without_ended_rows
 from hfllm.modeling.trained_head import without_adapter
 
 
@@ -35,6 +38,9 @@ class LowPrecisionCopy:
         self.model = type(base)._from_config(config, dtype=getattr(torch, dtype))
         self.model.generation_config = policy.generation_config
         self.model.to(device).eval().requires_grad_(False)
+        if not self.model._is_stateful:  # else there is no cache that rows could leave
+            generate: Any = self.model.generate
+            self.model.generate = partial(generate, custom_generate=without_ended_rows)
 
     @torch.no_grad()
     def sync(self, policy: torch.nn.Module) -> None:

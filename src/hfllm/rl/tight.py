@@ -74,6 +74,9 @@ def by_length(micro_batches: list[dict[str, Any]], together: int) -> list[dict[s
 
 def _picked(values: list[Any], numbers: torch.Tensor) -> Any:
     """Rows of a column that lies in several micro-batches; what is no column stays as it is."""
+    if isinstance(values[0], list):
+        rows = [row for part in values for row in part]
+        return [rows[i] for i in numbers.tolist()]
     if not torch.is_tensor(values[0]) or not values[0].dim():
         return values[0]
     return torch.cat(values)[numbers]

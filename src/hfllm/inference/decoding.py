@@ -1,0 +1,119 @@
+"""The decoding loop: one forward over the prompts, then one per token; rows that end leave it.
+
+`model.generate` goes on computing a row that has ended until the longest is done. Here it leaves
+the batch and its key-value cache. `without_ended_rows` puts this loop into `generate` by the
+library's own hook, so that its settings of sampling stay as they are.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+Choose = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Over = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def decode(
+    model: Any,
+    prompts: tuple[torch.Tensor, torch.Tensor],
+    max_new_tokens: int,
+    choose: Choose,
+    over: Over,
+) -> Iterator[tuple[int, int]]:
+    """Yield (row, token) for each new token of each row, the last one too.
+
+    Args:
+        model: a causal LM with a key-value cache, in eval mode.
+        prompts: token ids padded on the left, (B, P), and the mask of what is no padding.
+        max_new_tokens: at most as many of each row.
+        choose: numbers of the rows that run (B') and their next token's logits (B', V) -> tokens
+            (B').
+        over: their numbers, their new tokens, and the place in its row of the token before (B'
+            each) -> whether a row is done (B').
+    """
+    new, mask = prompts
+    forward = _Forward(model)
+    rows = torch.arange(len(new), device=new.device)
+    position = (mask.cumsum(1) - 1).clamp(min=0)  # (B, P)
+    for _ in range(max_new_tokens):
+        token = choose(rows, forward(new, mask, position))  # (B',)
+        yield from zip(rows.tolist(), token.tolist(), strict=True)
+        running = (~over(rows, token, position[:, -1])).nonzero().squeeze(1)
+        if not len(running):
+            return
+        if len(running) < len(rows):
+            forward.cache.batch_select_indices(running)
+            rows, token = rows[running], token[running]
+            mask, position = mask[running], position[running]
+        new, position = token[:, None], position[:, -1:] + 1
+        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+
+
+class _Forward:
+    """Logits of each row's next token, (B, V), by what the model's forward takes."""
+
+    def __init__(self, model: Any) -> None:
+        accepted = inspect.signature(model.forward).parameters
+        self.model = model
+        self.cache = DynamicCache(config=model.config)
+        # transformers renames past_key_values to cache, model by model, until 5.40
+        name = "cache" if "cache" in accepted else "past_key_values"
+        self.given = {name: self.cache, "use_cache": True}
+        if "logits_to_keep" in accepted:
+            self.given["logits_to_keep"] = 1
+        self.takes_positions = "position_ids" in accepted
+
+    def __call__(
+        self, ids: torch.Tensor, mask: torch.Tensor, position: torch.Tensor
+    ) -> torch.Tensor:
+        place = {"position_ids": position} if self.takes_positions else {}
+        out = self.model(input_ids=ids, attention_mask=mask, **self.given, **place)
+        return out.logits[:, -1]
+
+
+def without_ended_rows(
+    model: Any,
+    input_ids: torch.Tensor,
+    logits_processor: Any,
+    stopping_criteria: Any,
+    generation_config: Any,
+    **model_kwargs: Any,
+) -> torch.Tensor:
+    """For `model.generate(..., custom_generate=without_ended_rows)`: prompts and what follows.
+
+    Greedy or sampled, (B, P + T); rows that have ended are padded behind. Logits processors and
+    stopping criteria are the ones that `generate` prepared; they see the whole batch, for some
+    (the repetition penalty) know its prompts. Of no use to beam search, or a state in place of a
+    cache.
+    """
+    mask = model_kwargs.get("attention_mask")  # None: nothing is padded
+    mask = torch.ones_like(input_ids) if mask is None else mask
+    whole = input_ids  # (B, S)
+    pad = generation_config.pad_token_id or 0
+
+    def choose(rows: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        nonlocal whole
+        scores = logits.new_zeros((len(whole), logits.size(1)), dtype=torch.float32)
+        scores[rows] = logits.float()
+        scores = logits_processor(whole, scores)[rows]
+        if generation_config.do_sample:
+            token = torch.multinomial(scores.softmax(-1), 1).squeeze(1)
+        else:
+            token = scores.argmax(-1)
+        column = whole.new_full((len(whole), 1), pad)
+        column[rows, 0] = token
+        whole = torch.cat([whole, column], dim=1)
+        return token
+
+    def over(rows: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        return stopping_criteria(whole, None)[rows]
+
+    most = generation_config.max_length - input_ids.size(1)
+    for _ in decode(model, (input_ids, mask), most, choose, over):
+        pass
+    return whole
