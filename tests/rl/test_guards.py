@@ -10,6 +10,8 @@ from transformers import (
     LlamaForCausalLM,
     OPTConfig,
     OPTForCausalLM,
+    RoFormerConfig,
+    RoFormerForCausalLM,
 )
 
 from hfllm.rl import guards
@@ -29,9 +31,11 @@ def test_fewer_prompts_than_a_rollout(settings, prompts):
 
 def test_learned_positions_that_nobody_tells_the_model_are_refused(policy):
     small = dict(vocab_size=64, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
-    bart = BartConfig(vocab_size=64, d_model=16, decoder_layers=1, decoder_attention_heads=2)
-    with refused(r"BartForCausalLM has learned positions \(.*embed_positions\).*another model"):
-        guards.check_positions(BartForCausalLM(bart))
+    sizes = dict(d_model=16, decoder_layers=1, decoder_attention_heads=2, init_std=1.0)
+    with refused(r"BartForCausalLM has a table of positions \(.*embed_positions\).*another model"):
+        guards.check_positions(BartForCausalLM(BartConfig(vocab_size=64, **sizes)))
+    # RoFormer's table turns queries and keys: only distances matter
+    guards.check_positions(RoFormerForCausalLM(RoFormerConfig(is_decoder=True, **small)))
     guards.check_positions(GPT2LMHeadModel(GPT2Config(**small)))
     guards.check_positions(OPTForCausalLM(OPTConfig(ffn_dim=16, word_embed_proj_dim=16, **small)))
     guards.check_positions(policy)

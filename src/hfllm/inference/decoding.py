@@ -88,8 +88,8 @@ def without_ended_rows(
 
     Greedy or sampled, (B, P + T); rows that have ended are padded behind. Logits processors and
     stopping criteria are the ones that `generate` prepared; they see the whole batch, for some
-    (the repetition penalty) know its prompts. Of no use to beam search, or a state in place of a
-    cache.
+    (the repetition penalty) know its prompts. Ids and mask are all that it passes on: of no use to
+    images, beam search, a chosen cache, or a model that remembers more than keys and values.
     """
     mask = model_kwargs.get("attention_mask")  # None: nothing is padded
     mask = torch.ones_like(input_ids) if mask is None else mask

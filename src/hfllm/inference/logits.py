@@ -1,10 +1,10 @@
 """Logits of scored tokens: rows of token ids in, one pass, the tokens' logits out.
 
 Rows are sorted by length and padded on the right: behind a causal mask the padding cannot reach
-the real tokens, so no attention mask is needed. What all rows of a batch begin with is run once
-(modeling/shared_prefix.py). A batch is bounded by
-the memory of its logits (scored tokens x vocabulary), which is what runs out first, and in tokens;
-a row that is beyond either is a batch of its own.
+the real tokens, so no attention mask is needed. On a CPU what all rows of a batch begin with is run
+once (modeling/shared_prefix.py). A batch is bounded by the memory of its logits (scored tokens x
+vocabulary), which is what runs out first, and in tokens; a row that is beyond either is a batch of
+its own.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def _drops_or_replays(trunk: torch.nn.Module) -> bool:
             return True
         if isinstance(module, torch.nn.Dropout) and module.p > 0:
             return True
-        named = (x for name, x in vars(module).items() if "dropout" in name)
+        named = (x for name, x in vars(module).items() if "drop" in name)
         if any(isinstance(x, float) and x > 0 for x in named):
             return True
     return False

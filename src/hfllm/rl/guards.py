@@ -30,8 +30,10 @@ def check_rollout_fits(args: PPOConfig, dataset: Any) -> None:
 def check_positions(model: torch.nn.Module) -> None:
     """`generate` tells a left-padded row's positions to models that take them, and to no others.
 
+    Only others that seem to have a table of positions pay the two tiny forwards of the proof.
+
     Raises:
-        ValueError: for a table of learned positions that is read by the column (BART's decoder).
+        ValueError: if left padding changes the logits (BART's decoder).
     """
     tables = [
         name
@@ -39,9 +41,21 @@ def check_positions(model: torch.nn.Module) -> None:
         if isinstance(module, torch.nn.Embedding) and _POSITION_TABLE.search(name)
     ]
     plain = without_adapter(model)
-    if tables and "position_ids" not in inspect.signature(plain.forward).parameters:
+    if not tables or "position_ids" in inspect.signature(plain.forward).parameters:
+        return
+    ids = torch.tensor([[1, 2, 3, 4]], device=next(model.parameters()).device)
+    padded = torch.cat([ids[:, :3], ids], dim=1)
+    mask = torch.ones_like(padded)
+    mask[:, :3] = 0
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        alone = model(input_ids=ids).logits[:, -1].float()
+        shifted = model(input_ids=padded, attention_mask=mask).logits[:, -1].float()
+    model.train(training)
+    if not torch.allclose(alone, shifted, atol=1e-2):
         raise ValueError(
-            f"{type(plain).__name__} has learned positions ({tables[0]}), takes no position_ids: "
+            f"{type(plain).__name__} has a table of positions ({tables[0]}) but no position_ids: "
             "left padding shifts them while it samples, use another model"
         )
 

@@ -1,7 +1,8 @@
 """A low-precision copy of the policy that writes the rollouts.
 
 On a CPU with bf16, sampling is 1.3 times as fast from bf16 weights, and autocast gains nothing.
-Rows that have ended leave the copy's batch (inference/decoding.py). The copy costs half the
+Rows that have ended leave the copy's batch (inference/decoding.py), but for images, beams and
+models that remember more than keys and values. The copy costs half the
 policy's float32 memory, and a few milliseconds per rollout to bring up to date. Only sampling is
 approximate: old and new log-probabilities are both the policy's own, so the ratio of an untouched
 policy is 1.
@@ -11,16 +12,22 @@ closure over the original, and a deep copy would go on using the original's weig
 """
 
 import copy
+import inspect
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
-from transformers import PreTrainedModel
+from transformers import DynamicCache, GenerationMixin, PreTrainedModel
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers.generation import GenerationMode
 
 from hfllm.inference.decoding import without_ended_rows
 from hfllm.modeling.trained_head import without_adapter
+
+PLAIN_LAYERS = (DynamicLayer, DynamicSlidingWindowLayer)  # keys and values, nothing beside them
+PLAIN_MODES = (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE)
 
 
 class LowPrecisionCopy:
@@ -38,9 +45,9 @@ class LowPrecisionCopy:
         self.model = type(base)._from_config(config, dtype=getattr(torch, dtype))
         self.model.generation_config = policy.generation_config
         self.model.to(device).eval().requires_grad_(False)
-        if not self.model._is_stateful:  # else there is no cache that rows could leave
-            generate: Any = self.model.generate
-            self.model.generate = partial(generate, custom_generate=without_ended_rows)
+        if _rows_can_leave(self.model):
+            # An attribute of a module's own hides the method of its class.
+            self.model.generate = partial(_generate, self.model.generate)
 
     @torch.no_grad()
     def sync(self, policy: torch.nn.Module) -> None:
@@ -56,6 +63,30 @@ class LowPrecisionCopy:
                 f"generate_dtype: the policy has no weight {min(missing)} for the copy that "
                 "samples; leave generate_dtype null"
             )
+
+
+def _rows_can_leave(model: Any) -> bool:
+    """Whether the model runs on keys and values row by row, and `generate` does nothing more."""
+    accepted = inspect.signature(model.forward).parameters
+    return (
+        not model._is_stateful
+        and bool({"cache", "past_key_values"} & set(accepted))
+        and all(type(x) in PLAIN_LAYERS for x in DynamicCache(config=model.config).layers)
+        and type(model).prepare_inputs_for_generation
+        is GenerationMixin.prepare_inputs_for_generation
+    )
+
+
+def _generate(generate: Any, *, generation_config: Any, **inputs: Any) -> torch.Tensor:
+    """transformers' `generate`; ended rows leave the batch where it would only sample texts."""
+    plain = (
+        set(inputs) <= {"input_ids", "attention_mask"}
+        and generation_config.get_generation_mode() in PLAIN_MODES
+        and generation_config.cache_implementation in (None, "dynamic")
+        and not generation_config.prefill_chunk_size
+    )
+    hook = {"custom_generate": without_ended_rows} if plain else {}
+    return generate(generation_config=generation_config, **inputs, **hook)
 
 
 def _check_adapter(policy: Any) -> None:
