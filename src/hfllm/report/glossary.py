@@ -77,15 +77,15 @@ CHARTS = (
         "score",
         {
             "judge/keeps_constraints": "kept",
-            "rewards/keeps_constraints/mean": "and an answer",
+            "rewards/keeps_constraints/mean": "earned",
             "judge/share_of_constraints": "share kept",
-            "rewards/share_of_constraints/mean": "share kept, and an answer",
+            "rewards/share_of_constraints/mean": "earned",
             "judge/relevant": "an answer",
             "length/floor": "long enough",
         },
-        "Instructions kept, and what is left where a text counts only as far as it is an answer: "
-        "the gap is what was kept by something else. And the share of texts that the judge takes "
-        "for an answer.",
+        "Instructions kept, and what that earns where a text counts only as far as it is an "
+        "answer: the gap is what was kept by something else (a judge that only watches leaves "
+        "none). And the share of texts that the judge takes for an answer.",
         stages=("ppo",),
     ),
     Panel(
