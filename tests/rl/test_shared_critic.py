@@ -6,10 +6,10 @@ from peft import LoraConfig
 from rl_helpers import assert_same, logged, rollout, straight_and_resumed, weights
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from hfllm.inference.decoding import rows_can_leave
 from hfllm.modeling import shared_prefix
 from hfllm.modeling.trained_head import without_adapter
 from hfllm.rl.critic import ValueHead, load_critic
-from hfllm.rl.sampler import _rows_can_leave
 
 LORA = LoraConfig(r=4, target_modules=["q_proj", "up_proj"], task_type="CAUSAL_LM")
 SHARED = {"shared_critic": True, "critic": None, "critic_learning_rate": 0.05}
@@ -159,13 +159,13 @@ def test_an_adapter_is_merged_into_the_copy_that_samples(build):
     assert_same(weights(trainer), before, atol=0, rtol=0)
 
 
-def test_where_rows_cannot_leave_transformers_own_loop_is_kept(build, tokenizer, monkeypatch):
+def test_where_rows_cannot_leave_transformers_own_loop_is_kept(build, monkeypatch):
     sizes = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=2, vocab_size=64)
     heads = dict(num_attention_heads=2, num_key_value_heads=2)
     mixed = AutoConfig.for_model("lfm2", layer_types=["conv", "full_attention"], **sizes, **heads)
-    assert not _rows_can_leave(AutoModelForCausalLM.from_config(mixed))
+    assert not rows_can_leave(AutoModelForCausalLM.from_config(mixed))
     trainer = build(**SHARED, generate_dtype="bfloat16")
-    assert _rows_can_leave(trainer._copy.model)
+    assert rows_can_leave(trainer._copy.model)
 
     def refuse(*_, **__):
         raise AssertionError("rows leave the batch")

@@ -4,7 +4,7 @@ import torch
 
 from hfllm.rl.tight import by_length, in_order, tight, tight_chunks
 
-PROMPTS, ANSWERS = [3, 1, 5, 2, 2], [2, 4, 1, 4, 1]  # tokens of five rows
+PROMPTS, ANSWERS = [3, 1, 5, 2, 2], [2, 4, 1, 4, 0]  # tokens of five rows
 P, T = 5, 4
 
 
@@ -52,6 +52,8 @@ def test_chunks_hold_every_row_once_and_the_short_ones_together():
     chunks = list(tight_chunks(ids, mask, T, 2))
     assert sorted(i for numbers, _ in chunks for i in numbers.tolist()) == [0, 1, 2, 3, 4]
     assert [rows.ids.size(1) for _, rows in chunks] == [5, 6, 6]
+    assert sum(rows.ids.numel() for _, rows in chunks) < mask.numel()
+    assert all(torch.equal(rows.mask.sum(1), mask[numbers].sum(1)) for numbers, rows in chunks)
     whole = in_order([(numbers, rows.back(rows.ids)) for numbers, rows in chunks])
     written = mask[:, P:] > 0
     assert torch.equal(whole * written, ids[:, P:] * written)

@@ -12,8 +12,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from transformers import DynamicCache
+from transformers import DynamicCache, GenerationMixin
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers.generation import GenerationMode
 
+from hfllm.modeling.shared_prefix import cache_name
+
+PLAIN_LAYERS = (DynamicLayer, DynamicSlidingWindowLayer)  # keys and values, nothing beside them
+PLAIN_MODES = (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE)
 Choose = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Over = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -61,9 +67,7 @@ class _Forward:
         accepted = inspect.signature(model.forward).parameters
         self.model = model
         self.cache = DynamicCache(config=model.config)
-        # transformers renames past_key_values to cache, model by model, until 5.40
-        name = "cache" if "cache" in accepted else "past_key_values"
-        self.given = {name: self.cache, "use_cache": True}
+        self.given = {cache_name(model): self.cache, "use_cache": True}
         if "logits_to_keep" in accepted:
             self.given["logits_to_keep"] = 1
         self.takes_positions = "position_ids" in accepted
@@ -117,3 +121,24 @@ def without_ended_rows(
     for _ in decode(model, (input_ids, mask), most, choose, over):
         pass
     return whole
+
+
+def rows_can_leave(model: Any) -> bool:
+    """Whether the model runs on keys and values row by row, and `generate` does nothing more."""
+    return (
+        not model._is_stateful
+        and cache_name(model) in inspect.signature(model.forward).parameters
+        and all(type(x) in PLAIN_LAYERS for x in DynamicCache(config=model.config).layers)
+        and type(model).prepare_inputs_for_generation
+        is GenerationMixin.prepare_inputs_for_generation
+    )
+
+
+def only_samples_texts(generation_config: Any, inputs: dict[str, Any]) -> bool:
+    """Whether `without_ended_rows` does all that `generate` is asked for."""
+    return (
+        set(inputs) <= {"input_ids", "attention_mask"}
+        and generation_config.get_generation_mode() in PLAIN_MODES
+        and generation_config.cache_implementation in (None, "dynamic")
+        and not generation_config.prefill_chunk_size
+    )

@@ -35,6 +35,14 @@ def sees_everything(config: Any) -> bool:
     return not windowed and all(layer == "full_attention" for layer in layers)
 
 
+def cache_name(model: Any) -> str:
+    """What the model's forward calls its key-value cache.
+
+    transformers renames past_key_values to cache, model by model, until 5.40.
+    """
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+
+
 def last_hidden(
     trunk: Any, input_ids: torch.Tensor, keep: int, **inputs: Any
 ) -> tuple[torch.Tensor, int]:
@@ -65,9 +73,7 @@ def _shared_columns(ids: torch.Tensor, keep: int) -> int:
 
 
 def _behind_prefix(trunk: Any, ids: torch.Tensor, shared: int) -> torch.Tensor:
-    cache = DynamicCache(config=trunk.config)
-    # transformers renames past_key_values to cache, model by model, until 5.40
-    key = "cache" if "cache" in inspect.signature(trunk.forward).parameters else "past_key_values"
+    cache, key = DynamicCache(config=trunk.config), cache_name(trunk)
     trunk(input_ids=ids[:1, :shared], use_cache=True, **{key: cache})
     cache.batch_repeat_interleave(len(ids))
     rest = trunk(input_ids=ids[:, shared:], use_cache=True, **{key: cache})

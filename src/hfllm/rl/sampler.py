@@ -2,32 +2,25 @@
 
 On a CPU with bf16, sampling is 1.3 times as fast from bf16 weights, and autocast gains nothing.
 Rows that have ended leave the copy's batch (inference/decoding.py), but for images, beams and
-models that remember more than keys and values. The copy costs half the
-policy's float32 memory, and a few milliseconds per rollout to bring up to date. Only sampling is
-approximate: old and new log-probabilities are both the policy's own, so the ratio of an untouched
-policy is 1.
+models that remember more than keys and values. The copy costs half the policy's float32 memory, and
+a few milliseconds per rollout to bring up to date. Only sampling is approximate: old and new
+log-probabilities are both the policy's own, so the ratio of an untouched policy is 1.
 
 The copy is built from the config, not with deepcopy: TRL replaces the policy's forward by a
 closure over the original, and a deep copy would go on using the original's weights.
 """
 
 import copy
-import inspect
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
-from transformers import DynamicCache, GenerationMixin, PreTrainedModel
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
-from transformers.generation import GenerationMode
+from transformers import PreTrainedModel
 
-from hfllm.inference.decoding import without_ended_rows
+from hfllm.inference.decoding import only_samples_texts, rows_can_leave, without_ended_rows
 from hfllm.modeling.trained_head import without_adapter
-
-PLAIN_LAYERS = (DynamicLayer, DynamicSlidingWindowLayer)  # keys and values, nothing beside them
-PLAIN_MODES = (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE)
 
 
 class LowPrecisionCopy:
@@ -45,7 +38,7 @@ class LowPrecisionCopy:
         self.model = type(base)._from_config(config, dtype=getattr(torch, dtype))
         self.model.generation_config = policy.generation_config
         self.model.to(device).eval().requires_grad_(False)
-        if _rows_can_leave(self.model):
+        if rows_can_leave(self.model):
             # An attribute of a module's own hides the method of its class.
             self.model.generate = partial(_generate, self.model.generate)
 
@@ -65,26 +58,9 @@ class LowPrecisionCopy:
             )
 
 
-def _rows_can_leave(model: Any) -> bool:
-    """Whether the model runs on keys and values row by row, and `generate` does nothing more."""
-    accepted = inspect.signature(model.forward).parameters
-    return (
-        not model._is_stateful
-        and bool({"cache", "past_key_values"} & set(accepted))
-        and all(type(x) in PLAIN_LAYERS for x in DynamicCache(config=model.config).layers)
-        and type(model).prepare_inputs_for_generation
-        is GenerationMixin.prepare_inputs_for_generation
-    )
-
-
 def _generate(generate: Any, *, generation_config: Any, **inputs: Any) -> torch.Tensor:
     """transformers' `generate`; ended rows leave the batch where it would only sample texts."""
-    plain = (
-        set(inputs) <= {"input_ids", "attention_mask"}
-        and generation_config.get_generation_mode() in PLAIN_MODES
-        and generation_config.cache_implementation in (None, "dynamic")
-        and not generation_config.prefill_chunk_size
-    )
+    plain = only_samples_texts(generation_config, inputs)
     hook = {"custom_generate": without_ended_rows} if plain else {}
     return generate(generation_config=generation_config, **inputs, **hook)
 

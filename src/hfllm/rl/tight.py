@@ -60,23 +60,23 @@ def by_length(micro_batches: list[dict[str, Any]], together: int) -> list[dict[s
     out = []
     for start in range(0, len(micro_batches), together):
         group = micro_batches[start : start + together]
-        lengths = torch.cat(
-            [
-                (part["prompt_mask"].sum(dim=1) + part["completion_mask"].sum(dim=1))
-                for part in group
-            ]
-        )
-        rows = lengths.argsort(stable=True).split([len(part["prompt_mask"]) for part in group])
-        for numbers in rows:
-            out.append({key: _picked([part[key] for part in group], numbers) for key in group[0]})
+        whole = {key: _joined([part[key] for part in group]) for key in group[0]}
+        lengths = whole["prompt_mask"].sum(dim=1) + whole["completion_mask"].sum(dim=1)
+        sizes = [len(part["prompt_mask"]) for part in group]
+        for numbers in lengths.argsort(stable=True).split(sizes):
+            out.append({key: _picked(x, numbers) for key, x in whole.items()})
     return out
 
 
-def _picked(values: list[Any], numbers: torch.Tensor) -> Any:
-    """Rows of a column that lies in several micro-batches; what is no column stays as it is."""
+def _joined(values: list[Any]) -> Any:
+    """A column of several micro-batches in one; what is no column stays as it is."""
     if isinstance(values[0], list):
-        rows = [row for part in values for row in part]
-        return [rows[i] for i in numbers.tolist()]
-    if not torch.is_tensor(values[0]) or not values[0].dim():
-        return values[0]
-    return torch.cat(values)[numbers]
+        return [row for part in values for row in part]
+    is_column = torch.is_tensor(values[0]) and values[0].dim()
+    return torch.cat(values) if is_column else values[0]
+
+
+def _picked(x: Any, numbers: torch.Tensor) -> Any:
+    if isinstance(x, list):
+        return [x[i] for i in numbers.tolist()]
+    return x[numbers] if torch.is_tensor(x) and x.dim() else x
