@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreT
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from hfllm.hints import did_you_mean, first_line
+from hfllm.modeling.at_rest import at_rest
 
 POSITIONS = "max_position_embeddings"
 # What older configurations hold, or what would be overwritten here without a word.
@@ -122,13 +123,11 @@ def build_model(
     return made
 
 
-@torch.no_grad()
 def _sees_what_follows(model: PreTrainedModel) -> bool:
     """Whether the logits of a token change with a later one (BERT's do, and only warn of it)."""
     if any(p.numel() == 0 for p in model.parameters()):  # parts of it stand elsewhere (ZeRO-3)
         return False
-    training = model.training
-    model.eval()
-    one, other = (model(input_ids=torch.tensor([[1, 2, last]])).logits[0, :2] for last in (3, 4))
-    model.train(training)
+    with at_rest(model):
+        rows = [torch.tensor([[1, 2, last]]) for last in (3, 4)]
+        one, other = (model(input_ids=ids).logits[0, :2] for ids in rows)
     return not torch.allclose(one, other, atol=1e-4)

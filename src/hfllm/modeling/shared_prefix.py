@@ -19,6 +19,8 @@ from weakref import WeakKeyDictionary
 import torch
 from transformers import DynamicCache
 
+from hfllm.modeling.at_rest import at_rest
+
 MIN_SAVED = 128  # tokens: a pass of its own costs as much as 90 on two cores (all weights are read)
 WINDOWS = ("sliding_window", "attention_chunk_size", "window_size", "attention_window")
 BY_LENGTH = ("dynamic", "longrope")  # rotary frequencies that change with the longest position
@@ -106,16 +108,11 @@ def _drops_or_replays(trunk: torch.nn.Module) -> bool:
     return False
 
 
-@torch.no_grad()
 def _tried(trunk: Any, ids: torch.Tensor, shared: int) -> bool:
-    training = trunk.training
-    trunk.eval()
     try:
-        with torch.autocast(ids.device.type, enabled=False):
+        with at_rest(trunk), torch.autocast(ids.device.type, enabled=False):
             whole = trunk(input_ids=ids, use_cache=False).last_hidden_state[:, shared:].float()
             apart = _behind_prefix(trunk, ids, shared).float() - whole
     except Exception:  # noqa: BLE001 - whatever it does with such a cache, it is run whole
         return False
-    finally:
-        trunk.train(training)
     return bool(apart.norm() <= SLACK.get(trunk.dtype, ROUNDED) * whole.norm())

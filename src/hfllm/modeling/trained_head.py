@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from hfllm.modeling.at_rest import at_rest
 from hfllm.modeling.shared_prefix import last_hidden
 
 CHUNK = 2**27  # logits held for a backward: 512 MB in float32; more are recomputed in it
@@ -87,14 +88,10 @@ def has_plain_head(model: Any) -> bool:
     if getattr(model.config.get_text_config(), "output_router_logits", None) is not None:
         return False
     ids = torch.tensor([[0, 1]], device=model.device)
-    training = model.training
-    model.eval()
-    with torch.no_grad():
+    with at_rest(model):
         whole = model(input_ids=ids, use_cache=False).logits
         hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-        same = torch.allclose(whole, model.get_output_embeddings()(hidden), rtol=1e-3, atol=1e-3)
-    model.train(training)
-    return same
+        return torch.allclose(whole, model.get_output_embeddings()(hidden), rtol=1e-3, atol=1e-3)
 
 
 def _fields(

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from hfllm.modeling.at_rest import at_rest
 from hfllm.modeling.trained_head import without_adapter
 from hfllm.rl.config import PPOConfig
 
@@ -47,12 +48,9 @@ def check_positions(model: torch.nn.Module) -> None:
     padded = torch.cat([ids[:, :3], ids], dim=1)
     mask = torch.ones_like(padded)
     mask[:, :3] = 0
-    training = model.training
-    model.eval()
-    with torch.no_grad():
+    with at_rest(model):
         alone = model(input_ids=ids).logits[:, -1].float()
         shifted = model(input_ids=padded, attention_mask=mask).logits[:, -1].float()
-    model.train(training)
     if not torch.allclose(alone, shifted, atol=1e-2):
         raise ValueError(
             f"{type(plain).__name__} has a table of positions ({tables[0]}) but no position_ids: "

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from hfllm.modeling.at_rest import at_rest
 from hfllm.runs.processes import is_sharded
 
 SAME_ORDER_S = 2.0
@@ -162,17 +163,14 @@ class SampleText(TrainerCallback):
                 print("        no sample texts: DeepSpeed or FSDP cuts the model up", flush=True)
             self.told = True
             return
-        training = model.training
-        model.eval()
-        for prompt in self.prompts:
-            text = self._continue(model, prompt)
+        with at_rest(model):
+            texts = [self._continue(model, prompt) for prompt in self.prompts]
+        for prompt, text in zip(self.prompts, texts, strict=True):
             row = {"step": state.global_step, "prompt": prompt, "text": text}
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
             print(f"        {prompt!r} -> {text!r}", flush=True)
-        model.train(training)
 
-    @torch.no_grad()
     def _continue(self, model: Any, prompt: str) -> str:
         ids = [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
         ids += self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
