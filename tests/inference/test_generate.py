@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 from tokenizers.processors import ByteLevel
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, Lfm2Config, Lfm2ForCausalLM
 
 from hfllm.inference.generate import Generator
 from hfllm.inference.prompts import encode_prompt, first_ids, newline_ids, start_ids, stop_ids
@@ -58,6 +58,25 @@ def test_learned_positions_are_right_under_left_padding(tokenizer):
     answers = Generator(model, tokenizer, 7).answer(PROMPTS, max_new_tokens=6)
     for answer, prompt in zip(answers, PROMPTS, strict=True):
         assert answer.ids == reference(model, tokenizer, prompt, 6)
+
+
+def test_rows_of_a_model_with_convolutions_end_one_by_one(tokenizer):
+    """Their state cannot be cut to the rows that run, which go on beside those that have ended."""
+    torch.manual_seed(0)
+    config = Lfm2Config(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=3,
+        num_attention_heads=2, num_key_value_heads=1, tie_word_embeddings=True,
+        layer_types=["conv", "full_attention", "conv"], initializer_range=0.3,
+    )  # fmt: skip
+    model = Lfm2ForCausalLM(config).eval()
+    model.generation_config.eos_token_id = model.generation_config.pad_token_id = None
+    free = [reference(model, tokenizer, prompt, 8) for prompt in PROMPTS]
+    stop = next(t for row in free for t in row[2:5] if 0 < sum(t in x for x in free) < len(free))
+    generator = Generator(model, tokenizer, batch_size=len(PROMPTS))
+    generator.stops[stop] = True
+    answers = generator.answer(PROMPTS, 8)
+    assert [a.ids for a in answers] == [x[: x.index(stop) + 1] if stop in x else x for x in free]
+    assert len({a.ended for a in answers}) == 2
 
 
 def test_a_control_token_spelled_by_the_user_stays_text(tokenizer):

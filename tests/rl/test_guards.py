@@ -1,6 +1,10 @@
+import copy
+
 import pytest
 import torch
 from rl_helpers import even_tokens
+from torch import distributed
+from torch.distributed.fsdp import fully_shard
 from transformers import (
     BartConfig,
     BartForCausalLM,
@@ -57,3 +61,23 @@ def test_a_reference_that_cannot_be_the_start_is_refused(
         policy.model.norm.weight += 1
     with refused("differs from the policy in model.norm.weight"):
         PPOTrainer(policy, args=settings(), **common)
+
+
+@pytest.fixture
+def one_process(tmp_path):
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1
+    )
+    yield
+    distributed.destroy_process_group()
+
+
+def test_a_reference_in_shards_is_compared_too(policy, one_process):
+    """As FSDP2 has it: TRL shards the reference at once, the policy when training begins."""
+    mesh = distributed.init_device_mesh("cpu", (1,))
+    guards.check_reference(policy, fully_shard(copy.deepcopy(policy), mesh=mesh))
+    reference = fully_shard(copy.deepcopy(policy), mesh=mesh)
+    with torch.no_grad():
+        policy.model.norm.weight += 1
+    with refused("differs from the policy in model.norm.weight"):
+        guards.check_reference(policy, reference)

@@ -64,7 +64,9 @@ def test_only_needs_its_parents(workspace):
     finish(workspace, "tokenizer")
     with pytest.raises(ValueError) as caught:
         plan(workspace.load(), only="sft")
-    assert "'sft' needs 'pretrain', which is missing (not run yet)" in str(caught.value)
+    assert "'sft' needs 'pretrain', which is missing (not run yet) in runs/tiny/pretrain" in str(
+        caught.value
+    )
     assert "hfllm run recipe.yaml --only pretrain" in str(caught.value)
 
 

@@ -18,7 +18,7 @@ from transformers.generation import GenerationMode
 
 from hfllm.modeling.shared_prefix import cache_name
 
-PLAIN_LAYERS = (DynamicLayer, DynamicSlidingWindowLayer)  # keys and values, nothing beside them
+PLAIN_LAYERS = (DynamicLayer, DynamicSlidingWindowLayer)
 PLAIN_MODES = (GenerationMode.GREEDY_SEARCH, GenerationMode.SAMPLE)
 Choose = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Over = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
@@ -33,6 +33,9 @@ def decode(
 ) -> Iterator[tuple[int, int]]:
     """Yield (row, token) for each new token of each row, the last one too.
 
+    A row that has ended leaves the batch; where the model remembers more than keys and values
+    (LFM2's convolutions) it runs on unseen.
+
     Args:
         model: a causal LM with a key-value cache, in eval mode.
         prompts: token ids padded on the left, (B, P), and the mask of what is no padding.
@@ -44,20 +47,27 @@ def decode(
     """
     new, mask = prompts
     forward = _Forward(model)
+    can_leave = has_plain_layers(forward.cache)
     rows = torch.arange(len(new), device=new.device)
+    running = torch.ones_like(rows, dtype=torch.bool)
     position = (mask.cumsum(1) - 1).clamp(min=0)  # (B, P)
     for _ in range(max_new_tokens):
         token = choose(rows, forward(new, mask, position))  # (B',)
-        yield from zip(rows.tolist(), token.tolist(), strict=True)
-        running = (~over(rows, token, position[:, -1])).nonzero().squeeze(1)
-        if not len(running):
+        yield from zip(rows[running].tolist(), token[running].tolist(), strict=True)
+        running = running & ~over(rows, token, position[:, -1])
+        if not running.any():
             return
-        if len(running) < len(rows):
-            forward.cache.batch_select_indices(running)
-            rows, token = rows[running], token[running]
-            mask, position = mask[running], position[running]
+        if can_leave and not running.all():
+            forward.cache.batch_select_indices(running.nonzero().squeeze(1))
+            rows, token, mask, position = (x[running] for x in (rows, token, mask, position))
+            running = running[running]
         new, position = token[:, None], position[:, -1:] + 1
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+
+
+def has_plain_layers(cache: DynamicCache) -> bool:
+    """Whether a row can be taken out: keys and values alone, no state of a convolution."""
+    return all(type(layer) in PLAIN_LAYERS for layer in cache.layers)
 
 
 class _Forward:
@@ -128,7 +138,7 @@ def rows_can_leave(model: Any) -> bool:
     return (
         not model._is_stateful
         and cache_name(model) in inspect.signature(model.forward).parameters
-        and all(type(x) in PLAIN_LAYERS for x in DynamicCache(config=model.config).layers)
+        and has_plain_layers(DynamicCache(config=model.config))
         and type(model).prepare_inputs_for_generation
         is GenerationMixin.prepare_inputs_for_generation
     )

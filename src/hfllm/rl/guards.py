@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 from hfllm.modeling.at_rest import at_rest
@@ -89,6 +90,10 @@ def check_reference(policy: PreTrainedModel, reference: torch.nn.Module) -> None
         other = theirs.get(name)
         if hasattr(parameter, "ds_id") or hasattr(other, "ds_id"):  # ZeRO-3: only shards here
             return
+        if isinstance(other, DTensor):  # FSDP2: TRL has sharded the reference by now
+            other = other.full_tensor()
+            if torch.distributed.get_rank():  # may hold no weights until they are shared out
+                continue
         if other is None or not torch.equal(parameter, other.to(parameter)):
             raise ValueError(
                 f"the reference read from {policy.config._name_or_path} differs from the policy "

@@ -70,10 +70,11 @@ def plan(recipe: Recipe, only: str | None = None, start: str | None = None) -> l
     if only:
         for parent in ancestors(recipe.steps, only):
             if not statuses[parent].is_done:
-                command = step_named(recipe, parent).command(only=parent)
+                step = step_named(recipe, parent)
                 raise ValueError(
                     f"{recipe.path}: '{only}' needs '{parent}', which is {statuses[parent].state} "
-                    f"({statuses[parent].reason}): run `{command}` first, or leave --only out"
+                    f"({statuses[parent].reason}) in {step.folder}: run "
+                    f"`{step.command(only=parent)}` first, or leave --only out"
                 )
     out = []
     for name, spec in recipe.steps.items():
