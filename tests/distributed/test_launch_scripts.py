@@ -1,13 +1,15 @@
-"""The launch scripts on two CPU processes: DDP, ZeRO-2 and ZeRO-3, pretrain and sft (gloo)."""
+"""The launch scripts on two CPU processes (gloo): DDP, ZeRO-2, ZeRO-3, and FSDP2 by a trick."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tiny import Workspace, chat
@@ -25,15 +27,23 @@ MODES = [
 def launch(space: Workspace, mode: str, stage: str, *overrides: str) -> subprocess.CompletedProcess:
     """The README's launch line; DeepSpeed's JSON is named relative to the repository."""
     config = (ROOT / "configs/accelerate" / f"{mode}.yaml").read_text()
+    for theirs, ours in {
+        "configs/deepspeed": str(ROOT / "configs/deepspeed"),
+        "num_processes: 8": "num_processes: 2",
+        "mixed_precision: bf16": 'mixed_precision: "no"',
+    }.items():
+        config = config.replace(theirs, ours)
     local = space.folder / f"{mode}.yaml"
-    local.write_text(config.replace("configs/deepspeed", str(ROOT / "configs/deepspeed")))
+    local.write_text(config)
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    if mode == "ddp":  # under DeepSpeed it silently means plain DDP
+    if not mode.startswith("zero"):  # under DeepSpeed it silently means plain DDP
         env["ACCELERATE_USE_CPU"] = "true"
+    script = [str(ROOT / "launch" / f"{stage}.py")]
+    if mode == "fsdp2":
+        script = [str(ROOT / "tests/distributed/fsdp_on_cpu.py"), stage]
     return subprocess.run(
         [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(local),
-         "--main_process_port", "29613", str(ROOT / "launch" / f"{stage}.py"), "recipe.yaml",
-         *overrides],
+         "--main_process_port", "29613", *script, "recipe.yaml", *overrides],
         cwd=space.folder, env=env, capture_output=True, text=True, timeout=280,
     )  # fmt: skip
 
@@ -77,6 +87,32 @@ def test_an_adapter_is_merged_where_the_weights_are_in_shards(tmp_path):
     assert any("q_proj" in name for name in moved)
     assert not any("norm" in name or "embed" in name for name in moved)
     assert (tmp_path / "runs/tiny/sft/adapter/adapter_model.safetensors").is_file()
+
+
+def test_fsdp2_learns_what_ddp_learns(tmp_path):
+    """Sharded policy, critic and reference; the reward model is whole in each process."""
+    space = Workspace(tmp_path / "fsdp2").fill()
+    sft = "sft.peft={r: 2, target_modules: all-linear}"
+    for stage in ("pretrain", "sft", "reward"):
+        done = launch(space, "fsdp2", stage, sft)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        assert "fp32, cpu, 2 process(es), FSDP2, learning" in done.stdout
+    shutil.copytree(space.folder, tmp_path / "ddp")
+    losses, weights = [], []
+    for mode in ("fsdp2", "ddp"):
+        space = Workspace(tmp_path / mode)
+        done = launch(space, mode, "ppo", sft, "ppo.trainer.beta=0.05")
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        folder = space.folder / "runs/tiny/ppo"
+        lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+        losses.append([line["loss"] for line in lines if "loss" in line])
+        model = AutoModelForCausalLM.from_pretrained(folder / "model")
+        weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    start = AutoModelForCausalLM.from_pretrained(folder.parent / "sft/model")
+    moved = (weights[1] - torch.cat([p.detach().flatten() for p in start.parameters()])).abs().max()
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3) and len(losses[0]) > 1
+    # the norm that clips is of policy and critic together under FSDP, and of each apart under DDP
+    assert (weights[0] - weights[1]).abs().max() < 0.1 * moved
 
 
 def test_a_line_that_silently_runs_one_process_is_refused(tmp_path):
