@@ -66,14 +66,15 @@ def test_saved_are_an_ordinary_policy_and_a_critic(build, tmp_path):
     assert (tmp_path / "model" / "chat_template.jinja").exists()
 
 
-@pytest.mark.parametrize("steps", [4, 3, 6])
-def test_resumed_run_equals_straight_at_and_inside_a_rollout(build, steps, caplog):
-    straight = build(max_steps=10, save_strategy="steps", save_steps=steps)  # 4 steps a rollout
+@pytest.mark.parametrize("steps,most", [(4, 10), (3, 10), (6, 10), (12, 18), (14, 18)])
+def test_resumed_run_equals_straight_at_and_inside_a_rollout(build, steps, most, caplog):
+    """4 steps a rollout, 12 an epoch."""
+    straight = build(max_steps=most, save_strategy="steps", save_steps=steps)
     straight.train()
     checkpoint = Path(straight.args.output_dir) / f"checkpoint-{steps}"
     assert (checkpoint / "critic" / "model.safetensors").exists()
     assert (checkpoint / "rollout_0.pt").exists() == (steps % 4 > 0)
-    resumed = build(max_steps=10)
+    resumed = build(max_steps=most)
     resumed.train(resume_from_checkpoint=str(checkpoint))
     assert_same(weights(straight), weights(resumed), atol=0, rtol=0)
     scores = logged(straight, "objective/score")

@@ -26,6 +26,7 @@ SIGNATURES = {
         "image_sizes token_type_ids mm_token_type_ids image_position_ids"
     ),
     (GRPOTrainer, "_prepare_inputs"): "generation_batch",
+    (GRPOTrainer, "_get_train_sampler"): "dataset",
     (GRPOTrainer, "_compute_loss"): "model inputs",
     (GRPOTrainer, "training_step"): "model inputs num_items_in_batch",
     (GRPOTrainer, "log"): "logs start_time",

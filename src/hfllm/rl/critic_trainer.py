@@ -2,18 +2,19 @@
 
 The critic joins the policy's optimizer with a learning rate of its own, is clipped by its own
 gradient norm, and is written to and read from `critic/` beside the policy. A checkpoint inside a
-rollout holds the rollout too, so that a run resumes exactly from any step (GRPOTrainer would
-generate anew, which a signal at a bad moment turns into another run). What the critic learns is
-ppo.py's business.
+rollout holds the rollout too, and each epoch's order of prompts is found again, so that a run
+resumes exactly from any step (GRPOTrainer would generate anew, in the first epoch's order). What
+the critic learns is ppo.py's business.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, Trainer
 from trl.models import prepare_deepspeed
-from trl.trainer.utils import disable_dropout_in_model
+from trl.trainer.utils import RepeatSampler, disable_dropout_in_model
 
 from hfllm.rl import guards
 from hfllm.rl.config import PPOConfig
@@ -28,6 +29,26 @@ from hfllm.rl.critic import (
 )
 from hfllm.rl.meters import MeteredTrainer
 from hfllm.rl.rewards import RewardModelScorer
+
+
+class SamplerByEpoch(RepeatSampler):
+    """`plain` with each epoch's own order in a resumed run too, which begins anew by itself.
+
+    Not by set_epoch: under several processes it does not reach the sampler in a resumed epoch.
+    """
+
+    def __init__(self, plain: Any, trainer: Trainer) -> None:
+        """Take over what TRL's `plain` has; the trainer's state knows which epoch begins."""
+        self.__dict__ |= vars(plain)
+        self.trainer = trainer
+
+    def __iter__(self) -> Iterator[int]:
+        """Indices of prompts, in the order of the epoch that begins."""
+        if self.shuffle and self.seed is not None:
+            self.generator.manual_seed(self.seed)
+            for _ in range(int(self.trainer.state.epoch or 0)):
+                torch.randperm(self.num_samples, generator=self.generator)
+        return super().__iter__()
 
 
 class CriticTrainer(MeteredTrainer):
@@ -105,6 +126,10 @@ class CriticTrainer(MeteredTrainer):
         return norm
 
     # ---- checkpoints
+
+    def _get_train_sampler(self, dataset: Any = None) -> RepeatSampler:
+        """TRL's order of prompts, which a resumed run finds again in any epoch."""
+        return SamplerByEpoch(super()._get_train_sampler(dataset), self)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """Save an ordinary policy, and the critic in `critic/` beside it."""
