@@ -34,8 +34,9 @@ def stacked_bar(label: str, note: str, parts: list[Part], unit: str) -> Bar:
             box = {"x": x, "y": 0, "width": width - gap, "height": HEIGHT}
             drawn.append(tag("rect", words, class_=f"fill {color}", **box))
         x += width
-    svg = drawing(WIDTH, HEIGHT, f"{label}: {note}", *drawn, class_="stack")
-    return Bar(label, note, svg.replace("<svg ", '<svg preserveAspectRatio="none" ', 1))
+    name = f"{label}: {note}"
+    svg = drawing(WIDTH, HEIGHT, name, *drawn, class_="stack", preserveAspectRatio="none")
+    return Bar(label, note, svg)
 
 
 def _plain(words: str) -> str:

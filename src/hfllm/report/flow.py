@@ -67,9 +67,10 @@ def flow_wide(nodes: list[Node]) -> str:
         parts.append(text(x + 10, y + 60, _fit(node.unit, length - 12), "unit"))
         parts.append(text(x + 10, y + 80, node.time, "tick"))
     width = (len(nodes) - 1) * shape.pitch + length + 2
-    made = drawing(width, above + shape.depth + below, _words(nodes), *parts, class_="flow wide")
     # two steps would fill the page in letters as large as its title
-    return made.replace("<svg ", f'<svg style="max-width: {1.3 * width:.0f}px" ', 1)
+    style = f"max-width: {1.3 * width:.0f}px"
+    height = above + shape.depth + below
+    return drawing(width, height, _words(nodes), *parts, class_="flow wide", style=style)
 
 
 def flow_tall(nodes: list[Node]) -> str:

@@ -34,10 +34,14 @@ def text(x: float, y: float, words: str, class_: str = "", anchor: str = "start"
     )
 
 
-def drawing(width: float, height: float, label: str, *content: str, class_: str = "chart") -> str:
+def drawing(
+    width: float, height: float, label: str, *content: str, class_: str = "chart", **attributes: str
+) -> str:
     """The svg element, with its name for screen readers."""
     box = f"0 0 {width:g} {height:g}"
-    return tag("svg", *content, viewBox=box, class_=class_, role="img", aria_label=label)
+    return tag(
+        "svg", *content, viewBox=box, class_=class_, role="img", aria_label=label, **attributes
+    )
 
 
 @dataclass(frozen=True)
