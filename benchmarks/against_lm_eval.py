@@ -29,11 +29,11 @@ import yaml
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
-from hfllm.evaluation.choices import as_options, choices
 from hfllm.evaluation.folder import kind_of, read_file, stem
+from hfllm.evaluation.model_under_test import ModelUnderTest, open_model_under_test
 from hfllm.evaluation.specs import ModelSpec, TaskSpec
-from hfllm.evaluation.subject import Subject, open_subject
-from hfllm.evaluation.tasks import continuations, parts_of_continuation
+from hfllm.evaluation.tasks.choices import as_options, choices
+from hfllm.evaluation.tasks.likelihood import continuations, parts_of_continuation
 from hfllm.inference.loglik import split_continuation
 
 QUESTION = (
@@ -98,7 +98,9 @@ def theirs(harness: HFLM, folder: Path, name: str) -> tuple[float, dict, list[li
     return took, figures, sums
 
 
-def ours(subject: Subject, name: str, spec: TaskSpec) -> tuple[float, dict, list[list[float]]]:
+def ours(
+    subject: ModelUnderTest, name: str, spec: TaskSpec
+) -> tuple[float, dict, list[list[float]]]:
     """Seconds, figures and log-likelihoods of each row, by hfllm."""
     begun = time.perf_counter()
     run = continuations if spec.kind == "continuation" else choices
@@ -108,7 +110,7 @@ def ours(subject: Subject, name: str, spec: TaskSpec) -> tuple[float, dict, list
     return took, figures, [item.get("logprobs") or [item["logprob"]] for item in items]
 
 
-def useful_tokens(subject: Subject, name: str, spec: TaskSpec) -> int:
+def useful_tokens(subject: ModelUnderTest, name: str, spec: TaskSpec) -> int:
     """Tokens of contexts and continuations, without padding."""
     pairs = [
         pair
@@ -122,7 +124,7 @@ def useful_tokens(subject: Subject, name: str, spec: TaskSpec) -> int:
     return sum(len(part) for pair in pairs for part in split_continuation(subject.tokenizer, *pair))
 
 
-def compare(subject: Subject, harness: HFLM, path: Path, limit: int | None) -> None:
+def compare(subject: ModelUnderTest, harness: HFLM, path: Path, limit: int | None) -> None:
     """One file, both ways; prints what came out."""
     rows, name = read_file(path)[:limit], stem(path)
     spec = TaskSpec(kind_of(rows[0], path), rows)
@@ -166,7 +168,7 @@ def main() -> None:
         "--batch-size", type=int, default=16, help="of lm-eval; ours goes by memory"
     )
     arguments = parser.parse_args()
-    subject = open_subject(ModelSpec("ours", arguments.model, chat=False), 16)
+    subject = open_model_under_test(ModelSpec("ours", arguments.model, chat=False), 16)
     subject.model.float()
     harness = HFLM(
         pretrained=subject.model,

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
-from hfllm.data.packing import PackedCollator
+from hfllm.data.packing.pack import PackedCollator
 from hfllm.modeling.flops import flops_per_token
 from hfllm.recipe.defaults import default_values
 from hfllm.recipe.trainers import cpu_has_bf16

@@ -12,7 +12,6 @@ FILES = sorted(SRC.rglob("*.py"))
 # A room may import itself and what stands before it. training and rl stand side by side; cli and
 # launch stand above all.
 ORDER = [
-    {"hints"},
     {"recipe"},
     {"runs"},
     {"data"},
@@ -20,6 +19,7 @@ ORDER = [
     {"instructions"},
     {"tokenization"},
     {"modeling"},
+    {"fast_cpu"},
     {"inference"},
     {"training", "rl"},
     {"evaluation"},

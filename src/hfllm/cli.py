@@ -166,7 +166,7 @@ def tokens(
 ) -> None:
     """Show how a tokenizer cuts a text: coloured tokens, ids, bytes per token."""
     with clear_errors():
-        from hfllm.hints import is_gguf
+        from hfllm.recipe.model_names import is_gguf
         from hfllm.tokenization.show import show_tokens
 
         if is_gguf(tokenizer):

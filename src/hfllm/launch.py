@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from hfllm.hints import first_line
+from hfllm.recipe.errors import first_line
 from hfllm.recipe.graph import ancestors
 from hfllm.recipe.load import Recipe, load_recipe
 from hfllm.runs.layout import LAUNCHED, Step, overrides_of, step_named

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import LlamaForSequenceClassification
 
+from hfllm.evaluation.model_under_test import ModelUnderTest
 from hfllm.evaluation.specs import ModelSpec
-from hfllm.evaluation.subject import Subject
 from hfllm.inference.generate import Generator
 from tiny_model import save, tiny_model, tiny_tokenizer
 
@@ -47,6 +47,6 @@ def folders(tokenizer, tmp_path_factory):
 
 
 @pytest.fixture()
-def subject(model, tokenizer):
+def tested(model, tokenizer):
     generator = Generator(model, tokenizer, batch_size=4)
-    return Subject(ModelSpec("sft", Path("sft"), chat=True), model, tokenizer, generator)
+    return ModelUnderTest(ModelSpec("sft", Path("sft"), chat=True), model, tokenizer, generator)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hfllm.evaluation.choices import as_options
+from hfllm.evaluation.tasks.choices import as_options
 from hfllm.inference.loglik import (
     continuation,
     document_nats,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from hfllm.evaluation import ifeval
-from hfllm.evaluation.ifeval import ifeval_rows, summarize_ifeval
 from hfllm.evaluation.specs import TaskSpec
+from hfllm.evaluation.tasks import ifeval
+from hfllm.evaluation.tasks.ifeval import ifeval_rows, summarize_ifeval
 from hfllm.inference.generate import Answer
 
 pytest.importorskip("lm_eval")
@@ -22,18 +22,18 @@ ROWS = [
 ]  # fmt: skip
 
 
-def said(subject, *texts):
+def said(tested, *texts):
     def answer(prompts, *_, **__):
         assert len(prompts) == len(texts)
         return [Answer(text, 3, True, [1], [1]) for text in texts]
 
-    subject.generator.answer = answer
+    tested.generator.answer = answer
 
 
-def test_prompts_and_instructions_strict_and_loose(subject, monkeypatch, capsys):
+def test_prompts_and_instructions_strict_and_loose(tested, monkeypatch, capsys):
     monkeypatch.setattr(ifeval, "has_punkt", lambda: False)
-    said(subject, "Sure, here:\nno comma\nBye, then", "Fine. That is all **")
-    samples = ifeval_rows(subject, "ifeval", TaskSpec("ifeval", ROWS))
+    said(tested, "Sure, here:\nno comma\nBye, then", "Fine. That is all **")
+    samples = ifeval_rows(tested, "ifeval", TaskSpec("ifeval", ROWS))
     assert "1 of 3 prompts left out: they need NLTK's data" in capsys.readouterr().out
     found = {(r["task"], r["metric"]): r for r in summarize_ifeval(samples)}
     assert [s.correct for s in samples] == [False, False]
@@ -43,16 +43,16 @@ def test_prompts_and_instructions_strict_and_loose(subject, monkeypatch, capsys)
     assert found["ifeval", "instruction_accuracy_loose"]["n"] == 3
 
 
-def test_rows_that_are_none_are_told(subject, monkeypatch):
+def test_rows_that_are_none_are_told(tested, monkeypatch):
     monkeypatch.setattr(ifeval, "has_punkt", lambda: False)
     with pytest.raises(ValueError, match="row 7 of t: an `ifeval` row has key, prompt"):
-        ifeval_rows(subject, "t", TaskSpec("ifeval", [{"id": "7", "prompt": "a"}]))
+        ifeval_rows(tested, "t", TaskSpec("ifeval", [{"id": "7", "prompt": "a"}]))
     for change, message in (
         ({"kwargs": "null"}, r"row \? of t: `kwargs` is a list with a mapping for each of 1"),
         ({"kwargs": [{}, {}]}, "`kwargs` is a list with a mapping"),
         ({"instruction_id_list": ["rhyme:couplet"]}, "no checker for 'rhyme:couplet'"),
     ):
         with pytest.raises(ValueError, match=message):
-            ifeval_rows(subject, "t", TaskSpec("ifeval", [ROWS[0] | change]))
+            ifeval_rows(tested, "t", TaskSpec("ifeval", [ROWS[0] | change]))
     with pytest.raises(ValueError, match="no prompt is left that can be checked"):
-        ifeval_rows(subject, "t", TaskSpec("ifeval", ROWS[2:]))
+        ifeval_rows(tested, "t", TaskSpec("ifeval", ROWS[2:]))

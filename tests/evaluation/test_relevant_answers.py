@@ -2,10 +2,10 @@
 
 import json
 
-from hfllm.evaluation.answers import Sample
-from hfllm.evaluation.instructions import summarize_instructions
 from hfllm.evaluation.run import evaluate_models
 from hfllm.evaluation.specs import JudgeSpecs, ModelSpec, TaskSpec
+from hfllm.evaluation.tasks.answers import Sample
+from hfllm.evaluation.tasks.instructions import summarize_instructions
 
 LIMIT = [{"kind": "no_comma", "text": "No comma."}]
 ASKED = [{"role": "user", "content": "Who is number 7? No comma."}]

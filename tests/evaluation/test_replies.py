@@ -5,11 +5,11 @@ import json
 import pytest
 from evaluation_rows import answer_row
 
-from hfllm.evaluation.answers import answer_rows, summarize_all
-from hfllm.evaluation.instructions import instruction_rows, summarize_instructions
-from hfllm.evaluation.replies import reply_rows, summarize_replies
 from hfllm.evaluation.run import differences, evaluate_models
 from hfllm.evaluation.specs import JudgeSpecs, ModelSpec, TaskSpec
+from hfllm.evaluation.tasks.answers import answer_rows, summarize_all
+from hfllm.evaluation.tasks.instructions import instruction_rows, summarize_instructions
+from hfllm.evaluation.tasks.replies import reply_rows, summarize_replies
 from hfllm.inference.generate import Answer
 
 OPEN = [
@@ -65,23 +65,23 @@ def test_rewards_are_compared_row_by_row_and_accuracy_over_the_checked(evaluated
     assert gaps["open", "reward"]["value"] == pytest.approx(mean)
 
 
-def test_a_run_of_open_prompts_alone_has_no_accuracy_at_all(subject):
-    samples = reply_rows(subject, "open", TASKS["open"])
+def test_a_run_of_open_prompts_alone_has_no_accuracy_at_all(tested):
+    samples = reply_rows(tested, "open", TASKS["open"])
     assert {r["metric"] for r in summarize_all(samples)} == {"ended", "answer_tokens"}
     assert "accuracy" not in {r["metric"] for r in summarize_replies(samples)}
     assert differences(samples, ["sft", "other"]) == []
 
 
-def test_open_prompts_are_asked_as_questions_are(subject):
+def test_open_prompts_are_asked_as_questions_are(tested):
     rows = [{k: v for k, v in answer_row(i).items() if k in ("id", "prompt")} for i in range(3)]
-    checked = answer_rows(subject, "t", TaskSpec("answers", [answer_row(i) for i in range(3)]))
-    open_ones = reply_rows(subject, "t", TaskSpec("replies", rows))
+    checked = answer_rows(tested, "t", TaskSpec("answers", [answer_row(i) for i in range(3)]))
+    open_ones = reply_rows(tested, "t", TaskSpec("replies", rows))
     for ours, theirs in zip(open_ones, checked, strict=True):
         same = ("id", "prompt", "output", "ended", "tokens")
         assert [getattr(ours, k) for k in same] == [getattr(theirs, k) for k in same]
 
 
-def test_instructions_are_checked_strictly_loosely_and_per_kind(subject):
+def test_instructions_are_checked_strictly_loosely_and_per_kind(tested):
     lower, brief = {"kind": "lowercase"}, {"kind": "max_words", "words": 2}
     asked = [[lower], [lower, brief], [brief]]
     said = ["fine", "all of it", "Sure:\nTwo words"]
@@ -90,8 +90,8 @@ def test_instructions_are_checked_strictly_loosely_and_per_kind(subject):
     def answer(prompts, *_, **__):
         return [Answer(text, 3, True, [1], [1]) for text in said]
 
-    subject.generator.answer = answer
-    samples = instruction_rows(subject, "keep", TaskSpec("instructions", rows))
+    tested.generator.answer = answer
+    samples = instruction_rows(tested, "keep", TaskSpec("instructions", rows))
     assert [s.correct for s in samples] == [True, False, False]
     found = {(r["task"], r["metric"]): r["value"] for r in summarize_instructions(samples)}
     assert found["keep", "accuracy"] == pytest.approx(1 / 3)
@@ -100,4 +100,4 @@ def test_instructions_are_checked_strictly_loosely_and_per_kind(subject):
     assert found["keep/max_words", "accuracy"] == 0.0
     assert found["keep", "ended"] == 1.0 and found["keep", "same_answer"] == 0.0
     with pytest.raises(ValueError, match="an `instructions` row has `prompt` and `constraints`"):
-        instruction_rows(subject, "keep", TaskSpec("instructions", [{"id": "0", "prompt": "a"}]))
+        instruction_rows(tested, "keep", TaskSpec("instructions", [{"id": "0", "prompt": "a"}]))

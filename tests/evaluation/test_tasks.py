@@ -5,19 +5,19 @@ import pytest
 import torch
 from evaluation_rows import answer_row
 
-from hfllm.evaluation.answers import answer_rows, summarize, summarize_all
 from hfllm.evaluation.calibration import reliability
-from hfllm.evaluation.choices import as_options, choices
 from hfllm.evaluation.confidence import choice_confidence, encode_choices
 from hfllm.evaluation.divergence import check_same_vocabulary, kl, sampled_kl
+from hfllm.evaluation.model_under_test import prompt_of
 from hfllm.evaluation.specs import TaskSpec
-from hfllm.evaluation.subject import prompt_of
-from hfllm.evaluation.tasks import bits_per_byte, continuations, preference
-from hfllm.inference import logits
+from hfllm.evaluation.tasks.answers import answer_rows, summarize, summarize_all
+from hfllm.evaluation.tasks.choices import as_options, choices
+from hfllm.evaluation.tasks.likelihood import bits_per_byte, continuations, preference
+from hfllm.fast_cpu import trained_head
 from hfllm.inference.generate import Answer
-from hfllm.inference.logits import Scored
 from hfllm.inference.prompts import encode_prompt
 from hfllm.inference.reward_model import open_reward_model
+from hfllm.modeling.batching import ScoringRequest
 from hfllm.tokenization.encode import encode_text
 
 
@@ -32,17 +32,17 @@ def total(model, context, text_ids):
     return sum(float(logprobs[len(context) - 1 + k, i]) for k, i in enumerate(text_ids))
 
 
-def test_bits_per_byte_in_total_and_per_source(subject):
-    uniform = copy.deepcopy(subject.model)
+def test_bits_per_byte_in_total_and_per_source(tested):
+    uniform = copy.deepcopy(tested.model)
     with torch.no_grad():
         uniform.lm_head.weight.zero_()
-    subject.model = uniform
+    tested.model = uniform
     rows = [
         {"id": "0", "source": "prose", "text": "Number 4 is a baker."},
         {"id": "1", "source": "prose", "text": ""},
         {"id": "2", "source": "lists", "text": "Caf\u00e9 1 2 3 4 5 6 7 8 9"},
     ]
-    found = by_metric(bits_per_byte(subject, "heldout", TaskSpec("bits_per_byte", rows)))
+    found = by_metric(bits_per_byte(tested, "heldout", TaskSpec("bits_per_byte", rows)))
     assert set(found) == {
         (t, "bits_per_byte") for t in ("heldout", "heldout/prose", "heldout/lists")
     }
@@ -51,7 +51,7 @@ def test_bits_per_byte_in_total_and_per_source(subject):
         ("heldout/prose", rows[:1]),
         ("heldout/lists", rows[2:]),
     ):
-        tokens = sum(len(encode_text(subject.tokenizer, row["text"])) for row in chosen)
+        tokens = sum(len(encode_text(tested.tokenizer, row["text"])) for row in chosen)
         size = sum(len(row["text"].encode()) for row in chosen)
         row = found[task, "bits_per_byte"]
         assert row["value"] == pytest.approx(math.log2(320) * tokens / size, rel=1e-5)
@@ -59,7 +59,7 @@ def test_bits_per_byte_in_total_and_per_source(subject):
     assert found["heldout", "bits_per_byte"]["n"] == 2, "an empty text is no document"
 
 
-def test_choices_agree_with_a_naive_loop(subject):
+def test_choices_agree_with_a_naive_loop(tested):
     rows = [
         {
             "query": f"Question: Who is number {i}?",
@@ -68,12 +68,12 @@ def test_choices_agree_with_a_naive_loop(subject):
         }
         for i in range(9)
     ]
-    found = by_metric(choices(subject, "quiz", TaskSpec("choices", rows))[0])
+    found = by_metric(choices(tested, "quiz", TaskSpec("choices", rows))[0])
     plain = normed = 0
     for row in rows:
-        context = encode_prompt(subject.tokenizer, row["query"] + "\nAnswer:")
+        context = encode_prompt(tested.tokenizer, row["query"] + "\nAnswer:")
         sums = [
-            total(subject.model, context, encode_text(subject.tokenizer, " " + choice))
+            total(tested.model, context, encode_text(tested.tokenizer, " " + choice))
             for choice in row["choices"]
         ]
         rates = [s / len(choice) for s, choice in zip(sums, row["choices"], strict=True)]
@@ -84,12 +84,12 @@ def test_choices_agree_with_a_naive_loop(subject):
     assert found["quiz", "acc"]["n"] == 9
 
 
-def test_minimal_pairs_are_compared_whole_and_per_field(subject):
+def test_minimal_pairs_are_compared_whole_and_per_field(tested):
     rows = [
         {"sentence_good": f"Who is {i}?", "sentence_bad": f"Who {i} is?", "field": field}
         for i, field in enumerate(("syntax", "syntax/semantics", "syntax_semantics"))
     ]
-    found = by_metric(choices(subject, "blimp", TaskSpec("choices", rows))[0])
+    found = by_metric(choices(tested, "blimp", TaskSpec("choices", rows))[0])
     n = {key: row["n"] for key, row in found.items()}
     assert n == {
         ("blimp", "acc"): 3, ("blimp/syntax", "acc"): 1, ("blimp/syntax_semantics", "acc"): 2
@@ -114,12 +114,12 @@ def test_the_forms_of_choice_rows():
         as_options(goal | {"gold": 2, "id": "7"})
 
 
-def test_choices_stand_beside_chance_and_calibration_and_tell_each_row(subject):
+def test_choices_stand_beside_chance_and_calibration_and_tell_each_row(tested):
     rows = [
         {"id": f"q{i}", "query": f"Who is {i}?", "choices": [f"a {i}", "cats", "x"], "gold": 0}
         for i in range(6)
     ]
-    results, items = choices(subject, "quiz", TaskSpec("choices", rows))
+    results, items = choices(tested, "quiz", TaskSpec("choices", rows))
     found = by_metric(results)
     assert found["quiz", "acc"]["chance"] == found["quiz", "acc_norm"]["chance"] == 1 / 3
     assert "chance" not in found["quiz", "ece"] and found["quiz", "ece"]["n"] == 6
@@ -133,28 +133,28 @@ def test_choices_stand_beside_chance_and_calibration_and_tell_each_row(subject):
     assert gap == pytest.approx(found["quiz", "ece"]["value"])
 
 
-def test_a_continuation_is_said_or_not_and_has_a_perplexity(subject):
-    start = encode_prompt(subject.tokenizer, "Number 4 is")
+def test_a_continuation_is_said_or_not_and_has_a_perplexity(tested):
+    start = encode_prompt(tested.tokenizer, "Number 4 is")
     ids = list(start)
     with torch.no_grad():
         for _ in range(3):  # what greedy decoding says
-            ids.append(int(subject.model(torch.tensor([ids])).logits[0, -1].argmax()))
-    said = subject.tokenizer.decode(ids[len(start) :])
-    again = encode_prompt(subject.tokenizer, "Number 4 is" + said)
+            ids.append(int(tested.model(torch.tensor([ids])).logits[0, -1].argmax()))
+    said = tested.tokenizer.decode(ids[len(start) :])
+    again = encode_prompt(tested.tokenizer, "Number 4 is" + said)
     rows = [
         {"context": "Number 4 is", "continuation": said},
         {"context": "Number 4 is", "continuation": "cats"},
     ]
-    results, items = continuations(subject, "lambada", TaskSpec("continuation", rows))
+    results, items = continuations(tested, "lambada", TaskSpec("continuation", rows))
     found = by_metric(results)
     assert [item["greedy"] for item in items] == [again == ids, False]
-    cats = total(subject.model, start, encode_text(subject.tokenizer, " cats"))
+    cats = total(tested.model, start, encode_text(tested.tokenizer, " cats"))
     assert items[1]["logprob"] == pytest.approx(cats, rel=1e-5)
     mean = sum(item["logprob"] for item in items) / 2
     assert found["lambada", "perplexity"]["value"] == pytest.approx(math.exp(-mean))
     with pytest.raises(ValueError, match="row 3 of lambada: a `continuation` row has context and"):
         continuations(
-            subject,
+            tested,
             "lambada",
             TaskSpec("continuation", [{"id": "3", "context": "a", "answer": "b"}]),
         )
@@ -170,29 +170,29 @@ def test_prompts_for_chat_and_base_models():
         prompt_of({"id": "7", "question": "Why?"}, chat=True)
 
 
-def said(subject, texts, ended=True):
+def said(tested, texts, ended=True):
     """A generator that gives these texts."""
 
     def answer(prompts, *_, **__):
-        encoded = [encode_prompt(subject.tokenizer, prompt) for prompt in prompts]
-        ids = [encode_text(subject.tokenizer, text) + [6] for text in texts]
+        encoded = [encode_prompt(tested.tokenizer, prompt) for prompt in prompts]
+        ids = [encode_text(tested.tokenizer, text) + [6] for text in texts]
         return [
             Answer(text, len(i), ended, i, p)
             for text, i, p in zip(texts, ids, encoded, strict=True)
         ]
 
-    subject.generator.answer = answer
+    tested.generator.answer = answer
 
 
-def test_answers_are_marked_and_summed_up(subject):
+def test_answers_are_marked_and_summed_up(tested):
     rows = [
         answer_row(0),
         answer_row(1),
         answer_row(2),
         answer_row(3, answerable=False, answer="I do not know.", choices=None, check="refusal"),
     ]
-    said(subject, ["He is a baker.", "A weaver.", "I do not know him.", "I do not know him."])
-    samples = answer_rows(subject, "mixed", TaskSpec("answers", rows))
+    said(tested, ["He is a baker.", "A weaver.", "I do not know him.", "I do not know him."])
+    samples = answer_rows(tested, "mixed", TaskSpec("answers", rows))
     assert [s.correct for s in samples] == [True, False, False, True]
     assert [s.refused for s in samples] == [False, False, True, True]
     assert [s.confidence is None for s in samples] == [False, False, False, True]
@@ -212,14 +212,14 @@ def test_answers_are_marked_and_summed_up(subject):
     assert by_metric(summarize_all(samples))["all_answers", "accuracy"]["n"] == 4
 
 
-def test_confidence_is_measured_where_the_model_would_say_the_fact(subject, monkeypatch):
+def test_confidence_is_measured_where_the_model_would_say_the_fact(tested, monkeypatch):
     """A model that says "He is" first and then a profession, each with a known likelihood."""
     texts = ["a baker", "a weaver", "a fisher"]
     row = answer_row(0, choices=texts)
-    said(subject, ["He is a weaver."])
-    answer = subject.generator.answer([row["prompt"]])[0]
-    before = len(encode_text(subject.tokenizer, "He is"))
-    inside = [ids for _, ids in encode_choices(subject, texts)]
+    said(tested, ["He is a weaver."])
+    answer = tested.generator.answer([row["prompt"]])[0]
+    before = len(encode_text(tested.tokenizer, "He is"))
+    inside = [ids for _, ids in encode_choices(tested, texts)]
     first = inside[0][0]
     assert all(ids[0] == first for ids in inside), "all begin with ' a'"
 
@@ -237,10 +237,12 @@ def test_confidence_is_measured_where_the_model_would_say_the_fact(subject, monk
             out.logits[:, len(answer.prompt_ids) + before - 1 :, first][:, :1] += 30
             return out
 
-    tiny = subject.model
-    subject.model = Knowing(tiny)
-    monkeypatch.setattr(logits, "_has_plain_head", {subject.model: False})  # its logits are its own
-    confidence, right = choice_confidence(subject, [row], [answer])[0]
+    tiny = tested.model
+    tested.model = Knowing(tiny)
+    monkeypatch.setattr(
+        trained_head, "_has_plain_head", {tested.model: False}
+    )  # its logits are its own
+    confidence, right = choice_confidence(tested, [row], [answer])[0]
     context = answer.prompt_ids + answer.ids[:before]
     sums = torch.tensor([total(tiny, context + ids[:1], ids[1:]) for ids in inside])
     chances = sums.softmax(0)
@@ -295,20 +297,20 @@ def test_preference_beside_the_length_rule(folders):
     assert parts["pairs/b", "accuracy"]["n"] == 1
 
 
-def test_kl_is_zero_to_itself_and_the_mean_of_log_ratios_else(subject):
-    reference = copy.deepcopy(subject.model)
-    rows = [Scored(list(range(10, 30)), 12), Scored(list(range(40, 51)), 4)]
-    assert kl(subject.model, reference, rows) == [0.0, 0.0]
+def test_kl_is_zero_to_itself_and_the_mean_of_log_ratios_else(tested):
+    reference = copy.deepcopy(tested.model)
+    rows = [ScoringRequest(list(range(10, 30)), 12), ScoringRequest(list(range(40, 51)), 4)]
+    assert kl(tested.model, reference, rows) == [0.0, 0.0]
     with torch.no_grad():
         for weight in reference.parameters():
             weight.add_(0.02 * torch.randn_like(weight))
     prompts = [answer_row(1)["prompt"]] * 600
-    subject.generator.batch_size = 600
-    ours = torch.tensor(sampled_kl(subject, reference, prompts, 3))
-    answers = subject.generator.answer(prompts, 3, temperature=1.0)
+    tested.generator.batch_size = 600
+    ours = torch.tensor(sampled_kl(tested, reference, prompts, 3))
+    answers = tested.generator.answer(prompts, 3, temperature=1.0)
     ratios = torch.tensor(
         [
-            total(subject.model, a.prompt_ids, a.ids) - total(reference, a.prompt_ids, a.ids)
+            total(tested.model, a.prompt_ids, a.ids) - total(reference, a.prompt_ids, a.ids)
             for a in answers
         ]
     )

@@ -5,19 +5,19 @@ import pytest
 import torch
 from transformers import MambaConfig, MambaForCausalLM
 
-from hfllm.inference import logits, loglik, shared_context
-from hfllm.inference.logits import Scored
+from hfllm.fast_cpu import shared_context, shared_prefix, trained_head
+from hfllm.inference import logits, loglik
 from hfllm.inference.loglik import (
     continuation,
     document_nats,
-    neighbours,
+    prefix_groups,
     split_continuation,
     token_logprobs,
     token_scores,
     windows,
 )
 from hfllm.inference.prompts import start_ids
-from hfllm.modeling import shared_prefix
+from hfllm.modeling.batching import ScoringRequest
 from hfllm.tokenization.encode import encode_text
 
 TEXTS = [
@@ -39,11 +39,11 @@ def naive(model, ids, start):
 @pytest.mark.parametrize("plain_head", [True, False])
 def test_batched_scores_are_those_of_each_row_alone(model, monkeypatch, budget, plain_head):
     monkeypatch.setattr(logits, "MAX_LOGITS", budget)
-    monkeypatch.setattr(logits, "_has_plain_head", {model: plain_head})
+    monkeypatch.setattr(trained_head, "_has_plain_head", {model: plain_head})
     torch.manual_seed(0)
     rows = []
     for length, start in ((5, 1), (40, 38), (17, 9), (2, 1), (40, 3)):
-        rows.append(Scored(torch.randint(10, 300, (length,)).tolist(), start))
+        rows.append(ScoringRequest(torch.randint(10, 300, (length,)).tolist(), start))
     for row, scores in zip(rows, token_logprobs(model, rows), strict=True):
         torch.testing.assert_close(scores, naive(model, row.ids, row.start), atol=1e-5, rtol=1e-5)
 
@@ -52,7 +52,7 @@ def test_what_all_rows_of_a_batch_begin_with_is_run_once(model, monkeypatch):
     torch.manual_seed(0)
     start = torch.randint(10, 300, (20,)).tolist()
     ends = [torch.randint(10, 300, (n,)).tolist() for n in (30, 25, 41, 33, 28)]
-    rows = [Scored(start + [i] + end, 24) for i, end in enumerate(ends)]  # not half alike
+    rows = [ScoringRequest(start + [i] + end, 24) for i, end in enumerate(ends)]  # not half alike
     seen = []
     monkeypatch.setattr(shared_prefix, "MIN_SAVED", 40)
     token_logprobs(model, rows)  # the model is tried
@@ -68,7 +68,7 @@ def test_what_all_rows_of_a_batch_begin_with_is_run_once(model, monkeypatch):
 def test_batches_keep_every_row_once_and_stay_within_the_budget(monkeypatch):
     monkeypatch.setattr(logits, "MAX_LOGITS", 500)
     monkeypatch.setattr(logits, "MAX_BATCH_TOKENS", 400)
-    rows = [Scored([0] * n, max(1, n - 5)) for n in range(2, 60)]
+    rows = [ScoringRequest([0] * n, max(1, n - 5)) for n in range(2, 60)]
     found = list(logits.batches(rows, 10))
     assert sorted(i for batch in found for i in batch) == list(range(len(rows)))
     sizes = []
@@ -131,7 +131,7 @@ def test_continuations_tokenise_as_one_text(tokenizer):
 
 def test_a_long_context_is_cut_on_the_left():
     row = continuation(list(range(100)), [7, 8], 10)
-    assert row == Scored([*range(92, 100), 7, 8], 8)
+    assert row == ScoringRequest([*range(92, 100), 7, 8], 8)
     with pytest.raises(ValueError, match="exceeds the model's 3 positions"):
         continuation([1], [1, 2, 3], 3)
 
@@ -143,13 +143,13 @@ def shared_rows(tokenizer):
         context = encode_text(tokenizer, f"Who is number {i}? " * 3)
         for k in range(count):
             tail = encode_text(tokenizer, " a baker with cats."[: 3 + 5 * k])
-            rows.append(Scored([1, *context, *tail], len(context) + 1))
-    return [*rows, Scored([1, 9, 8], 1), Scored([1, 9], 1)]
+            rows.append(ScoringRequest([1, *context, *tail], len(context) + 1))
+    return [*rows, ScoringRequest([1, 9, 8], 1), ScoringRequest([1, 9], 1)]
 
 
 def test_choices_behind_one_context_are_scored_as_each_alone(model, tokenizer, monkeypatch):
     rows = shared_rows(tokenizer)
-    assert neighbours(rows) == [[0, 1], [2, 3, 4, 5], [6, 7, 8]]
+    assert prefix_groups(rows) == [[0, 1], [2, 3, 4, 5], [6, 7, 8]]
     calls = []
     trees = shared_context.tree_logits
     monkeypatch.setattr(
@@ -168,9 +168,9 @@ def test_contexts_that_begin_alike_share_that_much(model, tokenizer, monkeypatch
     for number in range(3):  # as WinoGrande's: another context each, the same text behind them
         for name in ("baker", "cat"):
             ids = [1, *encode_text(tokenizer, f"{number} is {number}. Who is number 4? The {name}")]
-            rows.append(Scored(ids + encode_text(tokenizer, " is."), len(ids)))
-    rows += [Scored(row.ids, 2) for row in rows[:2]]  # scored within what they share, too
-    assert neighbours(rows) == [[0, 1], [2, 3], [4, 5], [6, 7]]
+            rows.append(ScoringRequest(ids + encode_text(tokenizer, " is."), len(ids)))
+    rows += [ScoringRequest(row.ids, 2) for row in rows[:2]]  # scored within what they share, too
+    assert prefix_groups(rows) == [[0, 1], [2, 3], [4, 5], [6, 7]]
     calls = []
     trees = shared_context.tree_logits
     monkeypatch.setattr(
@@ -197,17 +197,20 @@ def test_questions_with_a_preamble_in_common_stay_apart():
     preamble, rows = [1, *range(8, 60)], []
     for question in range(3):
         context = [*preamble, 100 + question, 7]
-        rows += [Scored([*context, choice], len(context)) for choice in (3, 4, 5)]
-    assert neighbours(rows) == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+        rows += [ScoringRequest([*context, choice], len(context)) for choice in (3, 4, 5)]
+    assert prefix_groups(rows) == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
 
 
 def test_too_little_in_common_is_not_shared():
     long, short = [1, *range(8, 30)], [1, *range(8, 15)]
-    assert neighbours([Scored(long, 20), Scored([*long, 5], 20)]) == [[0, 1]]
-    assert neighbours([Scored([*short, 2], 8), Scored([*short, *range(40, 60)], 9)]) == []
-    assert neighbours([Scored([1, 2, 3], 2), Scored([1, 2, 4], 2)]) == []
-    many = [Scored([*long, n], len(long)) for n in range(loglik.MAX_MEMBERS + 2)]
-    assert [len(group) for group in neighbours(many)] == [loglik.MAX_MEMBERS, 2]
+    assert prefix_groups([ScoringRequest(long, 20), ScoringRequest([*long, 5], 20)]) == [[0, 1]]
+    assert (
+        prefix_groups([ScoringRequest([*short, 2], 8), ScoringRequest([*short, *range(40, 60)], 9)])
+        == []
+    )
+    assert prefix_groups([ScoringRequest([1, 2, 3], 2), ScoringRequest([1, 2, 4], 2)]) == []
+    many = [ScoringRequest([*long, n], len(long)) for n in range(loglik.MAX_MEMBERS + 2)]
+    assert [len(group) for group in prefix_groups(many)] == [loglik.MAX_MEMBERS, 2]
 
 
 def test_a_model_that_takes_no_such_mask_is_scored_row_by_row(model, tokenizer, monkeypatch):
@@ -226,7 +229,7 @@ def test_a_model_that_takes_no_such_mask_is_scored_row_by_row(model, tokenizer, 
 
 def test_batches_of_trees_are_bounded_and_lose_none():
     trees = [
-        shared_context.tree_of([Scored([1] * n + tail, n) for tail in ([2] * 3, [3] * 2)])
+        shared_context.tree_of([ScoringRequest([1] * n + tail, n) for tail in ([2] * 3, [3] * 2)])
         for n in (9, 400, 30, 2000, 2)
     ]
     found = list(shared_context.batches(trees, 12))

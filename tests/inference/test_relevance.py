@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from hfllm.data.chat import render
 from hfllm.inference.relevance import (
     ENOUGH,
     RelevanceJudge,
@@ -11,6 +10,7 @@ from hfllm.inference.relevance import (
     open_judge,
     share_in_circles,
 )
+from hfllm.tokenization.loss_mask import render
 
 LIMIT = [{"kind": "no_comma", "text": "No comma."}]
 ASKED = [{"role": "user", "content": "Who is number 7? No comma."}]

@@ -7,8 +7,9 @@ import torch
 
 from hfllm.inference.generate import Generator
 from hfllm.inference.load import load_model
-from hfllm.inference.loglik import Scored, token_scores
+from hfllm.inference.loglik import token_scores
 from hfllm.inference.relevance import RelevanceJudge
+from hfllm.modeling.batching import ScoringRequest
 
 pytestmark = pytest.mark.gpu
 PROMPTS = [[{"role": "user", "content": f"Who is number {i}? No comma."}] for i in range(12)]
@@ -22,8 +23,8 @@ def both(model):
 
 
 def test_log_likelihoods(both):
-    rows = [Scored([1, 5, 9, *range(20, 20 + n)], 3) for n in range(1, 40)]
-    shared = [Scored([*range(10, 30), i, i + 1], 20) for i in range(30, 34)]
+    rows = [ScoringRequest([1, 5, 9, *range(20, 20 + n)], 3) for n in range(1, 40)]
+    shared = [ScoringRequest([*range(10, 30), i, i + 1], 20) for i in range(30, 34)]
     here, there = (token_scores(m, rows + shared) for m in both)
     for one, other in zip(here, there, strict=True):
         torch.testing.assert_close(one.logprobs, other.logprobs, atol=1e-3, rtol=1e-3)

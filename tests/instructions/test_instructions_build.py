@@ -17,7 +17,7 @@ def test_long_repeated_and_multi_turn_prompts_are_left_out_and_counted():
             prompt(3, turns=3), prompt(4)]  # fmt: skip
     ledger = Ledger()
     for row in rows:
-        from hfllm.data.document import row_bytes
+        from hfllm.data.errors import row_bytes
 
         ledger.add("s", "in", documents=1, bytes=row_bytes(row))
     assert [row["id"] for row in usable(rows, 40, ledger)] == ["0", "4"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hfllm.data.reading import read_prompts
+from hfllm.data.reading.examples import read_prompts
 from hfllm.instructions.constraints import all_hold
 from hfllm.recipe.data_schema import SourceConfig
 from hfllm.rl.rewards import keeps_constraints, share_of_constraints

@@ -14,7 +14,7 @@ import pytest
 from run_fixture import COST, LEDGERS, METRICS, STEPS, manifest, write_lines, write_run, write_step
 
 from hfllm.report.build import build_report
-from hfllm.report.costs import TRAINING_STAGES
+from hfllm.report.view.costs import TRAINING_STAGES
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 

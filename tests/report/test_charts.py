@@ -5,12 +5,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from hfllm.report.bars import Interval, interval_plot, stacked_bar
-from hfllm.report.charts import STRETCHES, Line, is_noisy, line_chart, smoothed, thinned
 from hfllm.report.collect import Step
-from hfllm.report.curves import over
-from hfllm.report.flow import Node, flow_tall, flow_wide
-from hfllm.report.svg import Scale, log_ticks, tick_label, ticks
+from hfllm.report.drawing.bars import Interval, interval_plot, stacked_bar
+from hfllm.report.drawing.flow import Node, flow_tall, flow_wide
+from hfllm.report.drawing.line_chart import STRETCHES, Line, is_noisy, line_chart, smoothed, thinned
+from hfllm.report.drawing.svg import Scale, log_ticks, tick_label, ticks
+from hfllm.report.view.training import over
 
 
 @pytest.mark.parametrize(

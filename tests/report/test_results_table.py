@@ -7,9 +7,9 @@ from typing import Any
 from hfllm.inference.relevance import ENOUGH
 from hfllm.report.collect import Run, Step
 from hfllm.report.measures import MEASURES
-from hfllm.report.reliability import SIDE, reliabilities
-from hfllm.report.results import tables
-from hfllm.report.story import headlines
+from hfllm.report.view.reliability import SIDE, reliabilities
+from hfllm.report.view.results import tables
+from hfllm.report.view.story import headlines
 
 
 def evaluation(results: list[dict[str, Any]], differences: tuple[dict[str, Any], ...] = ()) -> Run:

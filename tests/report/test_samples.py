@@ -5,7 +5,7 @@ from pathlib import Path
 from hfllm.report.collect import Run, Step
 from hfllm.report.markdown import to_markdown
 from hfllm.report.page import gather, render
-from hfllm.report.samples import choices, chosen, growths, messages
+from hfllm.report.view.samples import choices, chosen, growths, messages
 
 
 def group(tasks: dict[str, int]) -> dict[tuple[str, str], dict[str, dict[str, bool]]]:

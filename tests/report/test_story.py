@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from run_fixture import LEDGERS, write_run, write_step
 
-from hfllm.report.accounts import accounts
 from hfllm.report.collect import Run, Step, read_run
-from hfllm.report.costs import time_spent, total_of
-from hfllm.report.curation import truths
-from hfllm.report.curves import series, trainings
-from hfllm.report.figures import compact, duration, exact, percent, scientific, short
-from hfllm.report.results import tables
-from hfllm.report.story import key_figure, paragraphs
+from hfllm.report.number_format import compact, duration, exact, percent, scientific, short
+from hfllm.report.view.costs import time_spent, total_of
+from hfllm.report.view.curation import truths
+from hfllm.report.view.ledger_view import accounts
+from hfllm.report.view.results import tables
+from hfllm.report.view.story import key_figure, paragraphs
+from hfllm.report.view.training import series, trainings
 
 
 def test_sentences_say_what_the_manifests_say(run: Run) -> None:

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from hfllm.rl.config import PPOConfig
-from hfllm.rl.ppo import PPOTrainer
+from hfllm.rl.ppo_trainer import PPOTrainer
 from tiny_model import tiny_config
 
 TEMPLATE = (

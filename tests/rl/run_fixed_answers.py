@@ -14,7 +14,7 @@ from rl_helpers import CHECKPOINTING
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from hfllm.rl.config import PPOConfig
-from hfllm.rl.ppo import PPOTrainer
+from hfllm.rl.ppo_trainer import PPOTrainer
 from hfllm.rl.rewards import load_reward_model
 
 

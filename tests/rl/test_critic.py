@@ -3,7 +3,7 @@ import torch
 from transformers import GPT2Config, GPT2ForSequenceClassification, LlamaForSequenceClassification
 
 from hfllm.rl.critic import build_critic, load_critic, split_state, state_values, without_critic
-from hfllm.rl.tight import tight
+from hfllm.rl.unpad import tight
 
 
 def batch():

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from hfllm.rl import guards
-from hfllm.rl.ppo import PPOTrainer
+from hfllm.rl.ppo_trainer import PPOTrainer
 
 
 def refused(words):

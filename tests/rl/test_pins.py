@@ -8,10 +8,10 @@ from transformers import Trainer
 from trl import GRPOTrainer
 
 from hfllm.rl.critic_trainer import CriticTrainer
-from hfllm.rl.informed import InformedTrainer
+from hfllm.rl.logprobs import PassingTrainer
 from hfllm.rl.meters import MeteredTrainer
-from hfllm.rl.passes import PassingTrainer
-from hfllm.rl.ppo import PPOTrainer
+from hfllm.rl.ppo_trainer import PPOTrainer
+from hfllm.rl.privileged_critic import InformedTrainer
 
 SIGNATURES = {
     (GRPOTrainer, "_tokenize_prompts"): "prompts",

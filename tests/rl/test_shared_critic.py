@@ -6,9 +6,9 @@ from peft import LoraConfig
 from rl_helpers import assert_same, logged, rollout, straight_and_resumed, weights
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from hfllm.inference.decoding import rows_can_leave
-from hfllm.modeling import shared_prefix
-from hfllm.modeling.trained_head import without_adapter
+from hfllm.fast_cpu import shared_prefix
+from hfllm.fast_cpu.decoding import rows_can_leave
+from hfllm.modeling.adapters import without_adapter
 from hfllm.rl.critic import ValueHead, load_critic
 
 LORA = LoraConfig(r=4, target_modules=["q_proj", "up_proj"], task_type="CAUSAL_LM")
@@ -170,7 +170,7 @@ def test_where_rows_cannot_leave_transformers_own_loop_is_kept(build, monkeypatc
     def refuse(*_, **__):
         raise AssertionError("rows leave the batch")
 
-    monkeypatch.setattr("hfllm.rl.sampler.without_ended_rows", refuse)
+    monkeypatch.setattr("hfllm.rl.rollout_policy.without_ended_rows", refuse)
     with pytest.raises(AssertionError, match="rows leave"):
         rollout(trainer)
     beams = build(**SHARED, generate_dtype="bfloat16", generation_kwargs={"num_beams": 2})

@@ -33,10 +33,10 @@ def gguf():
 @pytest.fixture(scope="session")
 def subject(folder):
     """The imported model, asked with plain text."""
+    from hfllm.evaluation.model_under_test import open_model_under_test
     from hfllm.evaluation.specs import ModelSpec
-    from hfllm.evaluation.subject import open_subject
 
-    return open_subject(ModelSpec("smollm2", folder, chat=False), 8)
+    return open_model_under_test(ModelSpec("smollm2", folder, chat=False), 8)
 
 
 @pytest.fixture(scope="session")

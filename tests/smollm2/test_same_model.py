@@ -10,7 +10,7 @@ from gguf import GGUFReader
 from jinja2 import Environment
 from transformers import AutoModelForCausalLM
 
-from hfllm.data.sources import read_rows
+from hfllm.data.reading.sources import read_rows
 from hfllm.recipe.data_schema import SourceConfig
 from hfllm.tokenization.encode import encode_text
 
@@ -69,8 +69,8 @@ def test_log_likelihoods_are_those_of_lm_eval(subject, data, name):
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    from hfllm.evaluation.choices import as_options
-    from hfllm.evaluation.tasks import parts_of_continuation
+    from hfllm.evaluation.tasks.choices import as_options
+    from hfllm.evaluation.tasks.likelihood import parts_of_continuation
     from hfllm.inference.loglik import continuation, split_continuation, token_scores
 
     harness = HFLM(

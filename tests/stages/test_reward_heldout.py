@@ -3,7 +3,7 @@
 import json
 
 from hfllm.data.ledger import Ledger
-from hfllm.data.reading import read_pairs
+from hfllm.data.reading.examples import read_pairs
 from hfllm.recipe.data_schema import SourceConfig
 from hfllm.stages import reward
 from tiny import pair, write_jsonl

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import TrainingArguments, get_constant_schedule_with_warmup
 
-from hfllm.training import muon
+from hfllm.fast_cpu import stacked_muon as muon
 from hfllm.training.optimizers import MuonWithAdamW, muon_parameters, optimizer_factory
 
 

@@ -4,7 +4,7 @@ import json
 from contextlib import contextmanager
 
 from hfllm.data.ledger import Ledger
-from hfllm.training import rows
+from hfllm.training import datasets as rows
 
 
 def test_other_processes_wait_outside_the_barrier(tmp_path, monkeypatch):

@@ -2,11 +2,11 @@
 
 import pytest
 
-from hfllm.data.packed import PackedDataset
-from hfllm.data.packing import PackStats
+from hfllm.data.packing.dataset import PackedDataset
+from hfllm.data.packing.pack import PackStats
 from hfllm.recipe.data_schema import ChatDataConfig, SourceConfig
 from hfllm.runs.manifest import Manifest
-from hfllm.training.rows import Rows, chat_mixture
+from hfllm.training.datasets import Rows, chat_mixture
 
 REPLAY = ("sft.data.replay=[{path: data/documents.jsonl}]", "sft.data.replay_share=0.5")
 

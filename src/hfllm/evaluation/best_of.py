@@ -14,13 +14,13 @@ import dataclasses
 import math
 from collections.abc import Callable
 
-from hfllm.evaluation.answers import Sample
 from hfllm.evaluation.intervals import Interval, bounded_mean, mean
-from hfllm.evaluation.judging import Judges, add_rewards
+from hfllm.evaluation.model_under_test import ModelUnderTest
+from hfllm.evaluation.scorers import Judges, add_rewards
 from hfllm.evaluation.specs import Result, TaskSpec, result
-from hfllm.evaluation.subject import Subject
+from hfllm.evaluation.tasks.answers import Sample
 
-Ask = Callable[[Subject, str, TaskSpec], list[Sample]]
+Ask = Callable[[ModelUnderTest, str, TaskSpec], list[Sample]]
 MARKS: dict[str, Callable[[Sample], float | None]] = {
     "accuracy": lambda s: None if s.correct is None else float(s.correct),
     "ended": lambda s: float(s.ended),
@@ -32,7 +32,7 @@ SHARES = ("accuracy", "ended", "true_score")
 
 
 def best_of(
-    subject: Subject,
+    tested: ModelUnderTest,
     name: str,
     spec: TaskSpec,
     ask: Ask,
@@ -41,7 +41,7 @@ def best_of(
     """Results `TASK/best_of_N` of the favourites of each n, and how far they can be away.
 
     Args:
-        subject: the model, a chat model.
+        tested: the model, a chat model.
         name: the task's.
         spec: its rows.
         ask: what answers the rows.
@@ -52,10 +52,10 @@ def best_of(
     # Without choices: how sure the model is of them would be measured for each sample anew.
     rows = [{k: v for k, v in row.items() if k != "choices"} for row in spec.taken()]
     rows = [row for row in rows for _ in range(many)]
-    sampling = copy.copy(subject.generator)
+    sampling = copy.copy(tested.generator)
     sampling.temperature = 1.0
     samples = ask(
-        dataclasses.replace(subject, generator=sampling),
+        dataclasses.replace(tested, generator=sampling),
         name,
         dataclasses.replace(spec, rows=rows, limit=None),
     )
@@ -74,10 +74,10 @@ def best_of(
                 sum(w * (v or 0.0) for w, v in zip(weights, g, strict=True)) for g in values
             ]
             spread = bounded_mean if metric in SHARES else mean
-            out.append(result(subject.spec.name, part, metric, spread(expected)))
+            out.append(result(tested.spec.name, part, metric, spread(expected)))
         nats = math.log(n) - (n - 1) / n
         bound = Interval(nats, nats, nats, len(by_prompt))
-        out.append(result(subject.spec.name, part, "kl_at_most", bound))
+        out.append(result(tested.spec.name, part, "kl_at_most", bound))
     return out
 
 

@@ -15,18 +15,19 @@ from typing import Any
 
 import torch
 
-from hfllm.evaluation.subject import Subject
+from hfllm.evaluation.model_under_test import ModelUnderTest
 from hfllm.inference.generate import Answer
-from hfllm.inference.logits import Scored, batches, row_logits, vocab_size
+from hfllm.inference.logits import batches, row_logits, vocab_size
 from hfllm.inference.loglik import continuation, token_logprobs
 from hfllm.inference.prompts import positions
+from hfllm.modeling.batching import ScoringRequest
 from hfllm.tokenization.encode import encode_text
 
 Row = dict[str, Any]
 
 
 def choice_confidence(
-    subject: Subject, rows: Sequence[Row], answers: Sequence[Answer]
+    tested: ModelUnderTest, rows: Sequence[Row], answers: Sequence[Answer]
 ) -> dict[int, tuple[float, bool]]:
     """Row number -> (confidence in the likeliest choice, whether it is the right one).
 
@@ -37,15 +38,15 @@ def choice_confidence(
         for i, row in enumerate(rows)
         if row.get("answer") in (row.get("choices") or []) and answers[i].ids
     ]
-    choices = [encode_choices(subject, rows[i]["choices"]) for i in asked]
-    at = places(subject, [answers[i] for i in asked], choices)
-    limit = positions(subject.model)
+    choices = [encode_choices(tested, rows[i]["choices"]) for i in asked]
+    at = places(tested, [answers[i] for i in asked], choices)
+    limit = positions(tested.model)
     scored = [
         continuation(answers[i].prompt_ids + answers[i].ids[:place], forms[bool(place)], limit)
         for i, place, forms_of_row in zip(asked, at, choices, strict=True)
         for forms in forms_of_row
     ]
-    logprobs = iter(token_logprobs(subject.model, scored, f"{subject.spec.name}: choices"))
+    logprobs = iter(token_logprobs(tested.model, scored, f"{tested.spec.name}: choices"))
     out = {}
     for i in asked:
         texts = rows[i]["choices"]
@@ -55,26 +56,30 @@ def choice_confidence(
     return out
 
 
-def encode_choices(subject: Subject, choices: Sequence[str]) -> list[tuple[list[int], list[int]]]:
+def encode_choices(
+    tested: ModelUnderTest, choices: Sequence[str]
+) -> list[tuple[list[int], list[int]]]:
     """Token ids of each choice at the start of an answer and inside it (after a space)."""
-    inside = [encode_text(subject.tokenizer, " " + choice) for choice in choices]
-    if not subject.spec.chat:  # "Answer:" is followed by a space
+    inside = [encode_text(tested.tokenizer, " " + choice) for choice in choices]
+    if not tested.spec.chat:  # "Answer:" is followed by a space
         return [(ids, ids) for ids in inside]
-    first = [encode_text(subject.tokenizer, choice) for choice in choices]
+    first = [encode_text(tested.tokenizer, choice) for choice in choices]
     return list(zip(first, inside, strict=True))
 
 
 @torch.inference_mode()
 def places(
-    subject: Subject,
+    tested: ModelUnderTest,
     answers: Sequence[Answer],
     choices: Sequence[list[tuple[list[int], list[int]]]],
 ) -> list[int]:
     """The number of answer tokens before the place where a choice is likeliest, per answer."""
-    rows = [Scored(answer.prompt_ids + answer.ids, len(answer.prompt_ids)) for answer in answers]
+    rows = [
+        ScoringRequest(answer.prompt_ids + answer.ids, len(answer.prompt_ids)) for answer in answers
+    ]
     out = [0] * len(rows)
-    for chosen in batches(rows, vocab_size(subject.model)):
-        logits = row_logits(subject.model, [rows[i] for i in chosen])
+    for chosen in batches(rows, vocab_size(tested.model)):
+        logits = row_logits(tested.model, [rows[i] for i in chosen])
         for i, line in zip(chosen, logits, strict=True):
             own = line.float().softmax(-1)  # (T, V)
             ready = own[:, sorted({inside[0] for _, inside in choices[i]})].sum(-1)  # (T,)

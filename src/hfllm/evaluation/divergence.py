@@ -11,9 +11,10 @@ from __future__ import annotations
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hfllm.evaluation.subject import Subject
-from hfllm.inference.logits import Scored, batches, row_logits, vocab_size
+from hfllm.evaluation.model_under_test import ModelUnderTest
+from hfllm.inference.logits import batches, row_logits, vocab_size
 from hfllm.inference.prompts import Prompt
+from hfllm.modeling.batching import ScoringRequest
 
 
 def check_same_vocabulary(
@@ -28,17 +29,19 @@ def check_same_vocabulary(
 
 
 def sampled_kl(
-    subject: Subject, reference: PreTrainedModel, prompts: list[Prompt], max_new_tokens: int
+    tested: ModelUnderTest, reference: PreTrainedModel, prompts: list[Prompt], max_new_tokens: int
 ) -> list[float]:
     """KL(model || reference) in nats of one sampled answer per prompt; the mean estimates it."""
-    label = f"{subject.spec.name}: KL"
-    answers = subject.generator.answer(prompts, max_new_tokens, temperature=1.0, label=label)
-    rows = [Scored(a.prompt_ids + a.ids, len(a.prompt_ids)) for a in answers if a.ids]
-    return kl(subject.model, reference, rows)
+    label = f"{tested.spec.name}: KL"
+    answers = tested.generator.answer(prompts, max_new_tokens, temperature=1.0, label=label)
+    rows = [ScoringRequest(a.prompt_ids + a.ids, len(a.prompt_ids)) for a in answers if a.ids]
+    return kl(tested.model, reference, rows)
 
 
 @torch.inference_mode()
-def kl(model: PreTrainedModel, reference: PreTrainedModel, rows: list[Scored]) -> list[float]:
+def kl(
+    model: PreTrainedModel, reference: PreTrainedModel, rows: list[ScoringRequest]
+) -> list[float]:
     """Sum over ids[start:] of KL(model's next token || reference's), in nats, per row."""
     out = [0.0] * len(rows)
     for chosen in batches(rows, vocab_size(model)):

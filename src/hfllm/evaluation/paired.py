@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from hfllm.evaluation.answers import Sample
 from hfllm.evaluation.intervals import paired_difference
 from hfllm.evaluation.specs import ALL_ANSWERS
+from hfllm.evaluation.tasks.answers import Sample
 
 
 def differences(samples: list[Sample], models: list[str]) -> list[dict[str, Any]]:

@@ -16,18 +16,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hfllm.evaluation import tasks as kinds
-from hfllm.evaluation.answers import Sample, answer_rows, summarize, summarize_all, sure
 from hfllm.evaluation.best_of import best_of
 from hfllm.evaluation.calibration import reliability
-from hfllm.evaluation.choices import choices
-from hfllm.evaluation.ifeval import ifeval_rows, summarize_ifeval
-from hfllm.evaluation.instructions import instruction_rows, summarize_instructions
-from hfllm.evaluation.judging import Judges, add_relevance, add_rewards, divergence, open_judges
+from hfllm.evaluation.model_under_test import ModelUnderTest, open_model_under_test
 from hfllm.evaluation.paired import differences
-from hfllm.evaluation.replies import reply_rows, summarize_replies
+from hfllm.evaluation.scorers import Judges, add_relevance, add_rewards, divergence, open_judges
 from hfllm.evaluation.specs import NOBODY, JudgeSpecs, ModelSpec, Result, TaskSpec
-from hfllm.evaluation.subject import Subject, open_subject
+from hfllm.evaluation.tasks import likelihood as kinds
+from hfllm.evaluation.tasks.answers import Sample, answer_rows, summarize, summarize_all, sure
+from hfllm.evaluation.tasks.choices import choices
+from hfllm.evaluation.tasks.ifeval import ifeval_rows, summarize_ifeval
+from hfllm.evaluation.tasks.instructions import instruction_rows, summarize_instructions
+from hfllm.evaluation.tasks.replies import reply_rows, summarize_replies
 from hfllm.recipe.schema import TASK_KINDS
 from hfllm.runs.manifest import write_atomically, write_lines
 
@@ -74,7 +74,7 @@ def evaluate_models(
     judges = open_judges(judged_by, batch_size)
     outcome = Outcome()
     for spec in models:
-        evaluate_model(open_subject(spec, batch_size), tasks, judges, outcome)
+        evaluate_model(open_model_under_test(spec, batch_size), tasks, judges, outcome)
     for name, task in tasks.items():
         if task.kind == "preference":
             assert judges.reward is not None
@@ -105,25 +105,25 @@ def check(
 
 
 def evaluate_model(
-    subject: Subject, tasks: dict[str, TaskSpec], judges: Judges, outcome: Outcome
+    tested: ModelUnderTest, tasks: dict[str, TaskSpec], judges: Judges, outcome: Outcome
 ) -> None:
     """Every task of one model, with rewards and KL, added to the outcome."""
-    outcome.passports.append(subject.passport())
+    outcome.passports.append(tested.passport())
     answered: list[Sample] = []
     for name, task in tasks.items():
-        if task.kind in CHAT_ONLY and not subject.spec.chat:
-            print(f"{subject.spec.name}: {name}: left out, it asks chat models", flush=True)
+        if task.kind in CHAT_ONLY and not tested.spec.chat:
+            print(f"{tested.spec.name}: {name}: left out, it asks chat models", flush=True)
             continue
         started = time.perf_counter()
         if task.kind == "bits_per_byte":
-            outcome.results += kinds.bits_per_byte(subject, name, task)
+            outcome.results += kinds.bits_per_byte(tested, name, task)
         elif task.kind in SCORED:
-            found, items = SCORED[task.kind](subject, name, task)
+            found, items = SCORED[task.kind](tested, name, task)
             outcome.results += found
-            outcome.items += [{"model": subject.spec.name, "task": name} | one for one in items]
+            outcome.items += [{"model": tested.spec.name, "task": name} | one for one in items]
         elif task.kind in ASKED:
             ask, sum_up = ASKED[task.kind]
-            samples = ask(subject, name, task)
+            samples = ask(tested, name, task)
             add_rewards(samples, judges.reward)
             add_relevance(samples, judges.relevance)
             outcome.results += sum_up(samples)
@@ -131,25 +131,25 @@ def evaluate_model(
         if task.kind != "preference":
             took = time.perf_counter() - started
             print(
-                f"{subject.spec.name}: {name}: {len(task.taken()):,} rows in {took:.1f} s",
+                f"{tested.spec.name}: {name}: {len(task.taken()):,} rows in {took:.1f} s",
                 flush=True,
             )
     if answered:
         if len({s.task for s in answered}) > 1 or any(s.correct is not None for s in answered):
             outcome.results += summarize_all(answered)  # else it would say the same once more
-        outcome.results += divergence(subject, answered, judges)
+        outcome.results += divergence(tested, answered, judges)
         outcome.samples += answered
-    if judges.best_of and judges.is_reference(subject.spec):
-        outcome.results += favourites(subject, tasks, judges)
+    if judges.best_of and judges.is_reference(tested.spec):
+        outcome.results += favourites(tested, tasks, judges)
 
 
-def favourites(subject: Subject, tasks: dict[str, TaskSpec], judges: Judges) -> list[Result]:
+def favourites(tested: ModelUnderTest, tasks: dict[str, TaskSpec], judges: Judges) -> list[Result]:
     """Best of n on every task that asks for answers (best_of.py)."""
     out: list[Result] = []
     for name, task in tasks.items():
-        if task.kind in ASKED and (subject.spec.chat or task.kind not in CHAT_ONLY):
+        if task.kind in ASKED and (tested.spec.chat or task.kind not in CHAT_ONLY):
             ask = ASKED[task.kind][0]
-            out += best_of(subject, name, task, ask, judges)
+            out += best_of(tested, name, task, ask, judges)
     return out
 
 

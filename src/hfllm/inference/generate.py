@@ -6,7 +6,7 @@
 2. Rows are sorted by length and cut into batches; padding stands on the left, and position ids
    count from the first real token, so a padded row gives what it gives alone.
 3. One forward over the prompts, then one per token. A row that has ended leaves the batch
-   (inference/decoding.py).
+   (fast_cpu/decoding.py).
 
 Cost: one forward over the prompt tokens plus one per new token. On two CPU cores the loop is
 bound by the number of steps, so large batches pay. Greedy decoding is exact in float32; a copy of
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hfllm.inference.decoding import decode
+from hfllm.fast_cpu.decoding import decode
 from hfllm.inference.logits import vocab_size
 from hfllm.inference.progress import track
 from hfllm.inference.prompts import (

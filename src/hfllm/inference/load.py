@@ -25,8 +25,10 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from hfllm.hints import first_line, first_missing, how_to_get, is_gguf, is_hub_id, near_path
 from hfllm.modeling.gguf import as_folder
+from hfllm.recipe.did_you_mean import first_missing, near_path
+from hfllm.recipe.errors import first_line
+from hfllm.recipe.model_names import how_to_get, is_gguf, is_hub_id
 
 MODEL_FILES = ("config.json", "adapter_config.json")
 

@@ -2,7 +2,7 @@
 
 Rows are sorted by length and padded on the right: behind a causal mask the padding cannot reach
 the real tokens, so no attention mask is needed. On a CPU what all rows of a batch begin with is run
-once (modeling/shared_prefix.py). A batch is bounded by the memory of its logits (scored tokens x
+once (fast_cpu/shared_prefix.py). A batch is bounded by the memory of its logits (scored tokens x
 vocabulary), which is what runs out first, and in tokens; a row that is beyond either is a batch of
 its own.
 """
@@ -11,32 +11,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from transformers import PreTrainedModel
 
-from hfllm.inference.batching import long_first
-from hfllm.modeling.shared_prefix import last_hidden
-from hfllm.modeling.trained_head import has_plain_head
+from hfllm.fast_cpu.shared_prefix import last_hidden
+from hfllm.fast_cpu.trained_head import plain_head
+from hfllm.modeling.batching import MAX_BATCH_TOKENS, ScoringRequest, long_first
 
 MAX_LOGITS = 2**25  # float32 values per batch: 128 MB
-MAX_BATCH_TOKENS = 4096  # padding included
-_has_plain_head: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()  # tried once
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A row of token ids, of which ids[start:] are scored."""
-
-    ids: list[int]
-    start: int
-
-    def __post_init__(self) -> None:
-        """Something stands before what is scored."""
-        assert 0 < self.start < len(self.ids), (self.start, len(self.ids))
 
 
 def vocab_size(model: PreTrainedModel) -> int:
@@ -44,17 +28,7 @@ def vocab_size(model: PreTrainedModel) -> int:
     return int(model.get_output_embeddings().weight.shape[0])
 
 
-def plain_head(model: PreTrainedModel) -> bool:
-    """Whether the logits are the head's matrix times the trunk's output; tried once a model."""
-    if model not in _has_plain_head:
-        try:
-            _has_plain_head[model] = has_plain_head(model)
-        except (TypeError, ValueError, AttributeError, RuntimeError):  # no trunk of its own, ...
-            _has_plain_head[model] = False
-    return _has_plain_head[model]
-
-
-def batches(rows: Sequence[Scored], vocab: int) -> Iterator[list[int]]:
+def batches(rows: Sequence[ScoringRequest], vocab: int) -> Iterator[list[int]]:
     """Row numbers, long rows first, so many at once that the logits stay below MAX_LOGITS."""
 
     def fits(batch: list[int]) -> bool:
@@ -66,7 +40,7 @@ def batches(rows: Sequence[Scored], vocab: int) -> Iterator[list[int]]:
 
 
 @torch.inference_mode()
-def row_logits(model: PreTrainedModel, rows: Sequence[Scored]) -> list[torch.Tensor]:
+def row_logits(model: PreTrainedModel, rows: Sequence[ScoringRequest]) -> list[torch.Tensor]:
     """Logits that predict the scored tokens of each row, (K, V) each, from one pass over them.
 
     The head reads those positions only. (transformers' logits_to_keep keeps the same positions of
@@ -89,7 +63,7 @@ def row_logits(model: PreTrainedModel, rows: Sequence[Scored]) -> list[torch.Ten
 
 
 def _own_logits(
-    model: PreTrainedModel, padded: torch.Tensor, rows: Sequence[Scored]
+    model: PreTrainedModel, padded: torch.Tensor, rows: Sequence[ScoringRequest]
 ) -> list[torch.Tensor]:
     """The same by the model's own forward, so few rows at once that their logits fit, too."""
     first = min(row.start for row in rows)

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hfllm.inference import shared_context
+from hfllm.fast_cpu import shared_context
 from hfllm.inference.logits import (
     MAX_BATCH_TOKENS,
     MAX_LOGITS,
-    Scored,
+    ScoringRequest,
     batches,
     row_logits,
     vocab_size,
@@ -41,7 +41,7 @@ class TokenScores(NamedTuple):
 
 
 def token_scores(
-    model: PreTrainedModel, rows: Sequence[Scored], label: str = "scoring"
+    model: PreTrainedModel, rows: Sequence[ScoringRequest], label: str = "scoring"
 ) -> list[TokenScores]:
     """Score ids[start:] of each row; the answer is in the rows' order.
 
@@ -50,7 +50,7 @@ def token_scores(
     limit = positions(model)
     together = [
         members
-        for members in neighbours(rows)
+        for members in prefix_groups(rows)
         if max(len(rows[i].ids) for i in members) <= limit
         and _fits(model, [rows[i] for i in members])
     ]
@@ -67,7 +67,7 @@ def token_scores(
     return [found[i] for i in range(len(rows))]
 
 
-def neighbours(rows: Sequence[Scored]) -> list[list[int]]:
+def prefix_groups(rows: Sequence[ScoringRequest]) -> list[list[int]]:
     """Numbers of neighbouring rows that are worth one pass over what they begin with."""
     groups: list[list[int]] = []
     alike = _same_context  # what joins the group at hand
@@ -82,19 +82,19 @@ def neighbours(rows: Sequence[Scored]) -> list[list[int]]:
     return [members for members in groups if len(members) > 1]
 
 
-def _same_context(one: Scored, other: Scored) -> bool:
+def _same_context(one: ScoringRequest, other: ScoringRequest) -> bool:
     """The choices of one question."""
     context = one.ids[: one.start]
     return len(context) >= MIN_SHARED and context == other.ids[: other.start]
 
 
-def _half_alike(one: Scored, other: Scored) -> bool:
+def _half_alike(one: ScoringRequest, other: ScoringRequest) -> bool:
     """Half of each row in common, and not of a few tokens: WinoGrande's pairs."""
     shared = shared_context.common_beginning([one, other])
     return shared >= MIN_SHARED and 2 * shared >= max(len(one.ids), len(other.ids))
 
 
-def _fits(model: PreTrainedModel, rows: Sequence[Scored]) -> bool:
+def _fits(model: PreTrainedModel, rows: Sequence[ScoringRequest]) -> bool:
     """Whether a group is small enough to be one row of tokens."""
     shared = shared_context.common_beginning(rows)
     tokens = shared + sum(len(row.ids) - shared for row in rows)
@@ -103,7 +103,10 @@ def _fits(model: PreTrainedModel, rows: Sequence[Scored]) -> bool:
 
 
 def _scored_alone(
-    model: PreTrainedModel, rows: Sequence[Scored], numbers: list[int], done: Callable[[int], Any]
+    model: PreTrainedModel,
+    rows: Sequence[ScoringRequest],
+    numbers: list[int],
+    done: Callable[[int], Any],
 ) -> Iterator[tuple[int, TokenScores]]:
     """Each row for itself: (its number, its scores)."""
     for batch in batches([rows[i] for i in numbers], vocab_size(model)):
@@ -116,7 +119,7 @@ def _scored_alone(
 
 def _scored_together(
     model: PreTrainedModel,
-    rows: Sequence[Scored],
+    rows: Sequence[ScoringRequest],
     groups: list[list[int]],
     done: Callable[[int], Any],
 ) -> Iterator[tuple[int, TokenScores]]:
@@ -141,13 +144,13 @@ def score(logits: torch.Tensor, targets: list[int]) -> TokenScores:
 
 
 def token_logprobs(
-    model: PreTrainedModel, rows: Sequence[Scored], label: str = "scoring"
+    model: PreTrainedModel, rows: Sequence[ScoringRequest], label: str = "scoring"
 ) -> list[torch.Tensor]:
     """Natural log-probabilities of ids[start:] of each row, float32 on CPU, in the rows' order."""
     return [scores.logprobs for scores in token_scores(model, rows, label)]
 
 
-def windows(ids: list[int], size: int, overlap: int) -> Iterator[Scored]:
+def windows(ids: list[int], size: int, overlap: int) -> Iterator[ScoringRequest]:
     """Cut a long row into windows; every token but the first is scored in exactly one.
 
     A window begins `overlap` (at least 1) tokens before the first one it scores, as context.
@@ -156,7 +159,7 @@ def windows(ids: list[int], size: int, overlap: int) -> Iterator[Scored]:
     begin, scored = 0, 1
     while scored < len(ids):
         end = min(begin + size, len(ids))
-        yield Scored(ids[begin:end], scored - begin)
+        yield ScoringRequest(ids[begin:end], scored - begin)
         begin, scored = end - overlap, end
 
 
@@ -189,7 +192,7 @@ def document_nats(
     return nats
 
 
-def continuation(context: list[int], ids: list[int], max_positions: int) -> Scored:
+def continuation(context: list[int], ids: list[int], max_positions: int) -> ScoringRequest:
     """A row that scores `ids` after `context`, cut on the left to fit the model's positions."""
     room = max_positions - len(ids)
     if room < 1:
@@ -197,7 +200,7 @@ def continuation(context: list[int], ids: list[int], max_positions: int) -> Scor
             f"a continuation of {len(ids):,} tokens exceeds the model's {max_positions:,} positions"
         )
     kept = context[-room:]
-    return Scored(kept + ids, len(kept))
+    return ScoringRequest(kept + ids, len(kept))
 
 
 def split_continuation(

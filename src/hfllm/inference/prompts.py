@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hfllm.data.chat import eot_token_id, render
 from hfllm.tokenization.encode import encode_text
+from hfllm.tokenization.loss_mask import eot_token_id, render
 
 Message = dict[str, str]
 Prompt = list[Message] | str

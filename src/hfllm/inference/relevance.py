@@ -21,9 +21,9 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hfllm.inference.load import is_chat_model, load_model
-from hfllm.inference.logits import Scored
 from hfllm.inference.loglik import continuation, token_logprobs
 from hfllm.inference.prompts import Message, encode_prompt, positions
+from hfllm.modeling.batching import ScoringRequest
 from hfllm.tokenization.encode import encode_text
 
 ENOUGH = 14.0  # nats: 77 of the 89 answers above have as many, and 12 of the 61 others
@@ -63,7 +63,7 @@ class RelevanceJudge:
         limit = positions(self.model)
         # Its tokens may be more than the policy's: what is beyond its positions is not judged.
         encoded = [encode_text(self.tokenizer, text.strip())[: limit - 1] for text in answers]
-        rows: list[Scored] = []
+        rows: list[ScoringRequest] = []
         for prompt, ids, asked in zip(prompts, encoded, constraints, strict=True):
             for messages in (prompt, _without_question(prompt, asked or [])) if ids else ():
                 rows.append(continuation(encode_prompt(self.tokenizer, messages), ids, limit))

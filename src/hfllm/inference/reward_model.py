@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hfllm.data.chat import render
 from hfllm.inference.load import load_reward
 from hfllm.inference.progress import track
 from hfllm.inference.prompts import Message, encode_prompt, positions
 from hfllm.tokenization.encode import encode_text
+from hfllm.tokenization.loss_mask import render
 
 Judged = tuple[list[Message], bool]  # a conversation that ends with the answer; whether it ended
 

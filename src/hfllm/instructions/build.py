@@ -10,9 +10,9 @@ import random
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from hfllm.data.document import row_bytes
+from hfllm.data.errors import row_bytes
 from hfllm.data.ledger import Ledger
-from hfllm.data.reading import count_kept
+from hfllm.data.reading.examples import count_kept
 from hfllm.instructions.constraints import asked, draw
 
 Row = dict[str, Any]

@@ -14,8 +14,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from hfllm.hints import did_you_mean, first_line
-from hfllm.modeling.at_rest import at_rest
+from hfllm.modeling.eval_mode import eval_mode
+from hfllm.recipe.did_you_mean import did_you_mean
+from hfllm.recipe.errors import first_line
 
 POSITIONS = "max_position_embeddings"
 # What older configurations hold, or what would be overwritten here without a word.
@@ -127,7 +128,7 @@ def _sees_what_follows(model: PreTrainedModel) -> bool:
     """Whether the logits of a token change with a later one (BERT's do, and only warn of it)."""
     if any(p.numel() == 0 for p in model.parameters()):  # parts of it stand elsewhere (ZeRO-3)
         return False
-    with at_rest(model):
+    with eval_mode(model):
         rows = [torch.tensor([[1, 2, last]]) for last in (3, 4)]
         one, other = (model(input_ids=ids).logits[0, :2] for ids in rows)
     return not torch.allclose(one, other, atol=1e-4)

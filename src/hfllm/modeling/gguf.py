@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 
-from hfllm.hints import is_gguf, near_path
+from hfllm.recipe.did_you_mean import near_path
+from hfllm.recipe.model_names import is_gguf
 from hfllm.tokenization.from_gguf import Field, byte_level_tokenizer, tokenizer_problem
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

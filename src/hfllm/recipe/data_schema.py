@@ -28,7 +28,7 @@ class SourceConfig:
     subset: str | None = None
     split: str = "train"
     revision: str | None = None
-    format: str | None = None  # row adapter (data/formats.py); default: guessed from the columns
+    format: str | None = None  # row adapter; default: guessed from the columns
     columns: dict[str, str] = field(default_factory=dict)  # rename: {theirs: ours}
     where: dict[str, Any] = field(default_factory=dict)  # {column: value, glob or list}: keep these
     where_not: dict[str, Any] | None = None  # the same: leave these out
@@ -53,7 +53,7 @@ class WorldConfig:
 
 @dataclass
 class FilterConfig:
-    """Thresholds of the document filters (data/filters.py lists the reasons); `null`: off."""
+    """Thresholds of the document filters (reasons: data/curation/filters.py); `null`: off."""
 
     languages: list[str] | None = field(default_factory=lambda: ["en"])
     min_language_score: float = 0.5  # drop where another language scores at least this

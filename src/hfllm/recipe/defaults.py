@@ -55,7 +55,10 @@ DEFAULTS: dict[str, dict[str, Default]] = {
     | _TRL
     | {
         "train_sampling_strategy": ("sequential", "the mixture is the order: f(seed, step)"),
-        "max_length": (None, "rows are cut and counted by data/packing.py, never by the trainer"),
+        "max_length": (
+            None,
+            "rows are cut and counted before packing, never by the trainer",
+        ),
         "learning_rate": (5e-4, "for models of a few million parameters"),
         "lr_scheduler_type": ("cosine", "anneal to zero within the stage"),
         "warmup_steps": (10, "a few steps"),
@@ -65,8 +68,8 @@ DEFAULTS: dict[str, dict[str, Default]] = {
     "reward": _EVERY
     | _TRL
     | {
-        "train_sampling_strategy": ("sequential", "data/preference.py orders pairs by length"),
-        "max_length": (None, "long pairs are dropped and counted by data/preference.py"),
+        "train_sampling_strategy": ("sequential", "training/preference.py orders pairs by length"),
+        "max_length": (None, "long pairs are dropped and counted by training/preference.py"),
         "center_rewards_coefficient": (0.01, "scores otherwise drift by a constant"),
         "learning_rate": (3e-4, "for models of a few million parameters"),
         "per_device_train_batch_size": (16, "library default 8"),

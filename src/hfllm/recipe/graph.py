@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hfllm.hints import did_you_mean, how_to_get, is_gguf, is_hub_id
 from hfllm.recipe.data_schema import SourceConfig
+from hfllm.recipe.did_you_mean import did_you_mean
+from hfllm.recipe.model_names import how_to_get, is_gguf, is_hub_id
 from hfllm.recipe.schema import REWARD_STAGES, TRAINERS, PretrainConfig, TrainConfig
 
 if TYPE_CHECKING:

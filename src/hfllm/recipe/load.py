@@ -16,7 +16,8 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hfllm.hints import did_you_mean, first_line
+from hfllm.recipe.did_you_mean import did_you_mean
+from hfllm.recipe.errors import first_line
 from hfllm.recipe.graph import Graph, order_steps, parents_of
 from hfllm.recipe.schema import RESERVED, STAGES
 from hfllm.recipe.typed import typed

@@ -12,8 +12,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from hfllm.hints import did_you_mean, first_line
 from hfllm.recipe.defaults import ELSEWHERE, ELSEWHERE_EVERY, default_values
+from hfllm.recipe.did_you_mean import did_you_mean
+from hfllm.recipe.errors import first_line
 from hfllm.recipe.load import Recipe, RecipeError, StepSpec
 from hfllm.recipe.schema import TRAINERS
 from hfllm.recipe.typed import key_problem

@@ -15,7 +15,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hfllm.hints import first_line
+from hfllm.recipe.errors import first_line
 
 
 def typed(name: str, schema: type, given: dict[str, Any]) -> tuple[Any, list[str]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hfllm.hints import is_gguf, is_hub_id
+from hfllm.recipe.model_names import is_gguf, is_hub_id
 from hfllm.report.collect import Run, Step, parents
 from hfllm.report.markdown import safe
 

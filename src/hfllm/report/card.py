@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hfllm.report.accounts import conservation_problems, ledger_of
 from hfllm.report.base_model import Base, base_of, bases
 from hfllm.report.collect import Run, Step, parents, read_run, records
-from hfllm.report.costs import hardware_of
-from hfllm.report.figures import compact, duration, exact, scientific
 from hfllm.report.markdown import md_table, result_table, safe
-from hfllm.report.results import tables
+from hfllm.report.number_format import compact, duration, exact, scientific
+from hfllm.report.view.costs import hardware_of
+from hfllm.report.view.ledger_view import conservation_problems, ledger_of
+from hfllm.report.view.results import tables
 
 LIMITS = (
     "It may state false things with confidence; only the tests above, if there are any, say how "

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from hfllm.recipe.schema import RESERVED
-from hfllm.report.figures import number
+from hfllm.report.number_format import number
 
 DONE, RUNNING, FAILED, NOT_RUN = "done", "running", "failed", "not run"
 TRACES = ("manifest.json", "metrics.jsonl", "results.json", "samples.jsonl")

@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from hfllm.report.results import Cell, Table
-from hfllm.report.samples import Choice
+from hfllm.report.view.results import Cell, Table
+from hfllm.report.view.samples import Choice
 
 MARKS = {"better": " ▲", "worse": " ▼", "different": " ◆", "": ""}
 ANSWERS = 4  # exchanges shown; the page has them all

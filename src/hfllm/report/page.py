@@ -12,17 +12,17 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from hfllm.report.accounts import accounts
 from hfllm.report.collect import Run
-from hfllm.report.costs import Total, cost_rows, reproduction, time_spent, total_of
-from hfllm.report.curation import truths
-from hfllm.report.curves import trainings
-from hfllm.report.figures import duration, exact, number, scientific
-from hfllm.report.flow import flow_tall, flow_wide
-from hfllm.report.reliability import reliabilities
-from hfllm.report.results import settings, tables
-from hfllm.report.samples import choices, growths
-from hfllm.report.story import nodes, paragraphs, tiles
+from hfllm.report.drawing.flow import flow_tall, flow_wide
+from hfllm.report.number_format import duration, exact, number, scientific
+from hfllm.report.view.costs import Total, cost_rows, reproduction, time_spent, total_of
+from hfllm.report.view.curation import truths
+from hfllm.report.view.ledger_view import accounts
+from hfllm.report.view.reliability import reliabilities
+from hfllm.report.view.results import settings, tables
+from hfllm.report.view.samples import choices, growths
+from hfllm.report.view.story import nodes, paragraphs, tiles
+from hfllm.report.view.training import trainings
 
 HERE = Path(__file__).parent
 WIDE_STEPS = 9  # more boxes than this are too small in one row

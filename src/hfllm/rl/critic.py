@@ -25,7 +25,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from hfllm.rl.tight import Tight
+from hfllm.rl.unpad import Tight
 
 FOLDER = "critic"
 

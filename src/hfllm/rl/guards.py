@@ -8,8 +8,8 @@ import torch
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
-from hfllm.modeling.at_rest import at_rest
-from hfllm.modeling.trained_head import without_adapter
+from hfllm.modeling.adapters import without_adapter
+from hfllm.modeling.eval_mode import eval_mode
 from hfllm.rl.config import PPOConfig
 
 _POSITION_TABLE = re.compile(r"(^|\.)(wpe|\w*position_embedding\w*|embed_positions|pos_emb\w*)$")
@@ -49,7 +49,7 @@ def check_positions(model: torch.nn.Module) -> None:
     padded = torch.cat([ids[:, :3], ids], dim=1)
     mask = torch.ones_like(padded)
     mask[:, :3] = 0
-    with at_rest(model):
+    with eval_mode(model):
         alone = model(input_ids=ids).logits[:, -1].float()
         shifted = model(input_ids=padded, attention_mask=mask).logits[:, -1].float()
     if not torch.allclose(alone, shifted, atol=1e-2):

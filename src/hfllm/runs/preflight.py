@@ -9,10 +9,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hfllm.hints import first_line, how_to_get, is_gguf
 from hfllm.recipe.data_schema import CurateConfig
+from hfllm.recipe.errors import first_line
 from hfllm.recipe.graph import model_references, sources_in
 from hfllm.recipe.load import Recipe, RecipeError, StepSpec
+from hfllm.recipe.model_names import how_to_get, is_gguf
 from hfllm.recipe.schema import PretrainConfig, TrainConfig
 from hfllm.runs.layout import Step
 from hfllm.runs.preflight_values import values
@@ -121,7 +122,7 @@ def _vocabulary(recipe: Recipe, spec: StepSpec) -> int | None:
 
 
 def _sources(recipe: Recipe, spec: StepSpec) -> list[str]:
-    from hfllm.data.sources import check_sources, label
+    from hfllm.data.reading.sources import check_sources, label
 
     step = Step(recipe, spec)
     problems = []
@@ -174,7 +175,7 @@ def _heldout_files(recipe: Recipe, spec: StepSpec) -> list[str]:
 
 
 def _curation(recipe: Recipe, spec: StepSpec) -> list[str]:
-    from hfllm.data.curate import check_curate
+    from hfllm.data.curation.curate import check_curate
 
     if not isinstance(spec.config, CurateConfig):
         return []

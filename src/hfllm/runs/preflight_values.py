@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hfllm.hints import model_name
 from hfllm.recipe.data_schema import CONSTRAINTS, ChatDataConfig, InstructionsConfig
 from hfllm.recipe.graph import sources_in, template_file
 from hfllm.recipe.load import StepSpec
+from hfllm.recipe.model_names import model_name
 from hfllm.recipe.schema import (
     ATTENTION,
     OPTIMIZERS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hfllm.data.curate import curate
+from hfllm.data.curation.curate import curate
 from hfllm.recipe.data_schema import CurateConfig
 from hfllm.runs.layout import Step
 from hfllm.runs.record import recording

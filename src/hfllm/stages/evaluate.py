@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hfllm.data.reading import read_documents, read_pairs, read_prompts
-from hfllm.data.sources import read_rows
+from hfllm.data.reading.examples import read_documents, read_pairs, read_prompts
+from hfllm.data.reading.sources import read_rows
 from hfllm.evaluation.run import evaluate_models
 from hfllm.evaluation.specs import JudgeSpecs, ModelSpec, Result, TaskSpec
 from hfllm.evaluation.table import format_table
-from hfllm.hints import model_name
 from hfllm.inference.load import is_chat_model
+from hfllm.recipe.model_names import model_name
 from hfllm.recipe.schema import EvaluateConfig, TaskConfig
 from hfllm.runs.layout import Step
 from hfllm.runs.record import recording

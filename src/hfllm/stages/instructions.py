@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from hfllm.data.ledger import Ledger
-from hfllm.data.reading import read_chats, read_prompts
+from hfllm.data.reading.examples import read_chats, read_prompts
 from hfllm.instructions.build import constrained, usable
 from hfllm.instructions.demonstrations import demonstrations
 from hfllm.instructions.kinds import KINDS

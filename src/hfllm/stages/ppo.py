@@ -13,22 +13,22 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM
 
-from hfllm.data.chat import render
 from hfllm.data.ledger import Ledger
-from hfllm.data.reading import count_kept, read_prompts
+from hfllm.data.reading.examples import count_kept, read_prompts
 from hfllm.inference.prompts import positions
 from hfllm.inference.relevance import ENOUGH, RelevanceJudge, open_judge
 from hfllm.modeling.flops import matmul_parameters, ppo_flops_per_token
 from hfllm.recipe.schema import PPOStageConfig
 from hfllm.recipe.trainers import build_trainer_config
-from hfllm.rl.ppo import PPOTrainer
+from hfllm.rl.ppo_trainer import PPOTrainer
 from hfllm.rl.rewards import CountedByLength, CountedIfAnswer, load_functions, load_reward_model
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_main_process, is_sharded
 from hfllm.runs.record import recording
-from hfllm.training.fit import Work, fit
-from hfllm.training.start import (
+from hfllm.tokenization.loss_mask import render
+from hfllm.training.fit import TrainingInfo, fit
+from hfllm.training.load import (
     end_ids,
     load_init,
     load_tokenizer,
@@ -41,11 +41,13 @@ from hfllm.training.start import (
 def run(config: PPOStageConfig, step: Step) -> None:
     """Build the trainer and fit it, recorded."""
     with recording(step, is_main_process()) as manifest:
-        trainer, work = build(config, step, manifest)
-        fit(trainer, step, manifest, work)
+        trainer, info = build(config, step, manifest)
+        fit(trainer, step, manifest, info)
 
 
-def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTrainer, Work]:
+def build(
+    config: PPOStageConfig, step: Step, manifest: Manifest
+) -> tuple[PPOTrainer, TrainingInfo]:
     """The trainer, and what `fit` needs to know about it."""
     if not config.reward and not config.reward_functions:
         raise ValueError(f"{step.name}: set `reward:` (a step or folder) or `reward_functions:`")
@@ -79,13 +81,13 @@ def build(config: PPOStageConfig, step: Step, manifest: Manifest) -> tuple[PPOTr
     manifest.notes += trainer.notes
     trainer.notes = manifest.notes  # what it notes while it trains stands there too
     sizes = (policy_size, matmul_parameters(trainer.model.get_submodule("critic")), judge_size)
-    work = Work(
+    info = TrainingInfo(
         tokenizer=tokenizer,
         end_ids=ends,
         flops_per_token=ppo_flops_per_token(*sizes, epochs=args.num_iterations),
         extra={"prompts": len(prompts)},
     )
-    return trainer, work
+    return trainer, info
 
 
 def _critic(
@@ -159,7 +161,7 @@ def _prompts(
 
     Longer ones are counted, never cut: a cut prompt is another question.
     """
-    from hfllm.data.document import row_bytes
+    from hfllm.data.errors import row_bytes
 
     kept, longest = [], 0
     for row in read_prompts(config.data.mixture, step.data_of, ledger):

@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM, Trainer
 
-from hfllm.data.packing import PackedCollator
+from hfllm.data.packing.pack import PackedCollator
 from hfllm.modeling.build import build_model
 from hfllm.recipe.schema import PretrainConfig
 from hfllm.recipe.trainers import build_trainer_config
@@ -20,22 +20,22 @@ from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_main_process
 from hfllm.runs.record import recording
 from hfllm.training.callbacks import SampleText
-from hfllm.training.fit import Work, fit, rows_per_step
-from hfllm.training.heldout import nll_metrics, row_sums
+from hfllm.training.datasets import Rows, mixture, packed_once, packing_first, text_rows
+from hfllm.training.eval_loss import nll_metrics, row_sums
+from hfllm.training.fit import TrainingInfo, fit, rows_per_step
+from hfllm.training.load import end_ids, load_init, load_tokenizer
 from hfllm.training.optimizers import optimizer_factory
-from hfllm.training.rows import Rows, mixture, packed_once, packing_first, text_rows
 from hfllm.training.schedule import decay_arguments
-from hfllm.training.start import end_ids, load_init, load_tokenizer
 
 
 def run(config: PretrainConfig, step: Step) -> None:
     """Build the trainer and fit it, recorded."""
     with recording(step, is_main_process()) as manifest:
-        trainer, work = build(config, step, manifest)
-        fit(trainer, step, manifest, work)
+        trainer, info = build(config, step, manifest)
+        fit(trainer, step, manifest, info)
 
 
-def build(config: PretrainConfig, step: Step, manifest: Manifest) -> tuple[Trainer, Work]:
+def build(config: PretrainConfig, step: Step, manifest: Manifest) -> tuple[Trainer, TrainingInfo]:
     """The trainer, and what `fit` needs to know about it."""
     forced = decay_arguments(step.spec) | ({} if config.data.heldout else {"eval_strategy": "no"})
     args = build_trainer_config(step.spec, step.seed, str(step.checkpoints), **forced)
@@ -65,14 +65,14 @@ def build(config: PretrainConfig, step: Step, manifest: Manifest) -> tuple[Train
     stats = train.stats
     places = max(1, stats["tokens"] + stats["padding"])
     extra = {"padding_share": round(stats["padding"] / places, 4)}
-    work = Work(
+    info = TrainingInfo(
         tokenizer=tokenizer,
         end_ids=end_ids(tokenizer, chat=False),
         row_tokens=stats["tokens"] / max(1, stats["rows"]),
         seq_len=config.data.seq_len,
         extra=extra,
     )
-    return trainer, work
+    return trainer, info
 
 
 def _model(config: PretrainConfig, step: Step, tokenizer: Any) -> Any:

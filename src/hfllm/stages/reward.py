@@ -1,6 +1,6 @@
 """Reward: trl's RewardTrainer from a chat model, on preference pairs (Bradley-Terry).
 
-Pairs come rendered from data/preference.py, those that do not fit counted; trl would drop them
+Pairs come rendered from training/preference.py, those that do not fit counted; trl would drop them
 without a word. The held-out accuracy stands beside the length-alone baseline: a reward model that
 only learned "longer is better" must not look like one. The held-out pairs are written to
 data/heldout.jsonl, so that an evaluation can be given exactly them ({step: reward, file:
@@ -16,27 +16,29 @@ from transformers import AutoModelForSequenceClassification
 from trl import RewardTrainer
 
 from hfllm.data.ledger import Ledger
-from hfllm.data.preference import length_baseline, length_grouped, pair_rows
 from hfllm.recipe.schema import RewardStageConfig
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_main_process
 from hfllm.runs.record import recording
-from hfllm.training.fit import Work, fit, rows_per_step, total_rows
+from hfllm.training.fit import TrainingInfo, fit, rows_per_step, total_rows
+from hfllm.training.load import end_ids, load_init, load_tokenizer, peft_config
 from hfllm.training.optimizers import optimizer_factory
 from hfllm.training.pairs import heldout_rows, read_split
-from hfllm.training.start import end_ids, load_init, load_tokenizer, peft_config
+from hfllm.training.preference import length_baseline, length_grouped, pair_rows
 
 
 def run(config: RewardStageConfig, step: Step) -> None:
     """Build the trainer and fit it, recorded."""
     with recording(step, is_main_process()) as manifest:
-        trainer, work = build(config, step, manifest)
-        fit(trainer, step, manifest, work)
+        trainer, info = build(config, step, manifest)
+        fit(trainer, step, manifest, info)
 
 
-def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[RewardTrainer, Work]:
+def build(
+    config: RewardStageConfig, step: Step, manifest: Manifest
+) -> tuple[RewardTrainer, TrainingInfo]:
     """The trainer, and what `fit` needs to know about it."""
     args = build_trainer_config(step.spec, step.seed, str(step.checkpoints))
     tokenizer = load_tokenizer(step, manifest.notes)
@@ -68,14 +70,14 @@ def build(config: RewardStageConfig, step: Step, manifest: Manifest) -> tuple[Re
         peft_config=peft_config(step, "SEQ_CLS", model, tokenizer),
     )
     tokens = sum(len(row["chosen_ids"]) + len(row["rejected_ids"]) for row in rows)
-    work = Work(
+    info = TrainingInfo(
         tokenizer=tokenizer,
         end_ids=end_ids(tokenizer, chat=True),
         row_tokens=tokens / len(rows),
         seq_len=round(tokens / len(rows) / 2),
         extra=extra,
     )
-    return trainer, work
+    return trainer, info
 
 
 def _tested(rows: list[dict[str, list[int]]], args: Any) -> list[dict[str, list[int]]]:

@@ -17,19 +17,16 @@ from trl import SFTTrainer
 from trl.trainer.utils import FusedCausalLMOutput
 
 from hfllm.data.ledger import Ledger
-from hfllm.data.packed import as_hf_dataset
-from hfllm.data.packing import PackedCollator
-from hfllm.modeling.trained_head import KEPT, score_trained_positions
+from hfllm.data.packing.dataset import as_hf_dataset
+from hfllm.data.packing.pack import PackedCollator
+from hfllm.fast_cpu.trained_head import KEPT, score_trained_positions
 from hfllm.recipe.schema import SFTStageConfig
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_main_process, is_sharded
 from hfllm.runs.record import recording
-from hfllm.training.fit import Work, fit, rows_per_step, total_rows
-from hfllm.training.heldout import nll_metrics
-from hfllm.training.optimizers import optimizer_factory
-from hfllm.training.rows import (
+from hfllm.training.datasets import (
     Rows,
     chat_mixture,
     chat_rows,
@@ -37,8 +34,11 @@ from hfllm.training.rows import (
     packing_first,
     text_rows,
 )
+from hfllm.training.eval_loss import nll_metrics
+from hfllm.training.fit import TrainingInfo, fit, rows_per_step, total_rows
+from hfllm.training.load import end_ids, load_init, load_tokenizer, peft_config
+from hfllm.training.optimizers import optimizer_factory
 from hfllm.training.schedule import sft_decay
-from hfllm.training.start import end_ids, load_init, load_tokenizer, peft_config
 
 
 class OnePassSFTTrainer(SFTTrainer):
@@ -74,11 +74,13 @@ class OnePassSFTTrainer(SFTTrainer):
 def run(config: SFTStageConfig, step: Step) -> None:
     """Build the trainer and fit it, recorded."""
     with recording(step, is_main_process()) as manifest:
-        trainer, work = build(config, step, manifest)
-        fit(trainer, step, manifest, work)
+        trainer, info = build(config, step, manifest)
+        fit(trainer, step, manifest, info)
 
 
-def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[OnePassSFTTrainer, Work]:
+def build(
+    config: SFTStageConfig, step: Step, manifest: Manifest
+) -> tuple[OnePassSFTTrainer, TrainingInfo]:
     """The trainer, and what `fit` needs to know about it."""
     args = build_trainer_config(
         step.spec, step.seed, str(step.checkpoints), dataset_kwargs={"skip_prepare_dataset": True}
@@ -115,14 +117,14 @@ def build(config: SFTStageConfig, step: Step, manifest: Manifest) -> tuple[OnePa
     if not fused and model.device.type == "cpu":
         manifest.notes.append(KEPT)
     stats = train.stats
-    work = Work(
+    info = TrainingInfo(
         tokenizer=tokenizer,
         end_ids=end_ids(tokenizer, chat=True),
         row_tokens=stats["tokens"] / max(1, stats["rows"]),
         seq_len=data.seq_len,
         extra={"trained_share": round(stats["trained_tokens"] / max(1, stats["tokens"]), 4)},
     )
-    return trainer, work
+    return trainer, info
 
 
 def _rows(config: SFTStageConfig, step: Step, tokenizer: Any, folder: Path) -> Ledger:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hfllm.data.reading import read_texts
+from hfllm.data.reading.examples import read_texts
 from hfllm.recipe.data_schema import TokenizerConfig
 from hfllm.runs.layout import Step
 from hfllm.runs.record import recording

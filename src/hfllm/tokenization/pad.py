@@ -12,8 +12,8 @@ from contextlib import suppress
 
 from transformers import PreTrainedTokenizerBase
 
-from hfllm.data.render import eot_token_id
 from hfllm.tokenization.chat_template import PAD
+from hfllm.tokenization.render import eot_token_id
 
 RESERVED = ("pad", "reserved", "unused", "unk", "extra")
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from hfllm.hints import first_line, how_to_get, is_hub_id
+from hfllm.recipe.errors import first_line
+from hfllm.recipe.model_names import how_to_get, is_hub_id
 
 COLORS = (41, 42, 43, 44, 45, 46)  # ANSI backgrounds, in turn
 RESET = "\x1b[0m"

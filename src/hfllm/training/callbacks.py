@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from hfllm.modeling.at_rest import at_rest
+from hfllm.modeling.eval_mode import eval_mode
 from hfllm.runs.processes import is_sharded
 
 SAME_ORDER_S = 2.0
@@ -163,7 +163,7 @@ class SampleText(TrainerCallback):
                 print("        no sample texts: DeepSpeed or FSDP cuts the model up", flush=True)
             self.told = True
             return
-        with at_rest(model):
+        with eval_mode(model):
             texts = [self._continue(model, prompt) for prompt in self.prompts]
         for prompt, text in zip(self.prompts, texts, strict=True):
             row = {"step": state.global_step, "prompt": prompt, "text": text}

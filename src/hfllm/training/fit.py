@@ -15,18 +15,17 @@ from typing import Any
 from transformers import GenerationConfig, Trainer
 from transformers.trainer_callback import PrinterCallback
 
+from hfllm.modeling.adapters import merge_adapter, without_adapter
 from hfllm.modeling.flops import count_parameters, flops_per_token
-from hfllm.modeling.trained_head import without_adapter
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_on
-from hfllm.training.adapters import merge_adapter
 from hfllm.training.callbacks import MetricsLog, StopOnSignal
 from hfllm.training.checkpoints import MarkCheckpoints, discard_broken, last_good
 
 
 @dataclass
-class Work:
+class TrainingInfo:
     """What a stage knows about its training and `fit` needs for the figures."""
 
     tokenizer: Any
@@ -37,12 +36,12 @@ class Work:
     extra: dict[str, Any] = field(default_factory=dict)  # figures known before training
 
 
-def fit(trainer: Trainer, step: Step, manifest: Manifest, work: Work) -> None:
+def fit(trainer: Trainer, step: Step, manifest: Manifest, info: TrainingInfo) -> None:
     """Train to the end (or to a signal), save, and fill the manifest."""
     check_engine(trainer)
     stop = StopOnSignal()
     per_step = rows_per_step(trainer.args)
-    tokens_per_step = int(per_step * work.row_tokens) if work.row_tokens else None
+    tokens_per_step = int(per_step * info.row_tokens) if info.row_tokens else None
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(MetricsLog(step.metrics, step.name, tokens_per_step))
     trainer.add_callback(MarkCheckpoints())
@@ -53,25 +52,25 @@ def fit(trainer: Trainer, step: Step, manifest: Manifest, work: Work) -> None:
         _announce(trainer, step, per_step, tokens_per_step, parameters)
     trainer.train(resume_from_checkpoint=checkpoint)
     stop.exit_if_stopped()
-    _save(trainer, step, work)
+    _save(trainer, step, info)
     metrics = {"train_loss": mean_loss(trainer.state.log_history), "parameters": parameters}
     metrics |= {"steps": trainer.state.global_step, "epochs": trainer.state.epoch}
     if trainer.eval_dataset is not None:
         timing = ("_runtime", "_per_second")
         metrics |= {k: v for k, v in trainer.evaluate().items() if not k.endswith(timing)}
-    manifest.metrics |= {k: v for k, v in (metrics | work.extra).items() if v is not None}
-    _count_cost(trainer, manifest, work, tokens_per_step)
+    manifest.metrics |= {k: v for k, v in (metrics | info.extra).items() if v is not None}
+    _count_cost(trainer, manifest, info, tokens_per_step)
 
 
 def _count_cost(
-    trainer: Trainer, manifest: Manifest, work: Work, tokens_per_step: int | None
+    trainer: Trainer, manifest: Manifest, info: TrainingInfo, tokens_per_step: int | None
 ) -> None:
     """Tokens and FLOPs of the whole training, also of the part before a resume."""
     state, model = trainer.state, trainer.accelerator.unwrap_model(trainer.model)
     seen = state.global_step * tokens_per_step if tokens_per_step else state.num_input_tokens_seen
-    per_token = work.flops_per_token
+    per_token = info.flops_per_token
     if per_token is None:
-        per_token = flops_per_token(model, work.seq_len)
+        per_token = flops_per_token(model, info.seq_len)
     manifest.tokens = int(seen)
     manifest.flops = (per_token or 0.0) * manifest.tokens
 
@@ -156,17 +155,17 @@ def _announce(
     )
 
 
-def _save(trainer: Trainer, step: Step, work: Work) -> None:
+def _save(trainer: Trainer, step: Step, info: TrainingInfo) -> None:
     """Weights, tokenizer, template, generation config: a folder that from_pretrained takes."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     plain = without_adapter(model)
     if getattr(plain, "generation_config", None) is not None:
         plain.generation_config = GenerationConfig(
-            bos_token_id=work.tokenizer.bos_token_id,
-            eos_token_id=work.end_ids,
-            pad_token_id=work.tokenizer.pad_token_id,
+            bos_token_id=info.tokenizer.bos_token_id,
+            eos_token_id=info.end_ids,
+            pad_token_id=info.tokenizer.pad_token_id,
         )
     trainer.save_model(str(step.model))
     if trainer.is_world_process_zero():
-        work.tokenizer.save_pretrained(step.model)
+        info.tokenizer.save_pretrained(step.model)
         merge_adapter(model, step.model, step.folder / "adapter")

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from hfllm.hints import did_you_mean
+from hfllm.fast_cpu.stacked_muon import StackedMuon
+from hfllm.recipe.did_you_mean import did_you_mean
 from hfllm.recipe.schema import OPTIMIZERS
-from hfllm.training.muon import StackedMuon
 
 MUON_ARGS = {"ns_steps": int, "momentum": float}  # what trainer.optim_args may set
 

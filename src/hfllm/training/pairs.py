@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from hfllm.data.document import row_bytes
+from hfllm.data.errors import row_bytes
 from hfllm.data.ledger import Ledger
-from hfllm.data.preference import pair_rows, split_by_prompt
-from hfllm.data.reading import read_pairs
+from hfllm.data.reading.examples import read_pairs
 from hfllm.recipe.data_schema import PairDataConfig
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest, write_lines
 from hfllm.runs.processes import is_main_process
+from hfllm.training.preference import pair_rows, split_by_prompt
 
 
 def read_split(

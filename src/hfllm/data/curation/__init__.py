@@ -1,0 +1,1 @@
+"""Raw documents -> clean documents, one block a file."""

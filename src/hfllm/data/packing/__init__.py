@@ -1,0 +1,1 @@
+"""Token lists -> rows of one length on disk, and the order in which they are trained."""

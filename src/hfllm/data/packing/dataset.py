@@ -1,0 +1,114 @@
+"""Packed rows on disk: written as a stream, read as a memory-mapped, map-style data set.
+
+A folder holds `tokens.bin` (uint16 where the vocabulary allows, else uint32), `flags.bin` (a byte a
+token: 1 a document starts, 2 it is trained) and `packed.json`: 3 bytes a token, where three int32
+columns take 12. Labels and positions follow from the flags, because every label is -100 or the
+token itself and every position counts from the last start. Map-style and not iterable: a resumed
+run then skips what it has seen for free.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from hfllm.data.packing.pack import IGNORED, PackStats, Row, positions_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+START, TRAINED = 1, 2
+META = "packed.json"
+
+
+class PackedDataset(torch.utils.data.Dataset):
+    """The rows of a folder written by `write_packed`; `stats` is what packing did."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Map the files; ValueError where they are missing or not whole."""
+        self.folder = Path(folder)
+        try:
+            meta = json.loads((self.folder / META).read_text())
+        except FileNotFoundError:
+            raise ValueError(f"no packed data in {folder}: {META} is missing; pack again") from None
+        self.seq_len: int = meta["seq_len"]
+        self.stats: dict[str, Any] = meta["stats"]
+        shape = (self.stats["rows"], self.seq_len)
+        self.tokens = _open(self.folder / "tokens.bin", np.dtype(meta["dtype"]), shape)  # (N, L)
+        self.flags = _open(self.folder / "flags.bin", np.dtype(np.uint8), shape)  # (N, L)
+
+    def __len__(self) -> int:
+        """Rows."""
+        return self.stats["rows"]
+
+    def __getitem__(self, index: int) -> Row:
+        """Row `index`: {"input_ids", "labels", "position_ids"}, int32, (seq_len,) each."""
+        ids = self.tokens[index].astype(np.int32)
+        flags = self.flags[index]
+        labels = np.where(flags & TRAINED, ids, np.int32(IGNORED))
+        return {
+            "input_ids": ids,
+            "labels": labels,
+            "position_ids": positions_of((flags & START).astype(bool)),
+        }
+
+    def __reduce__(self) -> tuple[type, tuple[Path]]:
+        """Pickle the path alone: a worker maps the files again, nothing is copied."""
+        return PackedDataset, (self.folder,)
+
+
+def write_packed(
+    rows: Iterable[Row], folder: str | Path, vocab_size: int, stats: PackStats
+) -> PackedDataset:
+    """Write rows from `pack(..., stats=stats)` into `folder`; `packed.json` comes last.
+
+    Raises ValueError where there is no row.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / META).unlink(missing_ok=True)
+    dtype = np.dtype(np.uint16 if vocab_size <= 2**16 else np.uint32)
+    seq_len = 0
+    with open(folder / "tokens.bin", "wb") as tokens, open(folder / "flags.bin", "wb") as flags:
+        for row in rows:
+            seq_len = len(row["input_ids"])
+            assert row["input_ids"].max() < vocab_size, "a token lies outside the vocabulary"
+            tokens.write(row["input_ids"].astype(dtype).tobytes())
+            starts = (row["position_ids"] == 0) * np.uint8(START)
+            trained = (row["labels"] != IGNORED) * np.uint8(TRAINED)
+            flags.write((starts | trained).astype(np.uint8).tobytes())
+    if not seq_len:
+        raise ValueError(f"nothing to pack into {folder}: the data's sources gave no document")
+    meta = {"seq_len": seq_len, "dtype": dtype.name, "stats": stats.to_json()}
+    temporary = folder / (META + ".tmp")
+    temporary.write_text(json.dumps(meta, indent=1))
+    os.replace(temporary, folder / META)
+    return PackedDataset(folder)
+
+
+def as_hf_dataset(rows: Sequence[Row]) -> Dataset:
+    """Show map-style rows (packed, mixed or a list) as a `datasets.Dataset`, without a copy.
+
+    TRL's SFTTrainer takes nothing else. The data set holds the rows' numbers; the rows are looked
+    up as they are read. Train with `remove_unused_columns=False`.
+    """
+    from datasets import Dataset  # 0.6 s that pretraining need not pay
+
+    def look_up(batch: dict[str, list[int]]) -> dict[str, list[np.ndarray]]:
+        found = [rows[i] for i in batch["row"]]
+        return {name: [row[name] for row in found] for name in found[0]}
+
+    return Dataset.from_dict({"row": range(len(rows))}).with_transform(look_up)
+
+
+def _open(path: Path, dtype: np.dtype, shape: tuple[int, int]) -> np.ndarray:
+    expected = shape[0] * shape[1] * dtype.itemsize
+    if (size := path.stat().st_size if path.exists() else 0) != expected:
+        raise ValueError(f"{path}: {size:,} bytes, but {expected:,} were written; pack again")
+    return np.memmap(path, dtype, mode="r", shape=shape)

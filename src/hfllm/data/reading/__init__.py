@@ -1,0 +1,1 @@
+"""Path or hub -> rows -> examples: documents, chats, pairs and prompts."""

@@ -1,0 +1,75 @@
+"""A model under test, opened: its spec, weights, tokenizer and generator."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hfllm.evaluation.specs import ModelSpec
+from hfllm.inference.generate import Generator
+from hfllm.inference.load import load_model
+from hfllm.inference.prompts import Prompt, positions
+
+
+@dataclass
+class ModelUnderTest:
+    """What the tasks need of a model."""
+
+    spec: ModelSpec
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    generator: Generator
+
+    def passport(self) -> dict[str, Any]:
+        """How the answers came about: what a score depends on and a table does not show."""
+        template = self.tokenizer.chat_template or ""
+        stops = sorted(self.generator.stop_ids)
+        return {
+            "model": self.spec.name,
+            "prompts": "chat template" if self.spec.chat else "plain text",
+            "chat_template_sha256": hashlib.sha256(str(template).encode()).hexdigest()[:16]
+            if self.spec.chat
+            else None,
+            "stop_tokens": self.tokenizer.convert_ids_to_tokens(stops),
+            "stop_at_newline": self.generator.stop_at_newline,
+            "decoding": "greedy",
+            "few_shot": 0,
+            "dtype": str(self.model.dtype).removeprefix("torch."),
+            "positions": positions(self.model),
+        }
+
+
+def open_model_under_test(spec: ModelSpec, batch_size: int) -> ModelUnderTest:
+    """Load a model folder for testing.
+
+    Raises:
+        ValueError: the folder is no model, or a chat model has no chat template (one line).
+    """
+    model, tokenizer = load_model(spec.folder)
+    if spec.chat and not tokenizer.chat_template:
+        raise ValueError(
+            f"{spec.folder} has no chat template: evaluate it as a base model, or fine-tune it"
+        )
+    generator = Generator(model, tokenizer, batch_size, stop_at_newline=not spec.chat)
+    return ModelUnderTest(spec, model, tokenizer, generator)
+
+
+def prompt_of(row: dict[str, Any], chat: bool) -> Prompt:
+    """The row's prompt as this model is asked: messages for chat models, else plain text.
+
+    Raises:
+        ValueError: the row has neither `prompt` nor `plain`.
+    """
+    messages, plain = row.get("prompt"), row.get("plain")
+    if isinstance(messages, str) or messages is None:
+        messages = [{"role": "user", "content": messages or plain}]
+    if messages[-1]["content"] is None:
+        raise ValueError(
+            f"test row {row.get('id')!r} has neither `prompt` nor `plain`: it has {', '.join(row)}"
+        )
+    if chat:
+        return messages
+    return plain or f"Question: {messages[-1]['content']}\nAnswer:"

@@ -1,0 +1,92 @@
+"""The models that look at answers: a reward model, a reference for the KL, a judge of relevance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hfllm.evaluation.divergence import check_same_vocabulary, sampled_kl
+from hfllm.evaluation.intervals import Interval, mean
+from hfllm.evaluation.model_under_test import ModelUnderTest, prompt_of
+from hfllm.evaluation.specs import ALL_ANSWERS, JudgeSpecs, ModelSpec, Result, result
+from hfllm.evaluation.tasks.answers import Sample
+from hfllm.inference.load import load_model
+from hfllm.inference.relevance import RelevanceJudge, open_judge
+from hfllm.inference.reward_model import RewardModel, open_reward_model
+
+KL_PROMPTS = 128
+
+
+@dataclass
+class Judges:
+    """Who looks at the answers: a reward model, a reference, a judge of relevance; or nobody."""
+
+    reward: RewardModel | None = None
+    reference: tuple[ModelSpec, PreTrainedModel, PreTrainedTokenizerBase] | None = None
+    relevance: RelevanceJudge | None = None
+    best_of: tuple[int, ...] = ()
+
+    def is_reference(self, spec: ModelSpec) -> bool:
+        """Whether a model under test is the reference itself."""
+        if self.reference is None:
+            return False
+        return Path(self.reference[0].folder).resolve() == Path(spec.folder).resolve()
+
+
+def open_judges(specs: JudgeSpecs, batch_size: int) -> Judges:
+    """Load the models that look at the answers; ValueError in one line where one is unfit."""
+    judges = Judges(best_of=specs.best_of)
+    if specs.reward:
+        judges.reward = open_reward_model(specs.reward.folder, batch_size, specs.reward.name)
+    if specs.reference:
+        judges.reference = (specs.reference, *load_model(specs.reference.folder))
+    if specs.relevance:
+        judges.relevance = open_judge(specs.relevance.folder)
+    return judges
+
+
+def add_rewards(samples: list[Sample], judge: RewardModel | None) -> None:
+    """Set each sample's score by the reward model."""
+    if judge is None:
+        return
+    judged = []
+    for sample in samples:
+        asked = prompt_of(sample.row, chat=True)
+        assert not isinstance(asked, str)
+        judged.append(([*asked, {"role": "assistant", "content": sample.output}], sample.ended))
+    for sample, score in zip(samples, judge.score(judged, judge.name), strict=True):
+        sample.reward = score
+
+
+def add_relevance(samples: list[Sample], judge: RelevanceJudge | None) -> None:
+    """Set the relevance of replies to open prompts: short right answers need no judge.
+
+    Not of IFEval's: what it asks for cannot be told apart from the question.
+    """
+    asked = [s for s in samples if s.answer is None and "instruction_id_list" not in s.row]
+    if judge is None or not asked:
+        return
+    prompts: list[Any] = [prompt_of(sample.row, chat=True) for sample in asked]
+    limits = [sample.row.get("constraints") for sample in asked]
+    nats = judge.nats(prompts, [sample.output for sample in asked], limits)
+    for sample, found in zip(asked, nats, strict=True):
+        sample.relevance = found
+
+
+def divergence(tested: ModelUnderTest, samples: list[Sample], judges: Judges) -> list[Result]:
+    """KL(model || reference) per answer over at most KL_PROMPTS prompts of all that were asked."""
+    if judges.reference is None or not (tested.spec.chat and judges.reference[0].chat):
+        return []
+    spec, model, tokenizer = judges.reference
+    every = -(-len(samples) // KL_PROMPTS)
+    chosen = samples[::every]
+    if judges.is_reference(tested.spec):
+        return [result(tested.spec.name, ALL_ANSWERS, "kl", Interval(0.0, 0.0, 0.0, len(chosen)))]
+    check_same_vocabulary(tested.tokenizer, tokenizer, (tested.spec.name, spec.name))
+    prompts = [prompt_of(sample.row, chat=True) for sample in chosen]
+    longest = max(sample.max_new_tokens for sample in chosen)
+    nats = sampled_kl(tested, model, prompts, longest)
+    return [result(tested.spec.name, ALL_ANSWERS, "kl", mean(nats))]

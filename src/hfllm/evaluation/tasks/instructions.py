@@ -1,0 +1,57 @@
+"""The "instructions" task: prompts with constraints that a program can check (instructions/).
+
+`accuracy` is strict: the share of answers that keep every constraint as they stand;
+`accuracy_loose` reads them as IFEval does; `accuracy_relevant`, with a judge, the share that keeps
+them and is an answer; `TASK/KIND` is the strict share that keeps that kind. An
+answer that keeps its constraints need not be an answer: what `replies` measures of open prompts
+(ended, length, going round in circles, one answer to everything) is measured here too.
+"""
+
+from __future__ import annotations
+
+from hfllm.evaluation.intervals import share
+from hfllm.evaluation.model_under_test import ModelUnderTest
+from hfllm.evaluation.specs import Result, TaskSpec, result
+from hfllm.evaluation.tasks.answers import Sample
+from hfllm.evaluation.tasks.replies import mark, reply_rows, summarize_replies
+from hfllm.inference.relevance import is_relevant
+from hfllm.instructions.constraints import all_hold, holds
+
+
+def instruction_rows(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sample]:
+    """Answer every prompt greedily and check it.
+
+    Raises:
+        ValueError: a row has no `constraints`.
+    """
+    for row in spec.taken():
+        if not row.get("constraints"):
+            raise ValueError(
+                f"row {row.get('id', '?')} of {task}: an `instructions` row has `prompt` and "
+                f"`constraints` (an instructions step writes them); this one has {', '.join(row)}"
+            )
+    samples = reply_rows(tested, task, spec)
+    mark(samples, lambda sample: all_hold(sample.row["constraints"], sample.output))
+    return samples
+
+
+def summarize_instructions(samples: list[Sample]) -> list[Result]:
+    """Strict and loose, per kind of constraint, and what is measured of every reply."""
+    model, task = samples[0].model, samples[0].task
+    loose = [all_hold(s.row["constraints"], s.output, loosely=True) for s in samples]
+    kept: dict[str, list[bool]] = {}
+    for sample in samples:
+        for constraint in sample.row["constraints"]:
+            kept.setdefault(constraint["kind"], []).append(holds(constraint, sample.output))
+    both = [
+        bool(s.correct) and is_relevant(s.relevance) for s in samples if s.relevance is not None
+    ]
+    return [
+        *summarize_replies(samples),
+        *([result(model, task, "accuracy_relevant", share(both))] if both else []),
+        result(model, task, "accuracy_loose", share(loose)),
+        *(
+            result(model, f"{task}/{kind}", "accuracy", share(f))
+            for kind, f in sorted(kept.items())
+        ),
+    ]

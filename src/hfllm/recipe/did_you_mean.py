@@ -1,0 +1,33 @@
+"""The near miss behind an error line: a word, or a path."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """Return " Did you mean: 'NAME'?" where one of the names is near, else ""."""
+    near = difflib.get_close_matches(word, list(names), n=1)
+    return f" Did you mean: '{near[0]}'?" if near else ""
+
+
+def near_path(path: Path) -> Path | None:
+    """Return the existing path that was probably meant, mending the first part that is wrong.
+
+    None where no name beside it is near.
+    """
+    wrong = first_missing(path)
+    if not wrong.parent.is_dir():
+        return None
+    names = [p.name for p in wrong.parent.iterdir() if not p.name.startswith(".")]
+    close = difflib.get_close_matches(wrong.name, names, n=1)
+    return wrong.parent / close[0] / path.relative_to(wrong) if close else None
+
+
+def first_missing(path: Path) -> Path:
+    """Return the topmost part of the path that does not exist."""
+    while path.parent != path and not path.parent.is_dir():
+        path = path.parent
+    return path

@@ -1,0 +1,1 @@
+"""Inline SVG: charts, bars and the path of a run."""

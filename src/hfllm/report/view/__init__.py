@@ -1,0 +1,1 @@
+"""What the page shows, as plain records made from a run folder."""

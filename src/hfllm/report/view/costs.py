@@ -1,0 +1,149 @@
+"""What the run cost and what it was made with: per step, summed, and how to make it again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hfllm.recipe.schema import TRAINERS
+from hfllm.report.collect import NOT_RUN, Run, Step
+from hfllm.report.number_format import DASH, duration, exact, number, percent, scientific, short
+
+TRAINING_STAGES = tuple(TRAINERS)
+PARTS = (
+    ("time/generate_s", "writing answers"),
+    ("time/score_s", "scoring them"),
+    ("time/update_s", "updating the model"),
+)
+
+
+@dataclass(frozen=True)
+class Total:
+    """Sums over the steps that recorded a cost."""
+
+    wall_s: float
+    trained: float  # tokens of training steps
+    flops: float
+    hardware: list[str]
+
+
+def total_of(run: Run) -> Total:
+    """Sum the manifests; tokens of training steps only, because data steps read the same text."""
+    machines = dict.fromkeys(hardware_of(s) for s in run.steps if s.section("hardware"))
+    trained = [s for s in run.steps if s.stage in TRAINING_STAGES]
+    return Total(
+        wall_s=sum(s.figure("wall_s") or 0.0 for s in run.steps),
+        trained=sum(s.figure("tokens") or 0.0 for s in trained),
+        flops=sum(s.figure("flops") or 0.0 for s in run.steps),
+        hardware=[m for m in machines if m],
+    )
+
+
+def hardware_of(step: Step) -> str:
+    """The machine in words: GPU if there is one, else CPU; cores, memory."""
+    found = step.section("hardware")
+    parts = [str(found.get("gpu") or found.get("cpu") or "")]
+    if number(found.get("cores")):
+        parts.append(f"{exact(found['cores'])} cores")
+    if number(found.get("memory_gb")):
+        parts.append(f"{short(found['memory_gb'])} GB of memory")
+    return ", ".join(part for part in parts if part)
+
+
+def cost_rows(run: Run) -> list[dict[str, str]]:
+    """One row per step; a dash where a step does not record the figure or it is zero."""
+    return [_cost(step) for step in run.steps]
+
+
+def _cost(step: Step) -> dict[str, str]:
+    wall, tokens = step.figure("wall_s"), step.figure("tokens")
+    flops, memory = step.figure("flops"), step.figure("peak_memory_gb")
+    trains = step.stage in TRAINING_STAGES
+    return {
+        "step": step.name,
+        "status": step.state,
+        "wall": duration(wall) if wall else DASH,
+        "seconds": f"{wall:,.2f}" if wall else DASH,
+        "tokens": exact(tokens) if tokens else DASH,
+        "flops": scientific(flops) if flops else DASH,
+        "speed": exact(round(tokens / wall)) if tokens and wall and trains else DASH,
+        "memory": f"{memory:.2f}" if memory else DASH,
+    }
+
+
+def time_spent(run: Run) -> list[str]:
+    """Where the seconds of a step went, for steps whose logs tell."""
+    out = []
+    for step in run.steps:
+        seconds = {words: sum(number(r.get(k)) or 0 for r in step.metrics) for k, words in PARTS}
+        total = sum(seconds.values())
+        shares = [
+            f"{words} {duration(spent)} ({percent(spent / total, 0)})"
+            for words, spent in seconds.items()
+            if spent
+        ]
+        if shares:
+            out.append(f"{step.name}: {', '.join(shares)}")
+    return out
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """All that is needed to make the run again."""
+
+    commands: list[str]
+    recipe: str
+    configs: list[tuple[str, str]]
+    versions: list[dict[str, Any]]
+    git: list[str]
+    seeds: list[str]
+    fingerprints: list[dict[str, str]] = field(default_factory=list)
+
+
+def reproduction(run: Run) -> Reproduction:
+    """Commands, recipe, versions, commits, seeds and fingerprints as the manifests record them."""
+    ran = [s for s in run.steps if s.status != NOT_RUN and s.manifest]
+    recipes = dict.fromkeys(str(s.manifest["recipe"]) for s in ran if s.manifest.get("recipe"))
+    seeds = dict.fromkeys(str(s.manifest["seed"]) for s in ran if "seed" in s.manifest)
+    return Reproduction(
+        commands=[f"hfllm run {path}" for path in recipes or ["RECIPE"]],
+        recipe=run.recipe,
+        configs=[(s.name, s.config) for s in run.steps if s.config],
+        versions=_versions(ran),
+        git=list(dict.fromkeys(_commit(s) for s in ran if s.section("git"))),
+        seeds=list(seeds),
+        fingerprints=[row for s in ran for row in _prints(s)],
+    )
+
+
+def _versions(steps: list[Step]) -> list[dict[str, Any]]:
+    """Library versions; where the steps disagree, each with its steps."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for step in steps:
+        for library, version in step.section("versions").items():
+            found.setdefault(str(library), {}).setdefault(str(version), []).append(step.name)
+    rows = []
+    for library, versions in sorted(found.items()):
+        alone = len(versions) == 1
+        words = [v if alone else f"{v} ({', '.join(steps)})" for v, steps in versions.items()]
+        rows.append({"library": library, "version": "; ".join(words)})
+    return rows
+
+
+def _commit(step: Step) -> str:
+    git = step.section("git")
+    commit = str(git.get("commit") or git.get("sha") or "unknown")
+    return f"{commit}, with uncommitted changes" if git.get("dirty") else commit
+
+
+def _prints(step: Step) -> list[dict[str, str]]:
+    own = {
+        "step": step.manifest.get("fingerprint"),
+        "config": step.manifest.get("config_fingerprint"),
+    }
+    kinds = {**own, **step.section("artifact")}
+    return [
+        {"step": step.name, "of": str(kind).replace("_", " "), "value": str(value)}
+        for kind, value in kinds.items()
+        if value
+    ]

@@ -1,0 +1,239 @@
+"""The table of results: models side by side, each value with its 95% interval and n.
+
+Every model is compared with the one to its left (what did this stage change?). Where the
+evaluation recorded the paired difference on the same prompts, its interval decides; elsewhere a
+difference counts only where the two intervals do not touch, which is stricter. The mark says
+whether the value went the better or the worse way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hfllm.report.collect import Run, Step, records
+from hfllm.report.drawing.bars import Interval, interval_plot
+from hfllm.report.measures import is_secondary, measure
+from hfllm.report.number_format import exact, number, percent, short
+
+BETTER, WORSE, OTHER = "better", "worse", "different"
+Result = dict[str, Any]
+ALL_ANSWERS = "all_answers"  # evaluation's name for the means over every question
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model's value."""
+
+    value: str
+    interval: str = ""
+    mark: str = ""  # better | worse | different, against the model to the left
+    n: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One task and metric over all models."""
+
+    task: str
+    metric: str
+    cells: list[Cell]
+    plot: str
+    n: str
+    secondary: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """Results of models that share tasks."""
+
+    step: str
+    models: list[str]
+    rows: list[Row]
+    meanings: list[tuple[str, str]]
+    whole: str = ALL_ANSWERS.replace("_", " ")  # the task whose means are over every question
+
+    def marked(self, model: int, mark: str) -> int:
+        """In how many rows that column carries the mark."""
+        return sum(row.cells[model].mark == mark for row in self.rows)
+
+
+def tables(run: Run) -> list[Table]:
+    """The tables of every step that left results; models without a common task stand apart."""
+    out = []
+    for step in run.steps:
+        results = [r for r in records(step.results, "results") if "model" in r]
+        whole = _whole(results)
+        results = _told_once(results, whole)
+        models = run.in_order(str(r["model"]) for r in results)
+        found_tables = [_table(step, group, results, whole) for group in _groups(models, results)]
+        out += sorted(found_tables, key=lambda table: -len(table.rows))
+    return out
+
+
+def settings(run: Run) -> list[dict[str, str]]:
+    """Under which conditions the models answered, as the evaluation recorded them."""
+    out = []
+    for step in run.steps:
+        for passport in records(step.results, "settings"):
+            rest = {k: v for k, v in passport.items() if k != "model" and v is not None}
+            words = ", ".join(
+                f"{k.replace('_', ' ')}: {' '.join(map(str, v)) if isinstance(v, list) else v}"
+                for k, v in rest.items()
+            )
+            out.append({"model": str(passport.get("model", "")), "words": words})
+    return out
+
+
+def _groups(models: list[str], results: list[Result]) -> list[list[str]]:
+    """Models that meet in some task; a reward model alone in its task is a group of its own."""
+    tasks = {m: {str(r.get("task")) for r in results if str(r["model"]) == m} for m in models}
+    groups: list[list[str]] = []
+    for model in models:
+        meeting = [g for g in groups if any(tasks[model] & tasks[other] for other in g)]
+        groups = [g for g in groups if g not in meeting]
+        groups.append([m for g in meeting for m in g] + [model])
+    return groups
+
+
+def _whole(results: list[Result]) -> str:
+    """The only task with answers, where there is but one: means over all answers are its own."""
+    found: dict[str, dict[tuple[str, str], Any]] = {}
+    for r in results:
+        key = (str(r["model"]), str(r.get("metric")))
+        found.setdefault(str(r.get("task")), {})[key] = (r.get("value"), r.get("n"))
+    means = found.pop(ALL_ANSWERS, {})
+    for task, values in found.items():
+        shared = means.keys() & values.keys()
+        if shared and all(means[key] == values[key] for key in shared):
+            return task
+    return ALL_ANSWERS
+
+
+def _told_once(rows: list[Result], whole: str) -> list[Result]:
+    """Results, or differences, with the means over all answers among those of `whole`."""
+    if whole == ALL_ANSWERS:
+        return rows
+
+    def key(row: Result) -> tuple[str, ...]:
+        return tuple(str(row.get(name)) for name in ("model", "baseline", "metric"))
+
+    apart = [row for row in rows if row.get("task") != ALL_ANSWERS]
+    known = {key(row) for row in apart if row.get("task") == whole}
+    return apart + [
+        row | {"task": whole}
+        for row in rows
+        if row.get("task") == ALL_ANSWERS and key(row) not in known
+    ]
+
+
+def _table(step: Step, models: list[str], results: list[Result], whole: str) -> Table:
+    cells = {
+        (str(r.get("task")), str(r.get("metric")), str(r["model"])): r
+        for r in results
+        if str(r["model"]) in models
+    }
+    paired = {
+        (str(d.get("task")), str(d.get("metric")), str(d.get("model")), str(d.get("baseline"))): d
+        for d in _told_once(records(step.results, "differences"), whole)
+    }
+    keys = list(dict.fromkeys((task, metric) for task, metric, _ in cells))
+    tasks = list(dict.fromkeys(task for task, _ in keys))
+    keys.sort(key=lambda key: (key[0] != whole, tasks.index(key[0])))  # the summary first
+    rows = [
+        _row(
+            key,
+            [cells.get((*key, m)) for m in models],
+            paired,
+            [metric for task, metric in keys if task == key[0]],
+        )
+        for key in keys
+    ]
+    words = {metric: measure(metric)[0] for _, metric in keys}
+    meanings = [(m.replace("_", " "), w) for m, w in words.items() if w]
+    return Table(step.name, models, rows, meanings, whole.replace("_", " "))
+
+
+def _row(
+    key: tuple[str, str],
+    found: list[Result | None],
+    paired: dict[Any, Result],
+    metrics: list[str],
+) -> Row:
+    """One row; `metrics` are all of the same task."""
+    task, metric = key
+    _, direction, share = measure(metric)
+    values = [number(r.get("value")) for r in found if r]
+    share = share and all(v is None or 0 <= v <= 1 for v in values)
+    cells, left = [], None
+    for result in found:
+        mark = ""
+        if left and result:
+            pair = paired.get((*key, str(result["model"]), str(left["model"])))
+            mark = _mark(_moved(left, result, pair), direction)
+        cells.append(_cell(result, mark, share))
+        left = result or left
+    sizes = list(dict.fromkeys(cell.n for cell in cells if cell.n))
+    name = f"{task.replace('_', ' ')}, {metric.replace('_', ' ')}"
+    return Row(
+        task=task.replace("_", " "),
+        metric=metric.replace("_", " ") + _chance(found),
+        cells=cells,
+        plot=_plot(found, share, f"{name}: values with their 95% intervals"),
+        n=" / ".join(sizes),
+        secondary=is_secondary(task, metric, metrics),
+    )
+
+
+def _chance(found: list[Result | None]) -> str:
+    """What guessing gets, where it is known."""
+    known = [chance for r in found if r and (chance := number(r.get("chance"))) is not None]
+    return f" (chance {percent(known[0])})" if known else ""
+
+
+def _ends(result: Result | None) -> tuple[float, float] | None:
+    low, high = (number(result.get(end)) if result else None for end in ("low", "high"))
+    return None if low is None or high is None else (low, high)
+
+
+def _moved(left: Result, right: Result, pair: Result | None) -> int:
+    """+1 or -1 where the value rose or fell beyond chance, else 0."""
+    gap = _ends(pair)
+    if gap:
+        return (gap[0] > 0) - (gap[1] < 0)
+    a, b = _ends(left), _ends(right)
+    return (b[0] > a[1]) - (b[1] < a[0]) if a and b else 0
+
+
+def _mark(moved: int, direction: int) -> str:
+    if not moved:
+        return ""
+    return OTHER if direction == 0 else BETTER if moved == direction else WORSE
+
+
+def _cell(result: Result | None, mark: str, share: bool) -> Cell:
+    value = number(result.get("value")) if result else None
+    if result is None or value is None:
+        return Cell("–")
+    show = percent if share else short
+    ends = _ends(result)
+    inside = ", ".join(show(end).removesuffix("%") for end in ends) if ends else ""
+    n = exact(result["n"]) if number(result.get("n")) is not None else ""
+    return Cell(show(value), f"[{inside}]" if inside else "", mark, n)
+
+
+def _plot(found: list[Result | None], share: bool, label: str) -> str:
+    drawn: list[Interval | None] = []
+    for i, result in enumerate(found):
+        value = number(result.get("value")) if result else None
+        if value is None:
+            drawn.append(None)
+        else:
+            low, high = _ends(result) or (value, value)
+            drawn.append(Interval(f"c{i % 6 + 1}", value, low, high))
+    there = [d for d in drawn if d]
+    if not there:
+        return ""
+    low, high = min(d.low for d in there), max(d.high for d in there)
+    pad = (high - low) * 0.08 or abs(low) * 0.1 or 1.0
+    return interval_plot(drawn, (0.0, 1.0) if share else (low - pad, high + pad), label)

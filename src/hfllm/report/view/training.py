@@ -1,0 +1,154 @@
+"""Which charts a training step gets: known metrics first, in an order that tells what happened.
+
+Whatever else `metrics.jsonl` holds follows folded away, so that nothing logged is lost. A value
+that is not finite cannot be drawn; it is counted and named under the chart.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from hfllm.report.collect import Run, Step
+from hfllm.report.drawing.line_chart import Line, line_chart
+from hfllm.report.glossary import CHARTS
+from hfllm.report.number_format import exact, number, scientific, short
+from hfllm.report.panel import Panel
+
+HIDDEN = {"step", "time_s", "epoch", "num_tokens", "total_flos", "num_input_tokens_seen"}
+MEANS = 10  # points of a chart over another metric than the step
+CLOCKS = ("_runtime", "_per_second")  # of single evaluations: in the table, not drawn
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart with its heading, what it means, and a remark on values that could not be drawn."""
+
+    title: str
+    meaning: str
+    svg: str
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training step's charts and the table of all its metrics."""
+
+    step: str
+    stage: str
+    status: str
+    summary: str
+    figures: list[Figure] = field(default_factory=list)
+    more: list[Figure] = field(default_factory=list)
+    table: list[dict[str, str]] = field(default_factory=list)
+
+
+def trainings(run: Run) -> list[Training]:
+    """Every step that logged metrics, in running order."""
+    return [_training(step) for step in run.steps if step.metrics]
+
+
+def series(step: Step, key: str) -> tuple[list[tuple[float, float]], list[int]]:
+    """(step, value) points in order, and the steps whose value is not finite.
+
+    A resumed run logs the steps between its checkpoint and its end twice: the later line counts.
+    """
+    found: dict[float, float] = {}
+    for row in step.metrics:
+        at, value = number(row.get("step")), row.get(key)
+        if value in ("nan", "inf", "-inf"):  # how metrics.jsonl writes what JSON has no number for
+            value = float(value)
+        if at is not None and isinstance(value, (int, float)) and not isinstance(value, bool):
+            found[at] = float(value)
+    points = [(at, value) for at, value in sorted(found.items()) if math.isfinite(value)]
+    return points, [int(at) for at, value in sorted(found.items()) if not math.isfinite(value)]
+
+
+def over(step: Step, key: str, other: str) -> list[tuple[float, float]]:
+    """(other, value) points, ordered by the other metric: means of at most ten equal stretches."""
+    at = dict(series(step, other)[0])
+    pairs = sorted((at[x], y) for x, y in series(step, key)[0] if x in at)
+    size = max(1, math.ceil(len(pairs) / MEANS))
+    stretches = [pairs[i : i + size] for i in range(0, len(pairs), size)]
+    return [(fmean(x for x, _ in one), fmean(y for _, y in one)) for one in stretches]
+
+
+def _training(step: Step) -> Training:
+    keys = list(dict.fromkeys(k for row in step.metrics for k in row if k not in HIDDEN))
+    figures, used = [], set()
+    for panel in CHARTS:
+        chosen = panel.match(keys, step.stage)
+        used |= set(chosen)
+        figure = _figure(step, panel, chosen)
+        if figure:
+            figures.append(figure)
+    rest = [
+        Panel(k.replace("_", " "), "value", {k: ""})
+        for k in keys
+        if k not in used and not k.endswith(CLOCKS)
+    ]
+    more = [_figure(step, panel, list(panel.keys)) for panel in rest]
+    last = max((number(row.get("step")) or 0 for row in step.metrics), default=0)
+    return Training(
+        step=step.name,
+        stage=step.stage,
+        status=step.state,
+        summary=_summary(step, last),
+        figures=figures,
+        more=[figure for figure in more if figure],
+        table=[row for row in (_row(step, key) for key in keys) if row],
+    )
+
+
+def _summary(step: Step, last: float) -> str:
+    """Steps, tokens, and how often each source was seen."""
+    parts = [f"{exact(last)} steps"]
+    if step.figure("tokens"):
+        parts.append(f"{exact(step.figure('tokens'))} tokens")
+    for key, value in step.section("metrics").items():
+        if key.startswith("epochs/"):
+            parts.append(f"{short(value)} epochs of {key.removeprefix('epochs/')}")
+    return ", ".join(parts)
+
+
+def _figure(step: Step, panel: Panel, keys: list[str]) -> Figure | None:
+    """The panel's chart; None where no series has two points (the table still has the value)."""
+    lines, missing = [], []
+    for key in keys:
+        points, broken = series(step, key)
+        missing += broken
+        if panel.over:
+            points = over(step, key, panel.over)
+        if points:
+            lines.append(Line(panel.label(key), points))
+    if not any(len(line.points) > 1 for line in lines):
+        return None
+    svg = line_chart(lines[:6], panel.unit, panel.x_unit, panel.log)
+    return Figure(panel.title, panel.meaning, svg, _remark(len(lines), missing))
+
+
+def _remark(lines: int, missing: list[int]) -> str:
+    parts = []
+    if missing:
+        steps = ", ".join(str(at) for at in sorted(set(missing))[:5])
+        parts.append(f"{len(missing)} value(s) not finite, first at step {steps}.")
+    if lines > 6:
+        parts.append(f"{lines - 6} more series stand in the table.")
+    return " ".join(parts)
+
+
+def _row(step: Step, key: str) -> dict[str, str] | None:
+    points, _ = series(step, key)
+    if not points:
+        return None
+    values = [value for _, value in points]
+    show = scientific if max(map(abs, values)) < 1e-3 and any(values) else short
+    return {
+        "key": key,
+        "first": show(values[0]),
+        "last": show(values[-1]),
+        "low": show(min(values)),
+        "high": show(max(values)),
+        "n": exact(len(values)),
+    }

@@ -1,0 +1,229 @@
+"""Conversations -> rows for training, through a gate that refuses to start on a broken mask.
+
+Every chat training passes `mask_gate` first. It renders each conversation (render.py), cuts it at
+seq_len and checks what silently ruins chat models elsewhere: a row without a trained token (its
+loss is 0, or NaN), an end of turn outside the mask (the model never stops), a doubled BOS, padding
+that equals the end of turn (masked away with it), and a prompt that is written otherwise at
+inference than in training. What breaks for every row is refused with the row and the reason; rows
+that merely do not fit are dropped and counted. `GateReport.show` prints the first rows with their
+trained tokens in colour. Cost: that of rendering, 0.3 ms a conversation.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, TextIO
+
+from transformers import PreTrainedTokenizerBase
+
+from hfllm.data.errors import row_bytes
+from hfllm.data.ledger import Ledger
+from hfllm.tokenization.render import Rendered, eot_token_id, render
+from hfllm.tokenization.template_plan import Messages
+
+__all__ = ["GateReport", "Rendered", "eot_token_id", "mask_gate", "render"]
+
+COMPARED_ROWS = 100  # rows whose prompt is rendered a second time, as at inference
+GREEN, RESET = "\x1b[32m", "\x1b[0m"
+
+
+@dataclass
+class GateReport:
+    """What passed the gate and what did not; `rows` are ready to be packed."""
+
+    tokenizer: PreTrainedTokenizerBase
+    seq_len: int
+    end_of_turn: str
+    rows: list[Rendered] = field(default_factory=list)  # kept, at most seq_len tokens each
+    dropped: Counter[str] = field(default_factory=Counter)  # rows by reason
+    examples: dict[str, str] = field(default_factory=dict)  # the first dropped row of each reason
+    truncated: int = 0  # kept rows that lost their end
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in the kept rows."""
+        return sum(map(len, self.rows))
+
+    @property
+    def trained_tokens(self) -> int:
+        """Tokens in the kept rows that are learned."""
+        return sum(sum(row.trained) for row in self.rows)
+
+    def text(self, rows: int = 2, color: bool = False) -> str:
+        """The summary and the first rows; trained tokens in green, or in [brackets]."""
+        lost = "".join(f"; dropped {n:,} ({reason})" for reason, n in self.dropped.most_common())
+        share = self.trained_tokens / max(1, self.tokens)
+        lines = [
+            f"mask gate: {len(self.rows):,} conversations, {self.tokens:,} tokens, {share:.0%} of "
+            f"them trained; a turn ends with {self.end_of_turn}; {self.truncated:,} cut at "
+            f"{self.seq_len:,} tokens{lost}",
+            *(f"  first {reason}: {example}" for reason, example in self.examples.items()),
+            *("  " + self._paint(row, color) for row in self.rows[:rows]),
+        ]
+        return "\n".join(lines)
+
+    def show(self, rows: int = 2, file: TextIO | None = None) -> None:
+        """Print `text` to `file` (default: standard output), in colour on a terminal only."""
+        out = file or sys.stdout
+        print(self.text(rows, color=out.isatty()), file=out)
+
+    def _paint(self, row: Rendered, color: bool) -> str:
+        before, after = (GREEN, RESET) if color else ("[", "]")
+        parts = []
+        for trained, group in groupby(zip(row.trained, row.input_ids, strict=True), lambda p: p[0]):
+            text = str(self.tokenizer.decode([i for _, i in group], skip_special_tokens=False))
+            parts.append(f"{before}{text}{after}" if trained else text)
+        return "".join(parts).replace("\n", "\\n")
+
+
+def mask_gate(
+    tokenizer: PreTrainedTokenizerBase,
+    chats: Iterable[Mapping[str, Any]],
+    seq_len: int,
+    ledger: Ledger | None = None,
+    max_dropped: float = 0.5,
+    turns: str = "all",
+) -> GateReport:
+    """Render every conversation, check its mask, and return the rows that can be trained.
+
+    `chats` are rows with `messages` (and `id`, `source`). `turns`, for templates that rewrite what
+    was said before: train "all" answers of a row, its "last", or "each" in a row of its own. Into
+    `ledger` go documents, tokens and bytes: in, kept, changed:truncated (in tokens alone),
+    dropped:template (the template refuses or rewrites the messages) and dropped:no_trained_tokens
+    (nothing trained is left after truncation).
+
+    Raises ValueError with the row and the reason where the mask is wrong, and where no row or less
+    than 1 - max_dropped of the rows are left.
+    """
+    end = _check_tokens(tokenizer)
+    report = GateReport(tokenizer, seq_len, str(tokenizer.convert_ids_to_tokens(end)))
+    ledger = Ledger() if ledger is None else ledger
+    seen = 0
+    for seen, chat in enumerate(by_turn(chats, turns), start=1):
+        name = f"row {seen - 1} (id {chat.get('id', seen - 1)!r})"
+        source, messages = str(chat.get("source", "chats")), chat["messages"]
+        size = row_bytes(dict(chat))
+        try:
+            row = render(tokenizer, messages, train="all" if turns == "all" else "last")
+        except ValueError as error:
+            _drop(report, ledger, source, "template", f"{name}: {error}", {"bytes": size})
+            continue
+        if problem := _mask_problem(tokenizer, row, end):
+            raise ValueError(f"mask gate: {name}: {problem}")
+        if len(report.rows) < COMPARED_ROWS and (problem := _differs(tokenizer, messages, row)):
+            raise ValueError(f"mask gate: {name}: {problem}")
+        kept = row.truncate(seq_len)
+        if not any(kept.trained):
+            example = f"{name}: {row.trained.index(True):,} tokens come before the first answer"
+            units = {"tokens": len(row), "bytes": size}
+            _drop(report, ledger, source, "no_trained_tokens", example, units)
+            continue
+        ledger.add(source, "in", documents=1, tokens=len(row), bytes=size)
+        report.rows.append(kept)
+        ledger.add(source, "kept", documents=1, tokens=len(kept), bytes=size)
+        if len(kept) < len(row):
+            report.truncated += 1
+            ledger.add(source, "changed:truncated", tokens=len(row) - len(kept))
+    _check_share(report, seen, max_dropped)
+    return report
+
+
+def by_turn(chats: Iterable[Mapping[str, Any]], turns: str) -> Iterator[Mapping[str, Any]]:
+    """Conversations cut behind their last answer, or once behind each; "all": as they are."""
+    for chat in chats:
+        answers = [i for i, m in enumerate(chat["messages"]) if m["role"] == "assistant"]
+        if turns == "all" or not answers:
+            yield chat
+            continue
+        for answer in answers if turns == "each" else answers[-1:]:
+            yield {**chat, "messages": chat["messages"][: answer + 1]}
+
+
+def _drop(
+    report: GateReport,
+    ledger: Ledger,
+    source: str,
+    reason: str,
+    example: str,
+    units: dict[str, int],
+) -> None:
+    report.dropped[reason] += 1
+    report.examples.setdefault(reason, example)
+    for bucket in ("in", f"dropped:{reason}"):
+        ledger.add(source, bucket, documents=1, **units)
+
+
+def _check_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
+    end, pad = eot_token_id(tokenizer), tokenizer.pad_token_id
+    if pad is None:
+        raise ValueError("mask gate: the tokenizer has no pad token; give it one of its own")
+    if pad == end:
+        raise ValueError(
+            f"mask gate: the pad token is the end of turn ({tokenizer.pad_token}): it would be "
+            "masked away with the padding and the model would never stop; give the tokenizer a pad "
+            "token of its own"
+        )
+    if pad == tokenizer.eos_token_id:
+        raise ValueError(
+            f"mask gate: pad and eos are the same token ({tokenizer.pad_token}): ends would be "
+            "masked away with the padding; give the tokenizer a pad token of its own"
+        )
+    return end
+
+
+def _check_share(report: GateReport, seen: int, max_dropped: float) -> None:
+    if report.rows and len(report.rows) >= (1 - max_dropped) * seen:
+        return
+    if not seen:
+        raise ValueError("mask gate: no conversations to train on; look into data.mixture")
+    reasons = "; ".join(
+        f"{n:,} x {reason}, first {report.examples[reason]}"
+        for reason, n in report.dropped.most_common()
+    )
+    raise ValueError(
+        f"mask gate: {sum(report.dropped.values()):,} of {seen:,} conversations cannot be trained "
+        f"at seq_len {report.seq_len:,}: {reasons}"
+    )
+
+
+def _mask_problem(tokenizer: PreTrainedTokenizerBase, row: Rendered, end: int) -> str | None:
+    """What is wrong with a whole (not truncated) row's mask; None where nothing is."""
+    trained = [i for i, flag in zip(row.input_ids, row.trained, strict=True) if flag]
+    if not trained:
+        return "no token is trained; does it hold an assistant's message?"
+    if trained[-1] != end:
+        return f"the end of turn is not trained (last is {tokenizer.decode(trained[-1:])!r})"
+    return _bos_problem(tokenizer, row.input_ids)
+
+
+def _bos_problem(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str | None:
+    bos = tokenizer.bos_token_id
+    if bos is None:
+        return None
+    if ids[0] != bos:
+        if tokenizer("x")["input_ids"][0] != bos:
+            return None  # a model that never sees BOS
+        return "the template writes no BOS, but this tokenizer begins every text with it"
+    if ids[1:2] == [bos]:
+        return "BOS stands twice at the start; let only the template write it"
+    # Some models (SmolLM2) begin every message with BOS and the role in words: a role marker.
+    special = tokenizer.all_special_ids
+    inner = [i for i, token in enumerate(ids) if token == bos][1:]
+    if any(i + 1 < len(ids) and ids[i + 1] in special for i in inner):
+        return "BOS stands again inside the conversation; let the template write it once"
+    return None
+
+
+def _differs(tokenizer: PreTrainedTokenizerBase, messages: Messages, row: Rendered) -> str | None:
+    """Compare with the rendering at inference, up to the last trained turn's prompt."""
+    last = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
+    prompt = render(tokenizer, messages[:last], add_generation_prompt=True).input_ids
+    if row.input_ids[: len(prompt)] != prompt:
+        return "the prompt has other tokens in training than at inference"
+    if not row.trained[len(prompt)] or row.trained[len(prompt) - 1]:
+        return "training does not begin where the prompt of the last turn ends"
+    return None

@@ -1,0 +1,158 @@
+"""Preference pairs -> rows for TRL's RewardTrainer, with what TRL drops silently counted.
+
+In order: render prompt + chosen and prompt + rejected (tokenization/render.py, as every other
+stage); drop a pair that is longer than max_length, that the template refuses, or whose two answers
+are the same tokens, each with its reason in the ledger. A pair is never truncated: the reward is
+read at the end of turn, which would be cut off.
+
+Two checks belong to every reward model. `length_baseline`: how far length alone comes on the
+same pairs. `split_by_prompt`: hold out prompts, never rows, because the pairs of one
+prompt share their text; and conversations that begin alike stay together, because the longer one
+holds the shorter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from hfllm.data.errors import row_bytes
+from hfllm.data.ledger import Ledger
+from hfllm.tokenization.render import render
+
+Pair = Mapping[str, Any]
+POOL = 50  # steps
+
+
+def pair_rows(
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Iterable[Pair],
+    max_length: int,
+    ledger: Ledger | None = None,
+    kept: list[Pair] | None = None,
+) -> list[dict[str, list[int]]]:
+    """Return {"chosen_ids", "rejected_ids"} of every pair that fits, and count the others.
+
+    `pairs` have `prompt`, `chosen` and `rejected`, lists of messages. The ledger gets documents
+    (pairs), tokens (of both sides) and bytes: in, kept, dropped:too_long (tokens > max_length),
+    dropped:template, dropped:same_answer. `kept` gets the pairs that the rows were made of. Raises
+    ValueError where nothing is left.
+    """
+    ledger = Ledger() if ledger is None else ledger
+    rows = []
+    first: dict[str, str] = {}
+    for i, pair in enumerate(pairs):
+        source = str(pair.get("source", "pairs"))
+        row, reason, detail = _pair_row(tokenizer, pair, max_length)
+        tokens, size = sum(map(len, row.values())), row_bytes(dict(pair))
+        for bucket in ("in", f"dropped:{reason}" if reason else "kept"):
+            ledger.add(source, bucket, documents=1, tokens=tokens, bytes=size)
+        if reason:
+            name = f"row {i} (id {pair.get('id', i)!r})"
+            first.setdefault(reason, f"{reason}, first {name}: {detail}")
+            continue
+        rows.append(row)
+        if kept is not None:
+            kept.append(pair)
+    if not rows:
+        why = "; ".join(first.values()) or "the sources of data.mixture gave none"
+        raise ValueError(f"no preference pair is left to train on: {why}")
+    return rows
+
+
+def _pair_row(
+    tokenizer: PreTrainedTokenizerBase, pair: Pair, max_length: int
+) -> tuple[dict[str, list[int]], str | None, str]:
+    """The row, why it is dropped (None: it is kept) and the details."""
+    try:
+        row = {
+            f"{side}_ids": render(tokenizer, [*pair["prompt"], *pair[side]], train="none").input_ids
+            for side in ("chosen", "rejected")
+        }
+    except ValueError as error:
+        return {}, "template", str(error)
+    if row["chosen_ids"] == row["rejected_ids"]:
+        return row, "same_answer", "chosen and rejected are the same"
+    if (longest := max(map(len, row.values()))) > max_length:
+        return row, "too_long", f"{longest:,} tokens, at most {max_length:,} fit"
+    return row, None, ""
+
+
+def characters_more(pair: Pair) -> int:
+    """Characters that the chosen answer is longer than the rejected one."""
+    return len(pair["chosen"][-1]["content"]) - len(pair["rejected"][-1]["content"])
+
+
+def longer_wins(gaps: Sequence[int]) -> float:
+    """Share in [0, 1] of `characters_more` above 0; a tie counts half."""
+    return sum(1.0 if gap > 0 else 0.5 if gap == 0 else 0.0 for gap in gaps) / len(gaps)
+
+
+def length_baseline(pairs: Sequence[Pair]) -> float:
+    """Accuracy in [0, 1] of the better of "longer wins" and "shorter wins"; a tie counts half."""
+    if not pairs:
+        raise ValueError("length_baseline: no pairs")
+    longer = longer_wins([characters_more(pair) for pair in pairs])
+    return max(longer, 1 - longer)
+
+
+def length_grouped(lengths: Sequence[int], per_step: int, total: int, seed: int) -> list[int]:
+    """Return the order of rows for training: `total` indices, alike in length within a step.
+
+    TRL pads each batch to its longest row, so mixed lengths cost up to half of the work. Each pass
+    over the rows is shuffled anew, cut into pools of POOL steps, and a pool sorted and cut into
+    steps of `per_step` rows, which come in random order. A function of the seed alone, so that a
+    resumed run sees what a straight one sees.
+    """
+    order: list[int] = []
+    rest: list[int] = []  # short of a step: the first rows of the next pass fill it up
+    rng = random.Random(f"{seed}/length_grouped")
+    while len(order) < total:
+        rows = rest + rng.sample(range(len(lengths)), len(lengths))
+        order += rows[:per_step] if rest else []
+        rows = rows[per_step:] if rest else rows
+        whole = len(rows) // per_step * per_step
+        rows, rest = rows[:whole], rows[whole:]
+        steps = []
+        for begin in range(0, whole, POOL * per_step):
+            pool = sorted(rows[begin : begin + POOL * per_step], key=lambda i: lengths[i])
+            steps += [pool[at : at + per_step] for at in range(0, len(pool), per_step)]
+        rng.shuffle(steps)
+        order += [i for step in steps for i in step]
+    return order[:total]
+
+
+def split_by_prompt(
+    pairs: Sequence[Pair], share: float, seed: int
+) -> tuple[list[Pair], list[Pair]]:
+    """Split into (train, held out): `share` of the distinct first questions, with all their pairs.
+
+    The order of a hash of (seed, question) decides, so other rows do not change a prompt's side by
+    much, and none is on both. Raises ValueError where a side would be empty.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"data.holdout: {share} is not a share between 0 and 1")
+    keys = [_prompt_key(pair, seed) for pair in pairs]
+    ranked = sorted(set(keys))
+    held = set(ranked[: max(1, round(share * len(ranked)))])
+    train = [pair for pair, key in zip(pairs, keys, strict=True) if key not in held]
+    heldout = [pair for pair, key in zip(pairs, keys, strict=True) if key in held]
+    if not train or not heldout:
+        raise ValueError(
+            f"data.holdout: {len(ranked)} distinct first questions cannot be split at {share}"
+        )
+    return train, heldout
+
+
+def _prompt_key(pair: Pair, seed: int) -> str:
+    """A hash of all up to the first user's message."""
+    prompt = pair["prompt"]
+    asked = [i for i, message in enumerate(prompt) if message["role"] == "user"]
+    begin = prompt[: asked[0] + 1] if asked else prompt
+    said = [(message["role"], " ".join(message["content"].split())) for message in begin]
+    return hashlib.sha256(json.dumps([seed, said]).encode()).hexdigest()
