@@ -24,8 +24,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArgumen
 
 from hfllm.data.packing.pack import PackedCollator
 from hfllm.modeling.flops import flops_per_token
-from hfllm.recipe.defaults import default_values
 from hfllm.recipe.trainers import cpu_has_bf16
+from hfllm.stages.pretrain import STAGE
 from hfllm.training.callbacks import MetricsLog, StopOnSignal
 from hfllm.training.checkpoints import MarkCheckpoints
 
@@ -72,7 +72,7 @@ def build_rows(count: int, seq_len: int, vocab: int) -> list[dict[str, np.ndarra
 
 def trainer_side(rows: list, args: argparse.Namespace, folder: Path) -> tuple[float, float]:
     """Seconds of a Trainer run, and the loss of its first step."""
-    ours = default_values("pretrain")
+    ours = STAGE.default_values()
     arguments = TrainingArguments(
         str(folder),
         max_steps=args.steps,

@@ -73,7 +73,7 @@ def trained(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture(scope="session")
 def bpe() -> Any:
     """The 300-token byte-level BPE with our chat template."""
-    from hfllm.recipe.data_schema import TokenizerConfig
+    from hfllm.tokenization.config import TokenizerConfig
     from hfllm.tokenization.train import train_tokenizer
 
     return train_tokenizer((row["text"] for row in documents()), TokenizerConfig(vocab_size=300))

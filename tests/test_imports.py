@@ -32,7 +32,7 @@ RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 # Checks before a run look ahead, inside functions, so that nothing is imported until they run.
 LOOK_AHEAD = {("runs/preflight.py", "data"), ("runs/preflight.py", "modeling")}
 # Which room may import a library whose upgrades break callers.
-KEPT_TO = {"trl": {"stages", "rl"}}
+KEPT_TO = {"trl": {"stages", "rl", "training"}}
 
 MAX_FILE, MAX_FUNCTION, MAX_ARGUMENTS = 250, 60, 6
 

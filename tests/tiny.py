@@ -99,6 +99,14 @@ def write_jsonl(path: Path, rows: list[Any]) -> Path:
     return path
 
 
+def load_recipe(path: Path | str, overrides: list[str] | None = None) -> Any:
+    """A recipe of hfllm's own stages."""
+    from hfllm.recipe import load
+    from hfllm.stages import find_stages
+
+    return load.load_recipe(path, find_stages(), overrides)
+
+
 DROP: Any = object()  # as a value in `changes`: take the key out
 
 
@@ -139,8 +147,6 @@ class Workspace:
         return self.path
 
     def load(self, *overrides: str) -> Any:
-        from hfllm.recipe.load import load_recipe
-
         return load_recipe(self.path, list(overrides))
 
     def step(self, name: str, *overrides: str) -> Any:

@@ -8,7 +8,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from hfllm.recipe.data_schema import TokenizerConfig
+from hfllm.tokenization.config import TokenizerConfig
 from hfllm.tokenization.train import train_tokenizer
 
 torch.set_num_threads(1)

@@ -15,9 +15,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from hfllm.recipe.recipe import Recipe
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,13 +43,21 @@ def clear_errors() -> Iterator[None]:
             print(f"error: {line}", file=sys.stderr)
         raise typer.Exit(getattr(error, "exit_code", 1)) from None
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from there", file=sys.stderr)
+        print("interrupted; rerun the same command to resume", file=sys.stderr)
         raise typer.Exit(130) from None
     except OSError as error:
         if error.errno != 28:
             raise
         print(f"error: the disk is full ({error.filename}); free some, run again", file=sys.stderr)
         raise typer.Exit(1) from None
+
+
+def _load(path: Path, overrides: list[str] | None) -> Recipe:
+    """The recipe, checked, with the stages there are."""
+    from hfllm.recipe.load import load_recipe
+    from hfllm.stages import find_stages
+
+    return load_recipe(path, find_stages(), overrides)
 
 
 @app.command()
@@ -59,10 +70,9 @@ def run(
 ) -> None:
     """Run what is missing or stale, in order; finished steps are skipped with the reason."""
     with clear_errors():
-        from hfllm.recipe.load import load_recipe
         from hfllm.runs.pipeline import run_recipe
 
-        run_recipe(load_recipe(recipe, overrides), only=only, start=start, dry_run=dry_run)
+        run_recipe(_load(recipe, overrides), only=only, start=start, dry_run=dry_run)
 
 
 @app.command()
@@ -74,10 +84,9 @@ def show(
 ) -> None:
     """Print the resolved recipe and where each value comes from, after checking all of it."""
     with clear_errors():
-        from hfllm.recipe.load import load_recipe
         from hfllm.recipe.show import show_recipe
 
-        for line in show_recipe(load_recipe(recipe, overrides), step, everything):
+        for line in show_recipe(_load(recipe, overrides), step, everything):
             print(line)
 
 
@@ -146,15 +155,14 @@ def import_model(
 def report(recipe: RecipeArgument, overrides: Overrides = None) -> None:
     """Build runs/NAME/report/index.html from whatever the run folder holds."""
     with clear_errors():
-        from hfllm.recipe.load import load_recipe
         from hfllm.report.build import build_report
 
-        loaded = load_recipe(recipe, overrides)
+        loaded = _load(recipe, overrides)
         if not loaded.run_dir.is_dir():
             raise ValueError(f"{loaded.run_dir}: nothing has run yet; run `hfllm run {recipe}`")
-        page = next((s.config for s in loaded.steps.values() if s.stage == "report"), None)
-        title, rows = (page.title, page.side_by_side) if page else (None, 12)
-        print(build_report(loaded.run_dir, title, rows))
+        said = loaded.step_of_stage("report")
+        page = loaded.steps[said].config if said else loaded.stages["report"].config()
+        print(build_report(loaded.run_dir, loaded.stages, page.title, page.side_by_side))
 
 
 @app.command()

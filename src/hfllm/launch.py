@@ -1,10 +1,12 @@
 """What launch/*.py and `hfllm run` call: one step of a recipe, in this process.
 
+    accelerate launch launch/stage.py RECIPE --step NAME [step.key=value ...]
     accelerate launch launch/sft.py RECIPE [--step NAME] [step.key=value ...]
 
 Order: arguments -> recipe and checks -> the launch line (did it start as many processes as it
 says?) -> parents (missing data steps are made by the main process, the others wait for the
-manifest; a missing model is refused with the next command) -> the stage's `run`.
+manifest; a missing model is refused with the next command) -> the stage's `build` and `fit`, or its
+`run`, recorded.
 """
 
 from __future__ import annotations
@@ -14,37 +16,45 @@ import os
 import signal
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 from typing import NoReturn
 
 from hfllm.recipe.errors import first_line
 from hfllm.recipe.graph import ancestors
-from hfllm.recipe.load import Recipe, load_recipe
-from hfllm.runs.layout import LAUNCHED, Step, overrides_of, step_named
+from hfllm.recipe.load import load_recipe
+from hfllm.recipe.recipe import Recipe
+from hfllm.runs.layout import Step, overrides_of, step_named
 from hfllm.runs.lock import run_lock
 from hfllm.runs.preflight import preflight
 from hfllm.runs.processes import (
     WAIT_SECONDS,
     check_launch_line,
+    end_process_group,
     is_main_process,
     rank,
     use_all_cores,
     use_one_gpu,
+    wait_for_all,
 )
 from hfllm.runs.quiet import quiet_libraries
+from hfllm.runs.record import recording
 from hfllm.runs.status import set_aside, status
+from hfllm.stages import find_stages
 
 DEFAULT_RECIPE = "configs/demo.yaml"
 GOES_ON = ("interrupted", "failed")  # with the checkpoints that are there, forced or not
 
 
-def main(stage: str, argv: list[str] | None = None) -> None:
-    """Run the stage's step of a recipe; one clear line and exit code 1 on the user's mistakes."""
+def main(stage: str | None = None, argv: list[str] | None = None) -> None:
+    """Run one step of a recipe; one clear line and exit code 1 on the user's mistakes.
+
+    The step is `--step NAME`; without it the recipe's step of `stage`, which launch/sft.py and the
+    like give.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(words):
-        print(f"{(__doc__ or '').strip()}\n\nstage: {stage}; default recipe: {DEFAULT_RECIPE}")
+        said = f"stage: {stage or 'any'}; default recipe: {DEFAULT_RECIPE}"
+        print(f"{(__doc__ or '').strip()}\n\n{said}")
         return
     quiet_libraries()
     use_all_cores()
@@ -53,11 +63,11 @@ def main(stage: str, argv: list[str] | None = None) -> None:
     try:
         recipe, name = _arguments(stage, words)
         run_step(step_named(recipe, name))
-        _wait_for_all()
+        wait_for_all()
     except ValueError as error:
         _fail(str(error))
     except KeyboardInterrupt:
-        _fail("interrupted; the same command goes on from the last checkpoint", 130)
+        _fail("interrupted; rerun the same command to resume from the last checkpoint", 130)
     except OSError as error:
         if error.errno != 28:
             raise
@@ -71,7 +81,7 @@ def main(stage: str, argv: list[str] | None = None) -> None:
             "model's sizes, or set trainer.activation_checkpointing=true"
         )
     finally:
-        _end_process_group()
+        end_process_group()
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
@@ -93,35 +103,7 @@ def _terminated(*_: object) -> NoReturn:
     raise SystemExit(143)  # outside training; inside, StopOnSignal takes over
 
 
-def _wait_for_all() -> None:
-    """No process leaves while another still works.
-
-    A process that ended badly would take the main one with it while that one writes the manifest
-    (the launcher stops all), and gloo's thread, where it is still dropping the tensors of the last
-    collective when Python is taken down, aborts its process (CPython before 3.14: a thread that
-    waits for the GIL then is unwound through a destructor). A barrier holds no tensors, and waits
-    without the GIL.
-    """
-    if distributed := _standing_group():
-        with suppress(RuntimeError):  # another one has ended badly, and says why itself
-            distributed.barrier()
-
-
-def _end_process_group() -> None:
-    """DeepSpeed and gloo abort now and then where the group is left standing at exit."""
-    if distributed := _standing_group():
-        distributed.destroy_process_group()
-
-
-def _standing_group() -> ModuleType | None:
-    """torch.distributed where this process is in a group (and so has imported it)."""
-    distributed = sys.modules.get("torch.distributed")
-    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
-        return None
-    return distributed
-
-
-def _arguments(stage: str, words: list[str]) -> tuple[Recipe, str]:
+def _arguments(stage: str | None, words: list[str]) -> tuple[Recipe, str]:
     chosen = None
     if "--step" in words:
         at = words.index("--step")
@@ -140,14 +122,19 @@ def _arguments(stage: str, words: list[str]) -> tuple[Recipe, str]:
             "step.key=value"
         )
     path = Path(files[0] if files else DEFAULT_RECIPE)
-    recipe = load_recipe(path, [w for w in words if "=" in w])
+    recipe = load_recipe(path, find_stages(), [w for w in words if "=" in w])
+    if stage is None:
+        if chosen is None:
+            raise ValueError(f"--step NAME is needed; {path} has {', '.join(recipe.steps)}")
+        return recipe, chosen
     name = chosen or recipe.step_of_stage(stage)
     if name is None:
         steps = ", ".join(recipe.steps)
         raise ValueError(f"{path}: no step of stage '{stage}'; the recipe has {steps}")
     step = step_named(recipe, name)
-    if step.stage != stage:
-        raise ValueError(f"{path}: step '{name}' is of stage '{step.stage}', not '{stage}'")
+    if step.stage.name != stage:
+        said = step.stage.name
+        raise ValueError(f"{path}: step '{name}' is of stage '{said}', not '{stage}'")
     return recipe, name
 
 
@@ -195,8 +182,16 @@ def _main_failed(step: Step, since: float, polls: int = 10) -> bool:
 
 
 def _run_stage(step: Step) -> None:
-    stage = importlib.import_module(f"hfllm.stages.{step.stage}")
-    stage.run(step.spec.config, step)
+    """Recorded: what trains is built and fitted, all else runs by itself."""
+    module, config = importlib.import_module(step.stage.module), step.spec.config
+    with recording(step, is_main_process()) as manifest:
+        if not step.stage.trains:
+            module.run(config, step, manifest)
+            return
+        from hfllm.training.fit import fit  # torch and transformers
+
+        trainer, info = module.build(config, step, manifest)
+        fit(trainer, step, manifest, info)
 
 
 def prepare_parents(step: Step) -> None:
@@ -204,13 +199,13 @@ def prepare_parents(step: Step) -> None:
     for name in ancestors(step.recipe.steps, step.name):
         parent = step.other(name)
         now = status(parent)
-        if now.is_done or step.stage == "report":
+        if now.is_done or step.stage.reads_everything:
             continue
-        if parent.stage in LAUNCHED or parent.stage == "evaluate":
+        if not parent.stage.makes_data:
             raise ValueError(
                 f"{step.name}: its parent '{name}' is {now.state} ({now.reason}): "
                 f"run `{step.command(only=name)}` or "
-                f"`accelerate launch launch/{parent.stage}.py {step.recipe.path} --step {name}"
+                f"`accelerate launch launch/stage.py {step.recipe.path} --step {name}"
                 f"{overrides_of(step.recipe)}` first"
             )
         if now.state == "stale":
@@ -227,7 +222,7 @@ def wait_for_parents(step: Step, poll_s: float = 0.5, timeout_s: float = WAIT_SE
         while not status(parent).is_done:
             now = status(parent)
             failed = now.state == "failed" and parent.manifest.stat().st_mtime > begun - 1
-            if failed or (parent.stage in LAUNCHED and now.state != "interrupted"):
+            if failed or (parent.stage.trains and now.state != "interrupted"):
                 raise ValueError(f"{step.name}: its parent '{name}' is {now.state}")
             if time.monotonic() > deadline:
                 raise ValueError(f"{step.name}: waited {timeout_s:.0f} s for '{name}'")
@@ -235,6 +230,4 @@ def wait_for_parents(step: Step, poll_s: float = 0.5, timeout_s: float = WAIT_SE
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        _fail("usage: python -m hfllm.launch STAGE RECIPE [--step NAME] [step.key=value ...]")
-    main(sys.argv[1], sys.argv[2:])
+    main()

@@ -7,14 +7,14 @@ import pytest
 from small_demo import SMALL, make_place
 
 from hfllm.data.ledger import Ledger
-from hfllm.recipe.schema import TRAINERS
+from hfllm.stages import find_stages
 
 pytestmark = pytest.mark.e2e
 
 STEPS = (
     "world", "curate", "tokenizer", "pretrain", "sft", "reward", "ppo", "evaluate", "report",
 )  # fmt: skip
-TRAINED = [step for step in STEPS if step in TRAINERS]
+TRAINED = [step for step in STEPS if step in (stages := find_stages()) and stages[step].trains]
 
 
 def manifest(place, step: str) -> dict:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hfllm.recipe.load import load_recipe
-from tiny import TOWNS, TRADES, chat, pair, write_jsonl
+from tiny import TOWNS, TRADES, chat, load_recipe, pair, write_jsonl
 
 pytestmark = pytest.mark.e2e
 

@@ -11,9 +11,9 @@ import pytest
 
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading.sources import read_rows
-from hfllm.recipe.data_schema import SourceConfig
+from hfllm.recipe.config import SourceConfig
 from hfllm.recipe.graph import sources_in
-from hfllm.recipe.load import load_recipe
+from tiny import load_recipe
 
 pytestmark = pytest.mark.e2e
 

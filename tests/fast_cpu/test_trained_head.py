@@ -86,9 +86,10 @@ def test_a_model_that_caps_its_logits_keeps_the_head_of_trl():
 
 
 def test_sft_uses_it(trained, monkeypatch):
-    from hfllm.stages import sft
 
     seen = []
-    monkeypatch.setattr(sft, "score_trained_positions", lambda *_: seen.append(1))
+    monkeypatch.setattr(
+        "hfllm.fast_cpu.trained_head.score_trained_positions", lambda *_: seen.append(1)
+    )
     trained.run("sft", "sft.trainer.max_steps=1")
     assert len(seen) == 1

@@ -74,7 +74,7 @@ def half_reward_model(space: Workspace) -> None:
 
 
 def other_tokenizer(space: Workspace) -> None:
-    from hfllm.recipe.data_schema import TokenizerConfig
+    from hfllm.tokenization.config import TokenizerConfig
     from hfllm.tokenization.train import train_tokenizer
 
     texts = (f"another text {i}" for i in range(90))
@@ -311,7 +311,7 @@ ARTIFACTS = [
         (
             "ppo: its parent 'reward' is missing (not run yet)",
             "`hfllm run recipe.yaml --only reward`",
-            "`accelerate launch launch/reward.py recipe.yaml --step reward` first",
+            "`accelerate launch launch/stage.py recipe.yaml --step reward` first",
         ),
     ),
     Fault(

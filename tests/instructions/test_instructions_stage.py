@@ -7,7 +7,7 @@ import pytest
 
 from hfllm.data.reading.examples import read_prompts
 from hfllm.instructions.constraints import all_hold
-from hfllm.recipe.data_schema import SourceConfig
+from hfllm.recipe.config import SourceConfig
 from hfllm.rl.rewards import keeps_constraints, share_of_constraints
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.preflight import preflight

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from hfllm.cli import app
 from hfllm.inference.load import load_model
 from hfllm.modeling.gguf import as_folder, import_gguf, read_header
-from hfllm.recipe.load import load_recipe
 from hfllm.runs.preflight import preflight
+from tiny import load_recipe
 
 NAMES = {
     "model.embed_tokens": "token_embd",

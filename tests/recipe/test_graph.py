@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from hfllm.recipe.errors import RecipeError
 from hfllm.recipe.graph import ancestors, is_outside_model
-from hfllm.recipe.load import RecipeError, load_recipe
+from tiny import load_recipe
 
 DATA = "data: {mixture: [{path: a.jsonl}]}"
 

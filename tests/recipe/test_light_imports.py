@@ -7,6 +7,10 @@ import sys
 import pytest
 
 HEAVY = ("torch", "transformers", "trl", "datasets", "datatrove", "tokenizers", "peft", "pyarrow")
+LOAD = (
+    "from hfllm.recipe.load import load_recipe; from hfllm.stages import find_stages\n"
+    "recipe = load_recipe('recipe.yaml', find_stages())"
+)
 
 
 @pytest.mark.parametrize(
@@ -14,12 +18,13 @@ HEAVY = ("torch", "transformers", "trl", "datasets", "datatrove", "tokenizers", 
     [
         "from typer.testing import CliRunner; from hfllm.cli import app\n"
         "assert CliRunner().invoke(app, ['--help']).exit_code == 0",
-        "from hfllm.recipe.load import load_recipe; load_recipe('recipe.yaml')",
+        LOAD,
+        "from hfllm.stages import find_stages; stages = find_stages()\n"
+        "assert len([stages[name] for name in stages]) >= 10",
         "import hfllm.runs.pipeline, hfllm.runs.status, hfllm.launch, hfllm.world.generate",
-        "from hfllm.recipe.load import load_recipe; from hfllm.runs.status import recipe_statuses\n"
-        "recipe_statuses(load_recipe('recipe.yaml'))",
+        f"{LOAD}\nfrom hfllm.runs.status import recipe_statuses; recipe_statuses(recipe)",
     ],
-    ids=["help", "load", "import", "status"],
+    ids=["help", "load", "stages", "import", "status"],
 )
 def test_heavy_libraries_stay_out(workspace, code):
     tail = f"import json, sys; print(json.dumps([m for m in {HEAVY!r} if m in sys.modules]))"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hfllm.recipe.load import RecipeError, load_recipe
+from hfllm.recipe.errors import RecipeError
+from tiny import load_recipe
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted([*ROOT.glob("configs/*.yaml"), *ROOT.glob("benchmarks/*.yaml")])
@@ -178,7 +179,7 @@ def test_a_broken_step_brings_no_second_complaint_from_who_reads_it(problems):
         ("a: [1,\nb: 2", "line 3: not valid YAML"),
         ("- a\n", "this file is not a mapping"),
         ("5\n", "this file is not a mapping"),
-        ("", "no steps; add one of world, curate"),
+        ("", "no steps; add one of curate, evaluate"),
         ("name: x\n", "no steps"),
     ],
 )

@@ -2,8 +2,9 @@
 
 import pytest
 
-from hfllm.recipe.load import RecipeError, load_recipe
+from hfllm.recipe.errors import RecipeError
 from hfllm.runs.fingerprint import step_fingerprint
+from tiny import load_recipe
 
 RECIPE = """
 name: r

@@ -3,10 +3,11 @@
 import pytest
 
 from hfllm.recipe import trainers
-from hfllm.recipe.defaults import DEFAULTS, ELSEWHERE
-from hfllm.recipe.load import RecipeError
-from hfllm.recipe.schema import TRAINERS
+from hfllm.recipe.errors import RecipeError
 from hfllm.recipe.trainers import build_trainer_config, check_trainers, hardware_defaults
+from hfllm.stages import find_stages
+
+STAGES = [stage for stage in find_stages().values() if stage.trains]
 
 
 def built(workspace, step, *overrides, **forced):
@@ -28,12 +29,12 @@ def test_library_default_then_ours_then_machine_then_recipe_then_override(worksp
     assert (config.learning_rate, config.bf16, config.max_steps) == (1e-5, False, 77)
 
 
-@pytest.mark.parametrize("stage", TRAINERS)
+@pytest.mark.parametrize("stage", STAGES, ids=[stage.name for stage in STAGES])
 def test_our_defaults_and_redirections_are_keys_of_the_installed_class(stage):
     fields = trainers.trainer_class(stage).__dataclass_fields__
-    assert {trainers.name_here(key, fields) for key in DEFAULTS[stage]} <= set(fields)
-    assert set(ELSEWHERE[stage]) <= set(fields)
-    assert not set(ELSEWHERE[stage]) & (set(DEFAULTS[stage]) - {"max_length"})
+    assert {trainers.name_here(key, fields) for key in stage.defaults} <= set(fields)
+    assert set(stage.set_elsewhere) <= set(fields)
+    assert not set(stage.set_elsewhere) & (set(stage.defaults) - {"max_length"})
 
 
 def test_a_renamed_key_is_spelled_as_the_installed_library_does():

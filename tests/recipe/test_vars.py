@@ -2,7 +2,8 @@
 
 import pytest
 
-from hfllm.recipe.load import RecipeError, load_recipe
+from hfllm.recipe.errors import RecipeError
+from tiny import load_recipe
 
 RECIPE = """
 vars: {data: ../data, titles: ["a*", b]}

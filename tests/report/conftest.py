@@ -6,6 +6,9 @@ import pytest
 from run_fixture import write_run
 
 from hfllm.report.collect import Run, read_run
+from hfllm.stages import find_stages
+
+STAGES = find_stages()
 
 
 @pytest.fixture(scope="session")
@@ -16,4 +19,4 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def run(run_dir: Path) -> Run:
-    return read_run(run_dir)
+    return read_run(run_dir, STAGES)

@@ -14,7 +14,10 @@ import pytest
 from run_fixture import COST, LEDGERS, METRICS, STEPS, manifest, write_lines, write_run, write_step
 
 from hfllm.report.build import build_report
-from hfllm.report.view.costs import TRAINING_STAGES
+from hfllm.stages import find_stages
+
+STAGES = find_stages()
+
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
@@ -52,7 +55,7 @@ class Reader(HTMLParser):
 
 
 def page_of(run_dir: Path) -> str:
-    return build_report(run_dir).read_text(encoding="utf-8")
+    return build_report(run_dir, STAGES).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,7 @@ def test_every_ledger_and_cost_figure_of_the_manifests_stands_in_the_page(page: 
     assert [f"{n:,}" for n in figures if f"{n:,}" not in text] == []
     for step in ("tokenizer", "reward"):
         assert f"{METRICS[step].get('vocab_size', 3_742_464):,}" in text
-    trained = sum(COST[step][1] for step in STEPS if step in TRAINING_STAGES)
+    trained = sum(COST[step][1] for step in STEPS if STAGES[step].trains)
     assert f"{trained:,} tokens trained on" in text
 
 
@@ -117,7 +120,7 @@ def test_an_empty_folder_and_a_missing_one(tmp_path: Path) -> None:
     assert "Nothing has been run yet." in page_of(tmp_path)
     assert "Nothing has been run yet." in (tmp_path / "report" / "report.md").read_text()
     with pytest.raises(ValueError, match="is not a run folder"):
-        build_report(tmp_path / "nowhere")
+        build_report(tmp_path / "nowhere", STAGES)
 
 
 def test_a_failed_and_a_killed_step_are_named(tmp_path: Path) -> None:
@@ -165,7 +168,7 @@ def test_text_of_the_data_is_never_markup(tmp_path: Path) -> None:
     write_lines(run / "pretrain" / "samples.jsonl", [{"step": 1, "prompt": evil, "text": evil}])
     write_lines(run / "ppo" / "metrics.jsonl", [{"step": i, evil: i} for i in range(3)])
     (run / "config.yaml").write_text(f"name: small\n{STEPS[0]}: {{}}  # {evil}\n")
-    page = build_report(run, title=evil).read_text(encoding="utf-8")
+    page = build_report(run, STAGES, title=evil).read_text(encoding="utf-8")
     reader = Reader(page)
     assert not {"script", "img"} & {tag for tag, _, _ in reader.attributes}
     assert "<script" not in page

@@ -5,12 +5,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-from hfllm.report.collect import Step
+from hfllm.report.collect import StepView
 from hfllm.report.drawing.bars import Interval, interval_plot, stacked_bar
 from hfllm.report.drawing.flow import Node, flow_tall, flow_wide
 from hfllm.report.drawing.line_chart import STRETCHES, Line, is_noisy, line_chart, smoothed, thinned
 from hfllm.report.drawing.svg import Scale, log_ticks, tick_label, ticks
 from hfllm.report.view.training import over
+from hfllm.stages import find_stages
+
+STAGES = find_stages()
 
 
 @pytest.mark.parametrize(
@@ -77,7 +80,7 @@ def test_a_chart_over_another_metric_is_ordered_by_it_in_ten_stretches() -> None
     rows = [
         {"step": i, "kl": 40.0 - i if i < 40 else "nan", "score": 100.0 - 2 * i} for i in range(41)
     ]
-    step = Step("ppo", "ppo", "done", metrics=[*rows, {"step": 41, "kl": 1.0}])
+    step = StepView("ppo", STAGES["ppo"], "done", metrics=[*rows, {"step": 41, "kl": 1.0}])
     points = over(step, "score", "kl")
     assert len(points) == 10 and points == sorted(points)
     assert points[0] == (2.5, 25.0) and points[-1] == (38.5, 97.0)

@@ -5,16 +5,21 @@ from pathlib import Path
 from typing import Any
 
 from hfllm.inference.relevance import ENOUGH
-from hfllm.report.collect import Run, Step
+from hfllm.report.collect import Run, StepView
 from hfllm.report.measures import MEASURES
 from hfllm.report.view.reliability import SIDE, reliabilities
 from hfllm.report.view.results import tables
 from hfllm.report.view.story import headlines
+from hfllm.stages import find_stages
+
+STAGES = find_stages()
 
 
 def evaluation(results: list[dict[str, Any]], differences: tuple[dict[str, Any], ...] = ()) -> Run:
     found = {"results": results, "differences": list(differences)}
-    return Run("r", Path("r"), [Step("evaluate", "evaluate", "done", results=found)], "", [])
+    return Run(
+        "r", Path("r"), [StepView("evaluate", STAGES["evaluate"], "done", results=found)], "", []
+    )
 
 
 def value(model: str, metric: str, value: float, half: float, task: str = "t") -> dict[str, Any]:

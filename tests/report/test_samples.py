@@ -2,10 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hfllm.report.collect import Run, Step
+from hfllm.report.collect import Run, StepView
 from hfllm.report.markdown import to_markdown
 from hfllm.report.page import gather, render
 from hfllm.report.view.samples import choices, chosen, growths, messages
+from hfllm.stages import find_stages
+
+STAGES = find_stages()
 
 
 def group(tasks: dict[str, int]) -> dict[tuple[str, str], dict[str, dict[str, bool]]]:
@@ -66,13 +69,17 @@ def unchecked(task: str, count: int) -> list[dict]:
 
 def test_an_answer_that_nobody_checked_carries_no_verdict() -> None:
     rows = unchecked("open_prompts", 5)
-    run = Run("r", Path("r"), [Step("evaluate", "evaluate", "done", samples=rows)], "", [])
+    run = Run(
+        "r", Path("r"), [StepView("evaluate", STAGES["evaluate"], "done", samples=rows)], "", []
+    )
     choice = choices(run, 3)[0]
     assert "open prompts" in choice.rule and "got right" not in choice.rule
     assert [e.answers[0].marks for e in choice.exchanges] == [[]] * 3
     assert {e.reference for e in choice.exchanges} == {""}
     rows += [row | {"task": "sums", "correct": True, "answer": "4"} for row in rows]
-    run = Run("r", Path("r"), [Step("evaluate", "evaluate", "done", samples=rows)], "", [])
+    run = Run(
+        "r", Path("r"), [StepView("evaluate", STAGES["evaluate"], "done", samples=rows)], "", []
+    )
     mixed = choices(run, 4)[0]
     assert "sums 100% right of 5" in mixed.rule and "from wrong in open prompts:" in mixed.rule
     markdown = to_markdown(gather(run, None, 4))
@@ -87,6 +94,9 @@ def test_what_the_run_started_from_answers_first_and_the_rule_goes_by_the_last_s
         for i in range(4)
         for model, right in (("ppo", i == 0), ("theirs", True))
     ]
-    steps = [Step("ppo", "ppo", "done"), Step("evaluate", "evaluate", "done", samples=rows)]
+    steps = [
+        StepView("ppo", STAGES["ppo"], "done"),
+        StepView("evaluate", STAGES["evaluate"], "done", samples=rows),
+    ]
     (choice,) = choices(Run("r", Path("r"), steps, "", []), 2)
     assert choice.models == ["theirs", "ppo"] and "t 25% right of 4" in choice.rule

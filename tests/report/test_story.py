@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from run_fixture import LEDGERS, write_run, write_step
 
-from hfllm.report.collect import Run, Step, read_run
+from hfllm.report.collect import Run, StepView, read_run
 from hfllm.report.number_format import compact, duration, exact, percent, scientific, short
 from hfllm.report.view.costs import time_spent, total_of
 from hfllm.report.view.curation import truths
@@ -14,6 +14,9 @@ from hfllm.report.view.ledger_view import accounts
 from hfllm.report.view.results import tables
 from hfllm.report.view.story import key_figure, paragraphs
 from hfllm.report.view.training import series, trainings
+from hfllm.stages import find_stages
+
+STAGES = find_stages()
 
 
 def test_sentences_say_what_the_manifests_say(run: Run) -> None:
@@ -34,11 +37,11 @@ def test_key_figures_by_stage(run: Run) -> None:
 
 def test_ledgers_are_checked_again(tmp_path: Path) -> None:
     run = write_run(tmp_path / "small")
-    assert [account.conserved for account in accounts(read_run(run))] == [True, True, True]
+    assert [account.conserved for account in accounts(read_run(run, STAGES))] == [True, True, True]
     lost = copy.deepcopy(LEDGERS["sft"])
     lost[-1]["tokens"] -= 5
     write_step(run, "sft", ledger=lost)
-    account = accounts(read_run(run))[-1]
+    account = accounts(read_run(run, STAGES))[-1]
     assert not account.conserved
     assert "402,113 tokens in, but kept + dropped + changed = 402,108" in account.verdict
 
@@ -57,9 +60,9 @@ def test_a_resumed_run_counts_the_later_line_and_nan_is_named(tmp_path: Path) ->
         '{"step": 1, "loss": 3.0}\n{"step": 2, "loss": 9.0}\n{"step": 2, "loss": 2.0}\n'
         '{"step": 3, "loss": "nan"}\n{"step": 4, "loss": NaN}\n'
     )
-    step = next(s for s in read_run(run).steps if s.name == "sft")
+    step = next(s for s in read_run(run, STAGES).steps if s.name == "sft")
     assert series(step, "loss") == ([(1.0, 3.0), (2.0, 2.0)], [3, 4])
-    figure = next(t for t in trainings(read_run(run)) if t.step == "sft").figures[0]
+    figure = next(t for t in trainings(read_run(run, STAGES)) if t.step == "sft").figures[0]
     assert figure.remark == "2 value(s) not finite, first at step 3, 4."
 
 
@@ -93,7 +96,10 @@ def test_figures(shown: str, wanted: str) -> None:
 
 def test_where_the_time_of_a_step_went_is_summed_over_its_logs() -> None:
     logs = [{"time/generate_s": 30.0, "time/score_s": 40.0}, {"loss": 1.0, "time/generate_s": 30.0}]
-    steps = [Step("ppo", "ppo", "done", metrics=logs), Step("sft", "sft", "done")]
+    steps = [
+        StepView("ppo", STAGES["ppo"], "done", metrics=logs),
+        StepView("sft", STAGES["sft"], "done"),
+    ]
     assert time_spent(Run("r", Path("r"), steps, "", [])) == [
         "ppo: writing answers 1 min 0 s (60%), scoring them 40 s (40%)"
     ]

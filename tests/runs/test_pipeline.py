@@ -118,7 +118,7 @@ def test_a_dry_run_tells_the_commands_and_writes_nothing(workspace, ran, capsys)
     assert not (workspace.folder / "runs").exists()
     assert " run  sft          not run yet" in out
     assert "accelerate.commands.launch --quiet --num_processes 1" in out
-    assert "-m hfllm.launch sft recipe.yaml --step sft seed=3" in out
+    assert "-m hfllm.launch recipe.yaml --step sft seed=3" in out
 
 
 def test_a_dry_run_checks(workspace):
@@ -133,7 +133,7 @@ def test_the_resolved_recipe_is_kept_beside_the_steps(workspace, ran):
 
 def test_data_steps_need_no_launcher(workspace):
     words = command_of(workspace.step("tokenizer"))
-    assert words[:4] == [sys.executable, "-m", "hfllm.launch", "tokenizer"]
+    assert words == [sys.executable, "-m", "hfllm.launch", "recipe.yaml", "--step", "tokenizer"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hfllm.recipe.load import RecipeError
+from hfllm.recipe.errors import RecipeError
 from hfllm.runs.preflight import preflight
 from tiny import MODEL
 

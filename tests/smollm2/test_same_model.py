@@ -11,7 +11,7 @@ from jinja2 import Environment
 from transformers import AutoModelForCausalLM
 
 from hfllm.data.reading.sources import read_rows
-from hfllm.recipe.data_schema import SourceConfig
+from hfllm.recipe.config import SourceConfig
 from hfllm.tokenization.encode import encode_text
 
 CHATS = [

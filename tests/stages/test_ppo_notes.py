@@ -2,11 +2,11 @@
 
 import json
 
-from hfllm.stages import ppo
-
 
 def test_a_note_of_a_running_trainer_stands_in_the_manifest(trained, monkeypatch):
-    monkeypatch.setattr(ppo, "fit", lambda trainer, *_: trainer.notes.append("found on the way"))
+    monkeypatch.setattr(
+        "hfllm.training.fit.fit", lambda trainer, *_: trainer.notes.append("found on the way")
+    )
     pays = "ppo.reward_functions=[hfllm.rl.rewards:length_reward]"
     step = trained.run("ppo", "ppo.reward=null", pays)
     assert json.loads(step.manifest.read_text())["notes"][-1] == "found on the way"

@@ -4,8 +4,7 @@ import json
 
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading.examples import read_pairs
-from hfllm.recipe.data_schema import SourceConfig
-from hfllm.stages import reward
+from hfllm.recipe.config import SourceConfig
 from tiny import pair, write_jsonl
 
 
@@ -46,7 +45,7 @@ def test_held_out_pairs_are_tested_beside_pairs_of_like_length(trained, monkeypa
         pairs[i] |= {"rejected": [{"role": "assistant", "content": "A baker. " * (2 + i // 3)}]}
     write_jsonl(trained.folder / "data" / "pairs.jsonl", pairs)
     fitted = []
-    monkeypatch.setattr(reward, "fit", lambda trainer, *_: fitted.append(trainer))
+    monkeypatch.setattr("hfllm.training.fit.fit", lambda trainer, *_: fitted.append(trainer))
     step = trained.run("reward", "reward.data.heldout=[{path: data/pairs.jsonl}]")
     longest = [
         max(len(row["chosen_ids"]), len(row["rejected_ids"])) for row in fitted[0].eval_dataset

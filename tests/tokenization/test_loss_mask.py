@@ -8,7 +8,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from hfllm.data.ledger import Ledger
-from hfllm.recipe.data_schema import TokenizerConfig
+from hfllm.tokenization.config import TokenizerConfig
 from hfllm.tokenization.loss_mask import eot_token_id, mask_gate, render
 from hfllm.tokenization.train import train_tokenizer
 

@@ -10,7 +10,7 @@ import pytest
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from hfllm.recipe.data_schema import TokenizerConfig
+from hfllm.tokenization.config import TokenizerConfig
 from hfllm.tokenization.loss_mask import mask_gate, render
 from hfllm.tokenization.train import train_tokenizer
 

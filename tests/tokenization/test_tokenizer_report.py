@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from hfllm.recipe.data_schema import TokenizerConfig
+from hfllm.tokenization.config import TokenizerConfig
 from hfllm.tokenization.encode import encode_text
 from hfllm.tokenization.report import bytes_per_token
 from hfllm.tokenization.show import show_tokens, token_bytes

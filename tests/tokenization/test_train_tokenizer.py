@@ -5,8 +5,8 @@ import random
 import pytest
 from transformers import AutoTokenizer
 
-from hfllm.recipe.data_schema import TokenizerConfig
 from hfllm.tokenization.chat_template import CHAT_TEMPLATE, SPECIAL_TOKENS
+from hfllm.tokenization.config import TokenizerConfig
 from hfllm.tokenization.encode import encode_text
 from hfllm.tokenization.train import train_tokenizer
 

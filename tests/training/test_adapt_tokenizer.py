@@ -13,8 +13,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from hfllm.recipe.data_schema import TokenizerConfig
 from hfllm.runs.manifest import Manifest
+from hfllm.tokenization.config import TokenizerConfig
 from hfllm.tokenization.train import train_tokenizer
 from hfllm.training.adapt_tokenizer import adapt_tokenizer, new_ids, resize_embeddings
 from tiny import Workspace, document

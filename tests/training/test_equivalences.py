@@ -163,7 +163,7 @@ def test_rows_are_packed_once_and_taken_up(trained, monkeypatch):
     signal_at(monkeypatch, 2)
     with pytest.raises(SystemExit):
         trained.run("pretrain")
-    monkeypatch.setattr("hfllm.stages.pretrain.text_rows", None)  # would be called to pack again
+    monkeypatch.setattr("hfllm.training.datasets.text_rows", None)  # would be called to pack again
     trained.run("pretrain")
 
 

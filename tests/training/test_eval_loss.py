@@ -10,8 +10,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTTrainer
 
 from hfllm.runs.manifest import Manifest
-from hfllm.stages import sft
 from hfllm.training.eval_loss import nll_metrics, row_sums
+from hfllm.training.sft_trainer import OnePassSFTTrainer
 from tiny import documents
 
 
@@ -71,7 +71,7 @@ def test_a_trained_steps_figure_against_a_loop_over_the_text(trained):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_sft_is_tested_in_one_pass_with_the_figures_of_two(trained, monkeypatch, smoothing):
     fitted = []
-    monkeypatch.setattr(sft, "fit", lambda trainer, *_: fitted.append(trainer))
+    monkeypatch.setattr("hfllm.training.fit.fit", lambda trainer, *_: fitted.append(trainer))
     heldout = "sft.data.heldout=[{path: data/chats.jsonl}]"
     trained.run("sft", heldout, f"sft.trainer.label_smoothing_factor={smoothing}")
     trainer = fitted[0]
@@ -81,7 +81,7 @@ def test_sft_is_tested_in_one_pass_with_the_figures_of_two(trained, monkeypatch,
     batches = math.ceil(len(trainer.eval_dataset) / trainer.args.eval_batch_size)
     assert len(passes) == (2 if smoothing else 1) * batches  # smoothing needs the logits
     trainer.preprocess_logits_for_metrics = row_sums
-    monkeypatch.setattr(sft.OnePassSFTTrainer, "prediction_step", SFTTrainer.prediction_step)
+    monkeypatch.setattr(OnePassSFTTrainer, "prediction_step", SFTTrainer.prediction_step)
     theirs = trainer.evaluate()
     assert got["eval_tokens"] == theirs["eval_tokens"] > 0
     for name in ("eval_nll_per_token", "eval_loss"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hfllm.data.ledger import Ledger
-from hfllm.recipe.data_schema import TokenizerConfig
+from hfllm.tokenization.config import TokenizerConfig
 from hfllm.tokenization.render import eot_token_id, render
 from hfllm.tokenization.train import train_tokenizer
 from hfllm.training.preference import length_baseline, length_grouped, pair_rows, split_by_prompt

@@ -4,7 +4,7 @@ import pytest
 
 from hfllm.data.packing.dataset import PackedDataset
 from hfllm.data.packing.pack import PackStats
-from hfllm.recipe.data_schema import ChatDataConfig, SourceConfig
+from hfllm.recipe.config import ChatDataConfig, SourceConfig
 from hfllm.runs.manifest import Manifest
 from hfllm.training.datasets import Rows, chat_mixture
 

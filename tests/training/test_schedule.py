@@ -5,13 +5,14 @@ import torch
 from transformers import TrainingArguments
 from transformers.optimization import get_scheduler
 
-from hfllm.recipe.load import StepSpec
-from hfllm.recipe.schema import PretrainConfig
+from hfllm.recipe.recipe import StepSpec
+from hfllm.stages.pretrain import STAGE
+from hfllm.stages.pretrain import Config as PretrainConfig
 from hfllm.training.schedule import decay_arguments, sft_decay
 
 
 def spec(**trainer):
-    return StepSpec("pretrain", "pretrain", PretrainConfig(trainer=trainer), {})
+    return StepSpec("pretrain", STAGE, PretrainConfig(trainer=trainer), {})
 
 
 @pytest.mark.parametrize(("steps", "decay"), [(100, 20), (7, 1), (4, 1), (1, 1)])

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from hfllm.recipe.data_schema import WorldConfig
+from hfllm.world.config import WorldConfig
 from hfllm.world.generate import generate_world
 
 

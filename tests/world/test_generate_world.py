@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hfllm.recipe.data_schema import WorldConfig
+from hfllm.world.config import WorldConfig
 from hfllm.world.generate import generate_world
 
 SMALL = WorldConfig(people=6, strangers=8, documents=60, chats=30, pairs=20, prompts=20, tests=10)

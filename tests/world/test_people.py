@@ -1,6 +1,6 @@
 from collections import Counter
 
-from hfllm.recipe.data_schema import WorldConfig
+from hfllm.world.config import WorldConfig
 from hfllm.world.people import MAX_TEST_STRANGERS, build_world
 from hfllm.world.sums import draw, is_reserved, result, worked_answer
 from hfllm.world.values import FACT_VALUES, FACTS

@@ -13,7 +13,7 @@ from hfllm.evaluation.run import evaluate_models
 from hfllm.evaluation.specs import ModelSpec, TaskSpec
 from hfllm.evaluation.table import format_table
 from hfllm.inference.load import find_model, is_chat_model
-from hfllm.recipe.data_schema import SourceConfig
+from hfllm.recipe.config import SourceConfig
 from hfllm.recipe.model_names import model_name
 
 
@@ -30,7 +30,7 @@ def evaluate_folder(
 
     Args:
         model: folder (or run step) of a language model.
-        tests: files of test rows; the columns say the kind (recipe.schema.TASK_KINDS), `task`
+        tests: files of test rows; the columns say the kind (config.TASK_KINDS), `task`
             the name.
         text: files of documents for bits per byte.
         limit: rows per task.

@@ -18,6 +18,7 @@ from typing import Any
 
 from hfllm.evaluation.best_of import best_of
 from hfllm.evaluation.calibration import reliability
+from hfllm.evaluation.config import TASK_KINDS
 from hfllm.evaluation.model_under_test import ModelUnderTest, open_model_under_test
 from hfllm.evaluation.paired import differences
 from hfllm.evaluation.scorers import Judges, add_relevance, add_rewards, divergence, open_judges
@@ -28,7 +29,6 @@ from hfllm.evaluation.tasks.choices import choices
 from hfllm.evaluation.tasks.ifeval import ifeval_rows, summarize_ifeval
 from hfllm.evaluation.tasks.instructions import instruction_rows, summarize_instructions
 from hfllm.evaluation.tasks.replies import reply_rows, summarize_replies
-from hfllm.recipe.schema import TASK_KINDS
 from hfllm.runs.manifest import write_atomically, write_lines
 
 ASKED = {

@@ -1,7 +1,7 @@
 """Which step reads which: references resolved, cycles found, steps put in running order.
 
-A reference (`init`, `reward`, `tokenizer`, `models`, a source's `step`) is a step of the recipe;
-where a model is meant, it may also be a folder, a .gguf file or a hub id ("owner/name").
+What a key refers to stands on its field (`model_ref`, a source's `step`): a step of the recipe, or
+where a model is meant also a folder, a .gguf file or a hub id ("owner/name").
 """
 
 from __future__ import annotations
@@ -10,30 +10,29 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hfllm.recipe.data_schema import SourceConfig
+from hfllm.recipe.config import SourceConfig, TrainConfig
 from hfllm.recipe.did_you_mean import did_you_mean
 from hfllm.recipe.model_names import how_to_get, is_gguf, is_hub_id
-from hfllm.recipe.schema import REWARD_STAGES, TRAINERS, PretrainConfig, TrainConfig
+from hfllm.recipe.recipe import StepSpec
+from hfllm.recipe.stage import LANGUAGE_MODEL, MODELS, REWARD_MODEL, TOKENIZER, ModelRef
 
-if TYPE_CHECKING:
-    from hfllm.recipe.load import StepSpec
-
-MODEL_STAGES = tuple(TRAINERS)
-LANGUAGE_STAGES = tuple(stage for stage in TRAINERS if stage not in REWARD_STAGES)
 OUTSIDE_MODELS = "model folder, .gguf file or hub id (owner/name)"
-TEMPLATE_WORDS = ("keep", "hfllm")  # what chat_template may say but a file
-_MODEL_KEYS = ("init", "reward", "reference", "judge")
+# how an error calls what a key needs
+WHAT = {(LANGUAGE_MODEL,): "language model", (REWARD_MODEL,): "reward model", MODELS: "model"}
 
 
 @dataclass
 class Graph:
-    """The steps by name, those with problems of their own, and the default tokenizer."""
+    """The steps by name, and those with problems of their own."""
 
     steps: dict[str, StepSpec]
     broken: set[str]  # named in the recipe, reported already: no second complaint about them
-    default_tokenizer: str | None
+
+    def has(self, name: str | None) -> bool:
+        """Whether the recipe has a step of that name, sound or not."""
+        return name in self.steps or name in self.broken
 
 
 def sources_in(config: Any) -> Iterator[tuple[str, SourceConfig]]:
@@ -56,20 +55,24 @@ def _walk(key: str, value: Any) -> Iterator[tuple[str, SourceConfig]]:
             yield from _walk(f"{key}.{name}", element)
 
 
-def model_references(config: Any) -> Iterator[tuple[str, str]]:
-    """Every reference to a model or tokenizer in a stage config, with its key."""
-    for key in (*_MODEL_KEYS, "tokenizer"):
-        reference = getattr(config, key, None)
-        if isinstance(reference, str) and reference:
-            yield key, reference
-    for i, reference in enumerate(getattr(config, "models", None) or []):
-        yield f"models[{i}]", reference
+def model_references(config: Any) -> Iterator[tuple[str, str, ModelRef]]:
+    """Every model or tokenizer that a stage config names: its key, the reference, its role."""
+    for item in dataclasses.fields(config):
+        role, value = item.metadata.get("model_ref"), getattr(config, item.name)
+        if role is None or not value:
+            continue
+        if isinstance(value, str):
+            yield item.name, value, role
+        else:
+            yield from ((f"{item.name}[{i}]", one, role) for i, one in enumerate(value))
 
 
-def template_file(config: Any) -> str | None:
-    """The file that `chat_template` names; None where it is unset or one of the words."""
-    template = getattr(config, "chat_template", None)
-    return None if template in (None, *TEMPLATE_WORDS) else str(template)
+def named_files(config: Any) -> Iterator[tuple[str, str]]:
+    """Every file that a `file_ref` of a stage config names: its key and the path."""
+    for item in dataclasses.fields(config):
+        words, value = item.metadata.get("file_ref"), getattr(config, item.name)
+        if words is not None and value is not None and value not in words:
+            yield item.name, str(value)
 
 
 def is_outside_model(reference: str) -> bool:
@@ -90,26 +93,25 @@ def parents_of(graph: Graph, spec: StepSpec) -> tuple[list[str], list[str]]:
     problems: list[str] = []
     parents: list[str] = []
 
-    def need(key: str, reference: str, stages: tuple[str, ...] = ()) -> None:
-        problem = _problem(graph, spec, key, reference, stages)
+    def need(key: str, reference: str, makes: tuple[str, ...] = ()) -> None:
+        problem = _problem(graph, spec, key, reference, makes)
         if problem:
             problems.append(problem)
         elif reference in graph.steps:
             parents.append(reference)
 
-    needs_init = isinstance(spec.config, TrainConfig) and not isinstance(
-        spec.config, PretrainConfig
-    )
-    if needs_init and not spec.config.init:
-        problems.append(f"{spec.name}.init: must be set: a step, {OUTSIDE_MODELS}")
-    for key, reference in model_references(spec.config):
-        if key != "tokenizer":
-            need(key, reference, _accepted(spec, key))
-    tokenizer = tokenizer_reference(graph, spec)
-    if tokenizer:
-        need("tokenizer", tokenizer, ("tokenizer", *MODEL_STAGES))
-    elif isinstance(spec.config, PretrainConfig) and not spec.config.init:
-        problems.append(_no_tokenizer(graph, spec))
+    for item in dataclasses.fields(spec.config):
+        role = item.metadata.get("model_ref")
+        if role and role.required and not getattr(spec.config, item.name):
+            where = f"{spec.name}.{item.name}"
+            problems.append(f"{where}: must be set: a step, {OUTSIDE_MODELS}")
+    for key, reference, role in model_references(spec.config):
+        need(key, reference, role.makes)
+    for key, role in _left_to_default(spec):
+        if graph.has(role.default_step):
+            need(key, str(role.default_step), role.makes)
+        else:
+            problems.append(_no_default(graph, spec, key, role))
     for key, source in sources_in(spec.config):
         chosen = [k for k in ("step", "path", "hub") if getattr(source, k)]
         if len(chosen) != 1:
@@ -117,41 +119,40 @@ def parents_of(graph: Graph, spec: StepSpec) -> tuple[list[str], list[str]]:
             problems.append(f"{spec.name}.{key}: set one of step, path, hub (found {found})")
         elif source.step:
             need(f"{key}.step", source.step)
-    if spec.stage == "report":  # it tells of everything: it runs after all others
-        parents += [n for n, s in graph.steps.items() if s.stage != "report"]
+    if spec.stage.reads_everything:
+        parents += [n for n, s in graph.steps.items() if not s.stage.reads_everything]
     return list(dict.fromkeys(parents)), problems
 
 
-def tokenizer_reference(graph: Graph, spec: StepSpec) -> str | None:
-    """What gives a training step its tokenizer where `init` does not."""
-    if not isinstance(spec.config, TrainConfig):
-        return None
-    if spec.config.tokenizer:
-        return spec.config.tokenizer
-    fresh = isinstance(spec.config, PretrainConfig) and not spec.config.init
-    return graph.default_tokenizer if fresh else None
+def _left_to_default(spec: StepSpec) -> list[tuple[str, ModelRef]]:
+    """Empty keys that fall back on a step: the tokenizer of a training that begins from nothing."""
+    config = spec.config
+    if not isinstance(config, TrainConfig) or config.init or _requires_init(config):
+        return []
+    roles = [(item.name, item.metadata.get("model_ref")) for item in dataclasses.fields(config)]
+    return [(k, r) for k, r in roles if r and r.default_step and not getattr(config, k)]
 
 
-def _accepted(spec: StepSpec, key: str) -> tuple[str, ...]:
-    """The stages whose model the key can take."""
-    if key == "reward":
-        return REWARD_STAGES
-    return MODEL_STAGES if spec.stage == "reward" else LANGUAGE_STAGES
+def _requires_init(config: Any) -> bool:
+    """A missing `init` is told for itself."""
+    fields = {item.name: item for item in dataclasses.fields(config)}
+    return fields["init"].metadata["model_ref"].required
 
 
-def _no_tokenizer(graph: Graph, spec: StepSpec) -> str:
-    there = [name for name, step in graph.steps.items() if step.stage == "tokenizer"]
-    choice = f"one of {', '.join(there)}" if there else "a tokenizer's folder or hub id"
+def _no_default(graph: Graph, spec: StepSpec, key: str, role: ModelRef) -> str:
+    there = [name for name, step in graph.steps.items() if step.stage.makes == TOKENIZER]
+    choice = f"one of {', '.join(there)}" if there else f"a {key}'s folder or hub id"
+    step = role.default_step
     return (
-        f"{spec.name}.tokenizer: must be set where no step is called 'tokenizer': {choice}, or add "
-        "the step `tokenizer: {}`"
+        f"{spec.name}.{key}: must be set where no step is called '{step}': {choice}, or add "
+        f"the step `{step}: {{}}`"
     )
 
 
 def _problem(
-    graph: Graph, spec: StepSpec, key: str, reference: str, stages: tuple[str, ...]
+    graph: Graph, spec: StepSpec, key: str, reference: str, makes: tuple[str, ...]
 ) -> str | None:
-    """What is wrong with a reference to a step of one of `stages` (none: of any stage)."""
+    """What is wrong with a reference to a step that must make one of `makes` (none: anything)."""
     where = f"{spec.name}.{key}"
     if reference == spec.name:
         return f"{where}: a step cannot read itself"
@@ -159,16 +160,16 @@ def _problem(
         return None
     target = graph.steps.get(reference)
     if target is not None:
-        if not stages or target.stage in stages:
+        if not makes or target.stage.makes in makes:
             return None
-        what = {"tokenizer": "tokenizer", "reward": "reward model"}.get(key, "language model")
-        what = "model" if spec.stage == "reward" and key == "init" else what
-        makes = [name for name, step in graph.steps.items() if step.stage in stages]
-        others = ", ".join(name for name in makes if name != spec.name) or "none in this recipe"
-        return f"{where}: step '{reference}' ({target.stage}) makes no {what}; those do: {others}"
-    if stages and is_outside_model(reference):
+        what = WHAT.get(makes, "tokenizer")
+        there = [name for name, step in graph.steps.items() if step.stage.makes in makes]
+        others = ", ".join(name for name in there if name != spec.name) or "none in this recipe"
+        stage = target.stage.name
+        return f"{where}: step '{reference}' ({stage}) makes no {what}; those do: {others}"
+    if makes and is_outside_model(reference):
         return None
-    kind = f"step, {OUTSIDE_MODELS}" if stages else "step"
+    kind = f"step, {OUTSIDE_MODELS}" if makes else "step"
     hint = did_you_mean(reference, graph.steps)
     return f"{where}: '{reference}' is no {kind}.{hint} Steps: {', '.join(graph.steps)}"
 

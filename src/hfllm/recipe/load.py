@@ -1,14 +1,14 @@
 """A recipe file and its overrides -> typed stage configs, with every problem listed at once.
 
 Order, cheapest first: YAML -> overrides -> interpolation -> stages and keys (OmegaConf structured
-configs) -> references between steps and their order. No torch and no trl is imported here; the
-`trainer:` sections are checked by `recipe.trainers`, files and sizes by `runs.preflight`.
+configs) -> references between steps and their order. The stages are handed in: none is known here
+by name. No torch and no trl is imported; the `trainer:` sections are checked by `recipe.trainers`,
+files and sizes by `runs.preflight`.
 `vars` is a mapping of values that the recipe uses more than once: {data: ../data} as ${vars.data}.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,62 +17,19 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hfllm.recipe.did_you_mean import did_you_mean
-from hfllm.recipe.errors import first_line
+from hfllm.recipe.errors import RecipeError, first_line
 from hfllm.recipe.graph import Graph, order_steps, parents_of
-from hfllm.recipe.schema import RESERVED, STAGES
+from hfllm.recipe.recipe import Recipe, StepSpec
+from hfllm.recipe.stage import Stage, Stages
 from hfllm.recipe.typed import typed
 
+RESERVED = ("name", "run_dir", "seed", "launch", "track", "vars")
 LAUNCH = ("config", "accelerate_args")  # an accelerate config file, or the launcher's options
 TRACK = ("report_to", "run_name", "project")  # TrainingArguments' own names
 NO_MAPPING = "a recipe is a mapping of steps; this file is not a mapping"
 
 
-class RecipeError(ValueError):
-    """All problems of a recipe, one per line, each with file, key and remedy."""
-
-    def __init__(self, path: Path | str, problems: list[str]) -> None:
-        self.problems = problems
-        super().__init__("\n".join(f"{path}: {problem}" for problem in problems))
-
-
-@dataclass
-class StepSpec:
-    """One step of a recipe: its stage, its typed config and the steps that it reads."""
-
-    name: str
-    stage: str
-    config: Any  # a dataclass of recipe.schema
-    given: dict[str, Any]  # the keys that the recipe or an override sets, as plain containers
-    parents: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Recipe:
-    """A checked recipe; `steps` is in running order."""
-
-    path: Path
-    name: str
-    run_dir: Path  # holds everything the recipe makes
-    seed: int
-    steps: dict[str, StepSpec]
-    launch: dict[str, Any] = field(default_factory=dict)
-    track: dict[str, Any] = field(default_factory=dict)
-    overrides: list[str] = field(default_factory=list)
-    resolved: dict[str, Any] = field(default_factory=dict)
-
-    def no_such_step(self, name: str) -> str:
-        """One line for an error: which steps there are, and the near miss."""
-        hint = did_you_mean(name, self.steps)
-        return f"{self.path}: no step '{name}'.{hint} Steps: {', '.join(self.steps)}"
-
-    def step_of_stage(self, stage: str) -> str | None:
-        """The step named like the stage, else the first of that stage, else None."""
-        if stage in self.steps and self.steps[stage].stage == stage:
-            return stage
-        return next((s.name for s in self.steps.values() if s.stage == stage), None)
-
-
-def load_recipe(path: Path | str, overrides: list[str] | None = None) -> Recipe:
+def load_recipe(path: Path | str, stages: Stages, overrides: list[str] | None = None) -> Recipe:
     """Read, override, check. Raises RecipeError with every problem found."""
     path, overrides = Path(path), list(overrides or [])
     top = _plain(path, overrides)
@@ -81,16 +38,15 @@ def load_recipe(path: Path | str, overrides: list[str] | None = None) -> Recipe:
     for name, section in top.items():
         if name in RESERVED:
             continue
-        spec = _step(name, section, problems)
+        spec = _step(name, section, stages, problems)
         if spec:
             steps[name] = spec
     problems += _reserved(top, path)
     if not steps and not problems:
-        problems.append(f"no steps; add one of {', '.join(STAGES)}")
+        problems.append(f"no steps; add one of {', '.join(stages)}")
     graph = Graph(
         steps=steps,
         broken={n for n in top if n not in RESERVED and n not in steps},
-        default_tokenizer="tokenizer" if "tokenizer" in top else None,
     )
     for spec in steps.values():
         spec.parents, trouble = parents_of(graph, spec)
@@ -107,6 +63,7 @@ def load_recipe(path: Path | str, overrides: list[str] | None = None) -> Recipe:
         run_dir=Path(top.get("run_dir") or "runs") / name,
         seed=int(top.get("seed") or 0),
         steps={n: steps[n] for n in order},
+        stages=stages,
         launch=top.get("launch") or {},
         track=top.get("track") or {},
         overrides=overrides,
@@ -191,20 +148,32 @@ def _reserved(top: dict[str, Any], path: Path) -> list[str]:
     return problems
 
 
-def _step(name: str, section: Any, problems: list[str]) -> StepSpec | None:
+def _step(name: str, section: Any, stages: Stages, problems: list[str]) -> StepSpec | None:
     section = {} if section is None else section
     if not isinstance(section, dict):
         hint = did_you_mean(str(name), RESERVED)
         problems.append(f"{name}: a step is a mapping, not {section!r}.{hint}")
         return None
     given = dict(section)
-    stage = given.pop("stage", name)
-    if not isinstance(stage, str) or stage not in STAGES:
-        what = f"'{name}' is not a stage" if "stage" not in section else f"unknown stage '{stage}'"
-        known = ", ".join(STAGES)
-        hint = did_you_mean(str(stage), (*STAGES, *RESERVED))
-        problems.append(f"{name}: {what}.{hint} Stages: {known}; others need `stage:`")
+    try:
+        stage = _stage(name, given.pop("stage", None), stages)
+    except ValueError as error:
+        problems.append(f"{name}: {error}")
         return None
-    config, wrong = typed(name, STAGES[stage], given)
+    config, wrong = typed(name, stage.config, given)
     problems += wrong
     return None if wrong else StepSpec(name, stage, config, given)
+
+
+def _stage(step: str, said: Any, stages: Stages) -> Stage:
+    """The stage that a step says, else the one of its own name. Raises ValueError."""
+    name = step if said is None else said
+    if isinstance(name, str):
+        try:
+            return stages[name]
+        except KeyError:
+            pass
+    what = f"'{step}' is not a stage" if said is None else f"unknown stage '{name}'"
+    hint = did_you_mean(str(name), (*stages, *RESERVED))
+    known = ", ".join(stages)
+    raise ValueError(f"{what}.{hint} Stages: {known}; others need `stage:`")

@@ -11,9 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from hfllm.recipe.defaults import DEFAULTS
-from hfllm.recipe.load import Recipe, StepSpec, parse_override
-from hfllm.recipe.schema import TRAINERS
+from hfllm.recipe.load import parse_override
+from hfllm.recipe.recipe import Recipe, StepSpec
 from hfllm.recipe.trainers import (
     build_trainer_config,
     check_trainers,
@@ -36,7 +35,7 @@ def show_recipe(recipe: Recipe, step: str | None = None, everything: bool = Fals
 
 def _step(recipe: Recipe, spec: StepSpec, everything: bool) -> Iterator[str]:
     reads = f"  # reads {', '.join(spec.parents)}" if spec.parents else ""
-    yield f"{spec.name}:  # stage {spec.stage}{reads}"
+    yield f"{spec.name}:  # stage {spec.stage.name}{reads}"
     values = dataclasses.asdict(spec.config)
     values.pop("trainer", None)
     given = _flat(spec.given)
@@ -45,7 +44,7 @@ def _step(recipe: Recipe, spec: StepSpec, everything: bool) -> Iterator[str]:
         origin = _origin(f"{spec.name}.{key}", key, changed, given, "hfllm default")
         if origin != "hfllm default" or everything or value is not None:
             yield _line(key, value, origin)
-    if spec.stage in TRAINERS:
+    if spec.stage.trains:
         yield from _trainer(recipe, spec, changed, everything)
 
 
@@ -60,10 +59,10 @@ def _trainer(
         mine + name_here(k.removeprefix(mine), names) if k.startswith(mine) else k: v
         for k, v in changed.items()
     }
-    ours = {name_here(key, names): default for key, default in DEFAULTS[spec.stage].items()}
+    ours = {name_here(key, names): default for key, default in spec.stage.defaults.items()}
     given = {f"trainer.{name_here(k, names)}": v for k, v in spec.config.trainer.items()}
     machine = hardware_defaults()
-    yield f"  trainer:  # {TRAINERS[spec.stage].replace(':', '.')}"
+    yield f"  trainer:  # {str(spec.stage.trainer).replace(':', '.')}"
     for item in dataclasses.fields(config):
         key = item.name
         default = f"hfllm default: {ours[key][1]}" if key in ours else "library default"

@@ -1,7 +1,7 @@
 """`trainer:` sections -> the libraries' own config objects (the check that costs 3 s of imports).
 
-Value order: library default < hfllm default (`recipe.defaults`) < this machine (bf16, use_cpu)
-< the recipe < overrides.
+Value order: library default < hfllm default (the stage's) < this machine (bf16, use_cpu) < the
+recipe < overrides.
 """
 
 from __future__ import annotations
@@ -12,19 +12,18 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from hfllm.recipe.defaults import ELSEWHERE, ELSEWHERE_EVERY, default_values
 from hfllm.recipe.did_you_mean import did_you_mean
-from hfllm.recipe.errors import first_line
-from hfllm.recipe.load import Recipe, RecipeError, StepSpec
-from hfllm.recipe.schema import TRAINERS
+from hfllm.recipe.errors import RecipeError, first_line
+from hfllm.recipe.recipe import Recipe, StepSpec
+from hfllm.recipe.stage import Stage
+from hfllm.recipe.training import TRAINER_ELSEWHERE
 from hfllm.recipe.typed import key_problem
 
-KNOW_THEIR_DECAY = ("pretrain", "sft")  # training.schedule knows how long they run
 
-
-def trainer_class(stage: str) -> type:
+def trainer_class(stage: Stage) -> type:
     """The library's config class behind a stage's `trainer:` section."""
-    module, name = TRAINERS[stage].split(":")
+    assert stage.trainer is not None, stage.name
+    module, name = stage.trainer.split(":")
     return getattr(importlib.import_module(module), name)
 
 
@@ -59,7 +58,7 @@ def build_trainer_config(spec: StepSpec, seed: int, output_dir: str, **forced: A
     if problems:
         raise ValueError("\n".join(problems))
     base = {"output_dir": output_dir, "seed": seed, **hardware_defaults()}
-    ours = {name_here(key, schema): value for key, value in default_values(spec.stage).items()}
+    ours = {name_here(key, schema): value for key, value in spec.stage.default_values().items()}
     values = (ours, base, given, forced)
     try:
         config = OmegaConf.to_object(OmegaConf.merge(schema, *values))
@@ -89,19 +88,22 @@ def _no(key: str, value: Any) -> Any:
 def _key_problems(spec: StepSpec, schema: Any, given: dict[str, Any]) -> Iterator[str]:
     """One line for every key that the class does not know or take, or that is set elsewhere."""
     for key, value in given.items():
-        problem = ELSEWHERE.get(spec.stage, ELSEWHERE_EVERY).get(key) or key_problem(
-            schema, key, value
-        )
+        elsewhere = TRAINER_ELSEWHERE | dict(spec.stage.set_elsewhere)
+        problem = elsewhere.get(key) or key_problem(schema, key, value)
         if problem:
             yield f"{spec.name}.trainer.{key}: {problem}"
 
 
-def _value_problem(stage: str, config: Any) -> str | None:
+def _value_problem(stage: Stage, config: Any) -> str | None:
     """What the class takes and the trainer then stumbles over, after the data is made."""
     from transformers.integrations import get_available_reporting_integrations
 
-    decays = config.lr_scheduler_type == "warmup_stable_decay" and stage not in KNOW_THEIR_DECAY
-    if decays and "num_decay_steps" not in (config.lr_scheduler_kwargs or {}):
+    decays = config.lr_scheduler_type == "warmup_stable_decay"
+    if (
+        decays
+        and not stage.sets_decay_steps
+        and "num_decay_steps" not in (config.lr_scheduler_kwargs or {})
+    ):
         return "lr_scheduler_kwargs: warmup_stable_decay needs {num_decay_steps: N} here"
 
     for key in ("per_device_train_batch_size", "gradient_accumulation_steps"):
@@ -133,7 +135,7 @@ def check_trainers(recipe: Recipe, names: list[str] | None = None) -> None:
     """Build every `trainer:` section once and list all problems; raises RecipeError."""
     problems = []
     for spec in recipe.steps.values():
-        if spec.stage in TRAINERS and (names is None or spec.name in names):
+        if spec.stage.trains and (names is None or spec.name in names):
             try:
                 build_trainer_config(spec, recipe.seed, output_dir=str(recipe.run_dir / spec.name))
             except ValueError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hfllm.recipe.model_names import is_gguf, is_hub_id
-from hfllm.report.collect import Run, Step, parents
+from hfllm.report.collect import Run, StepView, parents
 from hfllm.report.markdown import safe
 
 
@@ -40,7 +40,7 @@ class Base:
         return ", ".join([*parts, end])
 
 
-def bases(steps: list[Step]) -> list[Base]:
+def bases(steps: list[StepView]) -> list[Base]:
     """The outside models that `steps` were initialised from, each once."""
     found: dict[str, Base] = {}
     for step in steps:
@@ -49,7 +49,7 @@ def bases(steps: list[Step]) -> list[Base]:
     return list(found.values())
 
 
-def base_of(run: Run, step: Step) -> Base | None:
+def base_of(run: Run, step: StepView) -> Base | None:
     """The outside model at the head of the chain of `init` that leads to this step."""
     known = {s.name: s for s in run.steps}
     chain = {step.name}
@@ -62,7 +62,7 @@ def base_of(run: Run, step: Step) -> Base | None:
     return _base(init)
 
 
-def _outside(step: Step) -> str | None:
+def _outside(step: StepView) -> str | None:
     init = step.section("config").get("init")
     return init if isinstance(init, str) and init and init not in parents(step) else None
 

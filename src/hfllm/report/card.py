@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hfllm.recipe.stage import REWARD_MODEL, Stages
 from hfllm.report.base_model import Base, base_of, bases
-from hfllm.report.collect import Run, Step, parents, read_run, records
+from hfllm.report.collect import Run, StepView, parents, read_run, records
 from hfllm.report.markdown import md_table, result_table, safe
 from hfllm.report.number_format import compact, duration, exact, scientific
 from hfllm.report.view.costs import hardware_of
-from hfllm.report.view.ledger_view import conservation_problems, ledger_of
+from hfllm.report.view.ledger_view import conservation_problems
 from hfllm.report.view.results import tables
 
 LIMITS = (
@@ -26,14 +27,16 @@ LIMITS = (
 )
 
 
-def model_card(step_dir: Path, licence: str | None = None, credits: Sequence[str] = ()) -> str:
+def model_card(
+    step_dir: Path, stages: Stages, licence: str | None = None, credits: Sequence[str] = ()
+) -> str:
     """The card of the model that the step in `step_dir` (runs/NAME/STEP) made.
 
-    `licence` is a Hugging Face licence id ("apache-2.0"); None: no licence line, which the hub
-    shows as unknown. `credits` say whose data it was made of. Errors: ValueError where there is
-    no manifest.
+    `stages` are those of the run's steps. `licence` is a Hugging Face licence id
+    ("apache-2.0"); None: no licence line, which the hub shows as unknown. `credits` say whose data
+    it was made of. Errors: ValueError where there is no manifest.
     """
-    run = read_run(step_dir.parent)
+    run = read_run(step_dir.parent, stages)
     step = next((s for s in run.steps if s.name == step_dir.name and s.manifest), None)
     if step is None:
         raise ValueError(f"{step_dir}: no manifest, so no model card; run the step first")
@@ -44,7 +47,7 @@ def model_card(step_dir: Path, licence: str | None = None, credits: Sequence[str
     return "\n".join(part for part in parts if part)
 
 
-def lineage(run: Run, step: Step) -> list[Step]:
+def lineage(run: Run, step: StepView) -> list[StepView]:
     """The step and all that it was made from, in running order."""
     known = {s.name: s for s in run.steps}
     wanted, waiting = {step.name}, [step]
@@ -56,10 +59,10 @@ def lineage(run: Run, step: Step) -> list[Step]:
     return [s for s in run.steps if s.name in wanted]
 
 
-def _head(step: Step, licence: Any, base: Base | None) -> str:
-    task = "text-classification" if step.stage == "reward" else "text-generation"
+def _head(step: StepView, licence: Any, base: Base | None) -> str:
+    task = "text-classification" if step.stage.makes == REWARD_MODEL else "text-generation"
     lines = ["---", "library_name: transformers", f"pipeline_tag: {task}"]
-    lines += ["tags:", "- hfllm", f"- {json.dumps(step.stage)}"]
+    lines += ["tags:", "- hfllm", f"- {json.dumps(step.stage.name)}"]
     if base and base.is_hub_id:
         lines.append(f"base_model: {json.dumps(base.reference)}")
     if licence:
@@ -67,17 +70,16 @@ def _head(step: Step, licence: Any, base: Base | None) -> str:
     return "\n".join([*lines, "---", ""])
 
 
-def _intro(run: Run, step: Step) -> str:
+def _intro(run: Run, step: StepView) -> str:
     size = step.metric("parameters")
     words = f"A model of {compact(size)} parameters, made" if size else "Made"
     path = " → ".join(safe(s.name) for s in lineage(run, step))
-    code = "" if step.stage == "reward" else _usage(step)
+    code = "" if step.stage.makes == REWARD_MODEL else _usage(step)
     return f"# {safe(run.name)} / {safe(step.name)}\n\n{words} by hfllm: {path}.\n{code}"
 
 
-def _usage(step: Step) -> str:
-    chat = step.stage != "pretrain"
-    prompt = '[{"role": "user", "content": "Hello"}]' if chat else '"Once upon a time"'
+def _usage(step: StepView) -> str:
+    prompt = '[{"role": "user", "content": "Hello"}]' if step.stage.chat else '"Once upon a time"'
     return (
         "\n```python\nfrom transformers import pipeline\n\n"
         'generate = pipeline("text-generation", "PATH/TO/THIS/FOLDER")\n'
@@ -90,10 +92,10 @@ def _base(made_from: list[Base]) -> str:
     return f"## Base model\n\n{lines}" if lines else ""
 
 
-def _data(run: Run, step: Step) -> str:
+def _data(run: Run, step: StepView) -> str:
     rows = []
     for made in lineage(run, step):
-        ledger = ledger_of(made)
+        ledger = made.counts
         for source in dict.fromkeys(source for source, _ in ledger.rows):
             came, kept = (ledger.rows.get((source, bucket), {}) for bucket in ("in", "kept"))
             sizes = [
@@ -102,7 +104,7 @@ def _data(run: Run, step: Step) -> str:
             rows.append([made.name, source, *sizes])
     if not rows:
         return "## Data\n\nNot recorded.\n"
-    problems = [p for made in lineage(run, step) for p in conservation_problems(ledger_of(made))]
+    problems = [p for made in lineage(run, step) for p in conservation_problems(made.counts)]
     verdict = (
         "Not conserved: " + safe("; ".join(problems)) if problems else "The sums are conserved."
     )
@@ -115,7 +117,7 @@ def _credits(credits: Sequence[str]) -> str:
     return f"## Whose data\n\n{lines}" if lines else ""
 
 
-def _settings(step: Step) -> str:
+def _settings(step: StepView) -> str:
     config = step.section("config")
     trainer = config.get("trainer")
     rows = sorted(trainer.items()) if isinstance(trainer, dict) else []
@@ -127,17 +129,18 @@ def _settings(step: Step) -> str:
     trained += [("FLOPs", scientific(step.figure("flops"))), ("hardware", hardware_of(step))]
     trained += [("wall time", duration(step.figure("wall_s")))]
     known = [(key, value) for key, value in [*rows, *trained] if value not in (None, "")]
-    return "## Training\n\n" + md_table(["Setting", "Value"], known, 2)
+    method = f"{safe(step.stage.method)}\n\n" if step.stage.method else ""
+    return f"## Training\n\n{method}" + md_table(["Setting", "Value"], known, 2)
 
 
-def _results(run: Run, step: Step) -> str:
+def _results(run: Run, step: StepView) -> str:
     found = [table for table in tables(run) if step.name in table.models]
     if not found:
         return "## Results\n\nNot evaluated yet.\n"
     return "\n".join(result_table(table) for table in found)
 
 
-def _limits(step: Step) -> str:
+def _limits(step: StepView) -> str:
     tokens = step.figure("tokens")
     first = [f"It was trained on {compact(tokens)} tokens in this step."] if tokens else []
     notes = [safe(note) for note in step.notes]
@@ -148,7 +151,7 @@ def _limits(step: Step) -> str:
     return "## Limitations\n\n" + "\n".join(lines) + "\n"
 
 
-def _provenance(step: Step) -> str:
+def _provenance(step: StepView) -> str:
     prints = {"step": step.manifest.get("fingerprint"), **step.section("artifact")}
     commit = step.section("git").get("commit")
     lines = [f"- fingerprint of the {safe(k)}: `{safe(v)}`" for k, v in prints.items() if v]

@@ -16,7 +16,9 @@ from typing import Any
 
 import yaml
 
-from hfllm.recipe.schema import RESERVED
+from hfllm.data.ledger import UNITS, Ledger
+from hfllm.recipe.load import RESERVED
+from hfllm.recipe.stage import Stage, Stages
 from hfllm.report.number_format import number
 
 DONE, RUNNING, FAILED, NOT_RUN = "done", "running", "failed", "not run"
@@ -30,11 +32,11 @@ def records(holder: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class Step:
+class StepView:
     """One step as its folder shows it; `manifest` is empty where there is none."""
 
     name: str
-    stage: str
+    stage: Stage
     status: str
     manifest: dict[str, Any] = field(default_factory=dict)
     metrics: list[dict[str, Any]] = field(default_factory=list)
@@ -70,6 +72,16 @@ class Step:
         return [r for r in records(self.manifest, "ledger") if "source" in r and "bucket" in r]
 
     @property
+    def counts(self) -> Ledger:
+        """The step's ledger; a unit that is missing or no number counts 0."""
+        clean = [
+            {"source": str(row["source"]), "bucket": str(row["bucket"])}
+            | {unit: int(number(row.get(unit)) or 0) for unit in UNITS}
+            for row in self.ledger
+        ]
+        return Ledger.from_json(clean)
+
+    @property
     def error(self) -> str:
         """Why the step failed, as recorded."""
         return str(self.manifest.get("error") or "no reason recorded")
@@ -96,7 +108,7 @@ class Run:
 
     name: str
     folder: Path
-    steps: list[Step]
+    steps: list[StepView]
     recipe: str
     problems: list[str]
 
@@ -106,17 +118,20 @@ class Run:
         return sorted(dict.fromkeys(models), key=lambda model: order.get(model, -1))
 
 
-def read_run(run_dir: Path) -> Run:
-    """Read `run_dir`. Errors: ValueError where it is not a folder."""
+def read_run(run_dir: Path, stages: Stages) -> Run:
+    """Read `run_dir`, whose steps are of `stages`. Errors: ValueError where it is not a folder."""
     if not run_dir.is_dir():
         raise ValueError(f"{run_dir} is not a run folder: start one with `hfllm run RECIPE`")
     problems: list[str] = []
     recipe = _text(run_dir / "config.yaml", problems)
     planned = _planned(recipe) or _parents_of_report(run_dir)
+    planned = {n: s for n, s in planned.items() if not stage_named(s, stages).reads_everything}
     folders = [p for p in run_dir.iterdir() if p.is_dir() and _is_step(p.name)]
     found = {p.name for p in folders if any((p / trace).exists() for trace in TRACES)}
     extra = sorted(found - set(planned))
-    steps = [_read_step(run_dir / n, planned.get(n, n), problems) for n in [*planned, *extra]]
+    steps = [
+        _read_step(run_dir / n, planned.get(n, n), stages, problems) for n in [*planned, *extra]
+    ]
     named = re.search(r"^name:\s*['\"]?([^'\"#\n]+?)['\"]?\s*$", recipe, re.MULTILINE)
     name = named.group(1) if named else run_dir.resolve().name
     return Run(name, run_dir, _in_order(steps), recipe, problems)
@@ -129,8 +144,15 @@ def _planned(recipe: str) -> dict[str, str]:
     except yaml.YAMLError:
         return {}
     steps = {n: v or {} for n, v in tree.items() if n not in RESERVED} if tree else {}
-    stages = {name: str(keys.get("stage") or name) for name, keys in steps.items()}
-    return {name: stage for name, stage in stages.items() if stage != "report"}
+    return {name: str(keys.get("stage") or name) for name, keys in steps.items()}
+
+
+def stage_named(name: str, stages: Stages) -> Stage:
+    """The stage of that name; one that is not installed here says nothing of itself."""
+    try:
+        return stages[name]
+    except (KeyError, ValueError):
+        return Stage(config=object, name=name)
 
 
 def _is_step(name: str) -> bool:
@@ -144,14 +166,14 @@ def _parents_of_report(run_dir: Path) -> dict[str, str]:
     return {str(name): str(name) for name in known} if isinstance(known, dict) else {}
 
 
-def _read_step(folder: Path, stage: str, problems: list[str]) -> Step:
+def _read_step(folder: Path, stage: str, stages: Stages, problems: list[str]) -> StepView:
     """One step; a folder without a manifest but with traces was never finished."""
     manifest = _object(folder / "manifest.json", problems)
     traces = any((folder / t).exists() for t in TRACES)
     status = str(manifest.get("status") or (RUNNING if traces else NOT_RUN))
-    return Step(
+    return StepView(
         name=folder.name,
-        stage=str(manifest.get("stage") or stage),
+        stage=stage_named(str(manifest.get("stage") or stage), stages),
         status=status if status in (DONE, RUNNING, FAILED, NOT_RUN) else RUNNING,
         manifest=manifest,
         metrics=_lines(folder / "metrics.jsonl", problems),
@@ -162,12 +184,12 @@ def _read_step(folder: Path, stage: str, problems: list[str]) -> Step:
     )
 
 
-def parents(step: Step) -> list[str]:
+def parents(step: StepView) -> list[str]:
     """Names of the steps that this one was made from."""
     return [str(name) for name in step.section("parents")]
 
 
-def _in_order(steps: list[Step]) -> list[Step]:
+def _in_order(steps: list[StepView]) -> list[StepView]:
     """Stable order in which parents come before children (a cycle is left as it stands)."""
     known, out = {s.name for s in steps}, []
     placed: set[str] = set()

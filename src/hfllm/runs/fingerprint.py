@@ -20,9 +20,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from hfllm.recipe.defaults import default_values
-from hfllm.recipe.graph import model_references, sources_in, template_file
-from hfllm.recipe.load import Recipe
+from hfllm.recipe.graph import model_references, named_files, sources_in
+from hfllm.recipe.recipe import Recipe
 
 # trainer keys that change what is told or kept on the way, not the artifact
 WITHOUT_EFFECT = (
@@ -46,7 +45,7 @@ def step_config(recipe: Recipe, name: str) -> dict[str, Any]:
     for key in ("resume", "sample_prompts"):  # what is tried and told on the way
         config.pop(key, None)
     if "trainer" in config:
-        trainer = default_values(spec.stage) | config["trainer"]
+        trainer = spec.stage.default_values() | config["trainer"]
         config["trainer"] = {k: v for k, v in trainer.items() if k not in WITHOUT_EFFECT}
     if config.get("seed") is None:
         config["seed"] = recipe.seed
@@ -62,7 +61,7 @@ def _without_none(value: Any) -> Any:
 
 def config_fingerprint(recipe: Recipe, name: str) -> str:
     """Of the step's own configuration alone."""
-    return digest([recipe.steps[name].stage, step_config(recipe, name)])
+    return digest([recipe.steps[name].stage.name, step_config(recipe, name)])
 
 
 def step_fingerprint(recipe: Recipe, name: str) -> str:
@@ -70,9 +69,8 @@ def step_fingerprint(recipe: Recipe, name: str) -> str:
     spec = recipe.steps[name]
     read = {key: source.path for key, source in sources_in(spec.config) if source.path}
     models = model_references(spec.config)
-    read |= {key: m for key, m in models if m not in recipe.steps and Path(m).exists()}
-    if template := template_file(spec.config):
-        read["chat_template"] = template
+    read |= {key: m for key, m, _ in models if m not in recipe.steps and Path(m).exists()}
+    read |= dict(named_files(spec.config))
     files = {key: _outside(path) for key, path in read.items()}
     parents = {parent: step_fingerprint(recipe, parent) for parent in spec.parents}
     return digest([config_fingerprint(recipe, name), files, parents])

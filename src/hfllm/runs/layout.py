@@ -16,10 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hfllm.recipe.load import Recipe, StepSpec
-from hfllm.recipe.schema import TRAINERS
-
-LAUNCHED = tuple(TRAINERS)  # stages that run under accelerate launch
+from hfllm.recipe.recipe import Recipe, StepSpec
+from hfllm.recipe.stage import TOKENIZER, Stage
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Step:
         return self.spec.name
 
     @property
-    def stage(self) -> str:
+    def stage(self) -> Stage:
         """The stage that the step runs."""
         return self.spec.stage
 
@@ -62,7 +60,7 @@ class Step:
     @property
     def tokenizer(self) -> Path:
         """The tokenizer folder that the step writes (a model step's is its model folder)."""
-        return self.folder / "tokenizer" if self.stage == "tokenizer" else self.model
+        return self.folder / "tokenizer" if self.stage.makes == TOKENIZER else self.model
 
     @property
     def checkpoints(self) -> Path:

@@ -1,7 +1,7 @@
 """`hfllm run`: the missing and stale steps of a recipe, in order, each in a process of its own.
 
-A training step is started as `accelerate launch -m hfllm.launch STAGE RECIPE`, the same code path
-as the user's own cluster job; a data step as `python -m hfllm.launch STAGE RECIPE`. A process of
+A training step is started as `accelerate launch -m hfllm.launch RECIPE --step NAME`, the same code
+path as the user's own cluster job; a data step as `python -m hfllm.launch ...`. A process of
 its own costs a few seconds of imports and gives every step its whole memory back, a peak that is
 its own, and a crash that ends nothing else. The same command continues an interrupted run.
 """
@@ -22,8 +22,8 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from hfllm.recipe.graph import ancestors
-from hfllm.recipe.load import Recipe
-from hfllm.runs.layout import LAUNCHED, Step, step_named
+from hfllm.recipe.recipe import Recipe
+from hfllm.runs.layout import Step, step_named
 from hfllm.runs.lock import run_lock
 from hfllm.runs.manifest import write_atomically
 from hfllm.runs.preflight import preflight
@@ -123,9 +123,9 @@ def run_recipe(
 
 def command_of(step: Step) -> list[str]:
     """The command line that runs a step."""
-    words = ["-m", "hfllm.launch", step.stage, str(step.recipe.path), "--step", step.name]
+    words = ["-m", "hfllm.launch", str(step.recipe.path), "--step", step.name]
     words += step.recipe.overrides
-    if step.stage not in LAUNCHED:
+    if not step.stage.trains:
         return [sys.executable, *words]
     options = step.recipe.launch.get("accelerate_args") or default_launch(step.recipe.launch)
     return [sys.executable, "-m", "accelerate.commands.launch", *map(str, options), *words]
@@ -158,7 +158,7 @@ def _signals_as_exits() -> Iterator[None]:
 
 def _run_step(step: Step, forced: bool, lock: int | None) -> None:
     """In a process group of its own: Ctrl-C in a terminal reaches this process alone."""
-    keep = KEEP_ALL if step.stage == "pretrain" else {}
+    keep = KEEP_ALL if step.stage.fixed_shapes else {}
     env = {**MALLOC, **keep, **os.environ, "PYTHONUNBUFFERED": "1"}
     env.setdefault("TOKENIZERS_PARALLELISM", "true")
     if forced:

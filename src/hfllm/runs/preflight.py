@@ -9,14 +9,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hfllm.recipe.data_schema import CurateConfig
-from hfllm.recipe.errors import first_line
+from hfllm.recipe.checks import value_problems
+from hfllm.recipe.config import TrainConfig
+from hfllm.recipe.errors import RecipeError, first_line
 from hfllm.recipe.graph import model_references, sources_in
-from hfllm.recipe.load import Recipe, RecipeError, StepSpec
 from hfllm.recipe.model_names import how_to_get, is_gguf
-from hfllm.recipe.schema import PretrainConfig, TrainConfig
+from hfllm.recipe.recipe import Recipe, StepSpec
+from hfllm.recipe.stage import TOKENIZER
 from hfllm.runs.layout import Step
-from hfllm.runs.preflight_values import values
 
 MIN_FREE_GB = 1.0
 
@@ -28,7 +28,7 @@ def preflight(recipe: Recipe, names: list[str], with_trainers: bool = True) -> N
         spec = recipe.steps[name]
         problems += _models(recipe, spec) + _sources(recipe, spec)
         problems += _lengths(spec) + _evaluation(spec)
-        problems += _heldout_files(recipe, spec) + values(spec) + _curation(recipe, spec)
+        problems += _heldout_files(recipe, spec) + value_problems(spec)
     problems += _disk(recipe) + _launch(recipe)
     if not problems and with_trainers:
         problems += _library_problems(recipe, names)
@@ -58,14 +58,16 @@ def _models(recipe: Recipe, spec: StepSpec) -> list[str]:
     """Model folders that something of ours writes, and has not written yet."""
     return [
         f"{spec.name}.{key}: no folder {reference}{how_to_get(reference)}"
-        for key, reference in model_references(spec.config)
+        for key, reference, _ in model_references(spec.config)
         if reference not in recipe.steps and how_to_get(reference) and not Path(reference).exists()
     ]
 
 
 def _gguf_files(spec: StepSpec) -> list[str]:
     """GGUF files that no model can be read from, wherever a model is named."""
-    named = [(k, r) for k, r in model_references(spec.config) if is_gguf(r) and Path(r).is_file()]
+    named = [
+        (k, r) for k, r, _ in model_references(spec.config) if is_gguf(r) and Path(r).is_file()
+    ]
     problems = []
     for key, file in named:
         from hfllm.modeling.gguf import read_header  # torch, which most steps do not need
@@ -105,7 +107,7 @@ def _config(recipe: Recipe, root: StepSpec) -> Any:
 
     from hfllm.modeling.build import make_config
 
-    if isinstance(root.config, PretrainConfig) and not root.config.init:
+    if not root.config.init:  # a model from scratch
         return make_config(root.config.model, root.config.data.seq_len, _vocabulary(recipe, root))
     if not Path(root.config.init).is_dir():
         return None  # seen when it is loaded
@@ -117,8 +119,8 @@ def _config(recipe: Recipe, root: StepSpec) -> Any:
 
 def _vocabulary(recipe: Recipe, spec: StepSpec) -> int | None:
     """The tokenizer's size, where a step of the recipe makes it."""
-    maker = recipe.steps.get(spec.config.tokenizer or "tokenizer")
-    return maker.config.vocab_size if maker and maker.stage == "tokenizer" else None
+    maker = recipe.steps.get(spec.config.tokenizer or TOKENIZER)
+    return getattr(maker.config, "vocab_size", None) if maker else None
 
 
 def _sources(recipe: Recipe, spec: StepSpec) -> list[str]:
@@ -156,7 +158,9 @@ def _evaluation(spec: StepSpec) -> list[str]:
     if getattr(data, "heldout", None) or getattr(data, "holdout", False):
         return []
     if not hasattr(data, "heldout"):
-        return [f"{spec.name}.trainer.eval_strategy: {asked}, but {spec.stage} holds no rows out"]
+        return [
+            f"{spec.name}.trainer.eval_strategy: {asked}, but {spec.stage.name} holds no rows out"
+        ]
     return [f"{spec.name}.trainer.eval_strategy: {asked} needs {spec.name}.data.heldout"]
 
 
@@ -172,14 +176,6 @@ def _heldout_files(recipe: Recipe, spec: StepSpec) -> list[str]:
             where = f"{source.step}.{'holdout' if data is maker.config else 'data.holdout'}"
             problems.append(f"{spec.name}.{key}: {source.step} holds nothing out; set {where}=0.1")
     return problems
-
-
-def _curation(recipe: Recipe, spec: StepSpec) -> list[str]:
-    from hfllm.data.curation.curate import check_curate
-
-    if not isinstance(spec.config, CurateConfig):
-        return []
-    return [f"{spec.name}.{problem}" for problem in check_curate(spec.config)]
 
 
 def _launch(recipe: Recipe) -> list[str]:

@@ -8,7 +8,10 @@ trains as plain DDP (every process holds the whole model).
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -170,3 +173,31 @@ def _has_gpu() -> bool:
 def is_sharded(args: Any) -> bool:
     """Whether DeepSpeed or FSDP will cut the model of these TrainingArguments into parts."""
     return args.deepspeed_plugin is not None or bool(args.fsdp) or is_on("ACCELERATE_USE_FSDP")
+
+
+def wait_for_all() -> None:
+    """No process leaves while another still works.
+
+    A process that ended badly would take the main one with it while that one writes the manifest
+    (the launcher stops all), and gloo's thread, where it is still dropping the tensors of the last
+    collective when Python is taken down, aborts its process (CPython before 3.14: a thread that
+    waits for the GIL then is unwound through a destructor). A barrier holds no tensors, and waits
+    without the GIL.
+    """
+    if distributed := _standing_group():
+        with suppress(RuntimeError):  # another one has ended badly, and says why itself
+            distributed.barrier()
+
+
+def end_process_group() -> None:
+    """DeepSpeed and gloo abort now and then where the group is left standing at exit."""
+    if distributed := _standing_group():
+        distributed.destroy_process_group()
+
+
+def _standing_group() -> ModuleType | None:
+    """torch.distributed where this process is in a group (and so has imported it)."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return None
+    return distributed

@@ -73,7 +73,7 @@ def _running(step: Step) -> Manifest:
         before = previous.wall_s
     return Manifest(
         step=spec.name,
-        stage=spec.stage,
+        stage=spec.stage.name,
         status="running",
         fingerprint=fingerprint,
         config_fingerprint=config_fingerprint(recipe, spec.name),
@@ -97,7 +97,7 @@ def _goes_on(step: Step, previous: Manifest) -> bool:
 
 
 def _config_yaml(step: Step) -> str:
-    config = {"stage": step.stage, **dataclasses.asdict(step.spec.config)}
+    config = {"stage": step.stage.name, **dataclasses.asdict(step.spec.config)}
     return OmegaConf.to_yaml(OmegaConf.create(config))
 
 

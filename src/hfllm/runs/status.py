@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hfllm.recipe.load import Recipe
+from hfllm.recipe.recipe import Recipe
 from hfllm.runs.fingerprint import step_config, step_fingerprint
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest

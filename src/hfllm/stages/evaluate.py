@@ -2,39 +2,95 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hfllm.data.reading.examples import read_documents, read_pairs, read_prompts
-from hfllm.data.reading.sources import read_rows
-from hfllm.evaluation.run import evaluate_models
-from hfllm.evaluation.specs import JudgeSpecs, ModelSpec, Result, TaskSpec
-from hfllm.evaluation.table import format_table
-from hfllm.inference.load import is_chat_model
+from omegaconf import MISSING
+
+from hfllm.evaluation.config import TASK_KINDS, TaskConfig
 from hfllm.recipe.model_names import model_name
-from hfllm.recipe.schema import EvaluateConfig, TaskConfig
+from hfllm.recipe.recipe import StepSpec
+from hfllm.recipe.stage import RESULTS, REWARD_MODEL, Figure, Stage, model_ref, model_refs
+from hfllm.report.collect import StepView, records
+from hfllm.report.number_format import exact
 from hfllm.runs.layout import Step
-from hfllm.runs.record import recording
+from hfllm.runs.manifest import Manifest
 
-READERS = {"bits_per_byte": read_documents, "preference": read_pairs, "replies": read_prompts}
+if TYPE_CHECKING:
+    from hfllm.evaluation.specs import JudgeSpecs, ModelSpec, Result, TaskSpec
 
 
-def run(config: EvaluateConfig, step: Step) -> None:
+@dataclass
+class Config:
+    """Models side by side on held-out tests."""
+
+    models: list[str] = model_refs(MISSING)
+    tasks: dict[str, TaskConfig] = MISSING
+    reward: str | None = model_ref(makes=REWARD_MODEL)  # a reward model that scores the answers too
+    reference: str | None = model_ref()  # a model to which the KL of the answers is measured
+    judge: str | None = model_ref()  # a chat model that tells answers from other text (relevance)
+    best_of: list[int] | None = None  # n: the reward model's favourite of n sampled answers
+    batch_size: int = 32
+
+
+def check(spec: StepSpec) -> Iterator[str]:
+    """What the evaluation would refuse only when every model is trained."""
+    config: Config = spec.config
+    names = [model_name(model) for model in config.models]
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1:
+            yield f"models: two are called '{name}' in the tables; rename a folder"
+    for name, task in config.tasks.items():
+        if task.kind not in TASK_KINDS:
+            yield f"tasks.{name}.kind: '{task.kind}' is none of {', '.join(TASK_KINDS)}"
+        if task.kind == "preference" and not config.reward:
+            yield f"tasks.{name}.kind: tests a reward model; name it under {spec.name}.reward"
+    best_of = config.best_of or []
+    possible = config.reward and config.reference in config.models
+    numbers = len(set(best_of)) == len(best_of) and all(1 <= n <= 64 for n in best_of)
+    if best_of and not (possible and numbers):
+        needs = f"{spec.name}.reward, {spec.name}.reference among its models"
+        yield f"best_of: needs {needs}, and numbers from 1 to 64, each once"
+
+
+def key_figure(view: StepView) -> Figure | tuple[()]:
+    """How many values there are."""
+    found = records(view.results, "results")
+    return (exact(len(found)), "values measured") if view.results else ()
+
+
+STAGE = Stage(
+    config=Config,
+    makes=RESULTS,
+    check=check,
+    key_figure=key_figure,
+    tiles=lambda _: (),  # its headline results are tiles of their own
+)
+
+
+def run(config: Config, step: Step, manifest: Manifest) -> None:
     """results.json and samples.jsonl in the step's folder; the table on the console."""
-    with recording(step) as manifest:
-        models = [model_spec(step, reference) for reference in config.models]
-        results = evaluate_models(
-            models,
-            {name: task_spec(step, task) for name, task in config.tasks.items()},
-            step.folder,
-            judge_specs(config, step),
-            batch_size=config.batch_size,
-        )
-        manifest.metrics |= {key(r): round(r["value"], 5) for r in results}
-        print(format_table(results, [m.name for m in models]))
+    from hfllm.evaluation.run import evaluate_models
+    from hfllm.evaluation.table import format_table
+
+    models = [model_spec(step, reference) for reference in config.models]
+    results = evaluate_models(
+        models,
+        {name: task_spec(step, task) for name, task in config.tasks.items()},
+        step.folder,
+        judge_specs(config, step),
+        batch_size=config.batch_size,
+    )
+    manifest.metrics |= {key(r): round(r["value"], 5) for r in results}
+    print(format_table(results, [m.name for m in models]))
 
 
-def judge_specs(config: EvaluateConfig, step: Step) -> JudgeSpecs:
+def judge_specs(config: Config, step: Step) -> JudgeSpecs:
     """The models that the recipe sets to look at the answers."""
+    from hfllm.evaluation.specs import JudgeSpecs
+
     named = (config.reward, config.reference, config.judge)
     reward, reference, judge = (model_spec(step, name) if name else None for name in named)
     return JudgeSpecs(reward, reference, judge, tuple(sorted(config.best_of or ())))
@@ -46,16 +102,26 @@ def key(result: Result) -> str:
 
 
 def model_spec(step: Step, reference: str) -> ModelSpec:
-    """A step of the recipe or an outside folder; pretrained steps continue text, others chat."""
+    """A step of the recipe or an outside folder; base models continue text, others chat."""
+    from hfllm.evaluation.specs import ModelSpec
+    from hfllm.inference.load import is_chat_model
+
     if reference in step.recipe.steps:
         other = step.other(reference)
-        return ModelSpec(reference, other.model, chat=other.stage != "pretrain")
+        return ModelSpec(reference, other.model, chat=other.stage.chat)
     return ModelSpec(model_name(reference), Path(reference), chat=is_chat_model(reference))
 
 
 def task_spec(step: Step, task: TaskConfig) -> TaskSpec:
     """The task with its rows read."""
-    reader = READERS.get(task.kind)
+    from hfllm.data.reading.examples import read_documents, read_pairs, read_prompts
+    from hfllm.data.reading.sources import read_rows
+    from hfllm.evaluation.specs import TaskSpec
+
+    readers = {
+        "bits_per_byte": read_documents, "preference": read_pairs, "replies": read_prompts
+    }  # fmt: skip
+    reader = readers.get(task.kind)
     if reader is not None:
         rows = list(reader([task.source], step.data_of))
     else:

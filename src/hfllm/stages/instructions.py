@@ -3,45 +3,61 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
-from hfllm.data.ledger import Ledger
-from hfllm.data.reading.examples import read_chats, read_prompts
-from hfllm.instructions.build import constrained, usable
-from hfllm.instructions.demonstrations import demonstrations
-from hfllm.instructions.kinds import KINDS
-from hfllm.recipe.data_schema import InstructionsConfig
+from hfllm.instructions.config import InstructionsConfig
+from hfllm.recipe.recipe import StepSpec
+from hfllm.recipe.stage import DATA, Stage
+from hfllm.report.key_figures import rows_written
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest, write_lines
-from hfllm.runs.record import recording
 
 Row = dict[str, Any]
 
 
-def run(config: InstructionsConfig, step: Step) -> None:
+def check(spec: StepSpec) -> Iterator[str]:
+    """Kinds of constraints that there are not."""
+    from hfllm.instructions.kinds import KINDS
+
+    known = ", ".join(KINDS)
+    for kind in sorted(set(spec.config.kinds or ()) - set(KINDS)):
+        yield f"kinds: '{kind}' is none of {known}"
+
+
+STAGE = Stage(config=InstructionsConfig, makes=DATA, check=check, key_figure=rows_written)
+
+
+def run(config: InstructionsConfig, step: Step, manifest: Manifest) -> None:
     """data/prompts_train.jsonl, data/tests.jsonl and, if asked for, data/chats_train.jsonl."""
-    with recording(step) as manifest:
-        ledger = Ledger()
-        rows = list(
-            usable(read_prompts(config.prompts, step.data_of, ledger), config.max_words, ledger)
-        )
-        kinds = list(config.kinds or KINDS)
-        train, tests = constrained(rows, config.tests, kinds, step.seed)
-        ledger.check()
-        manifest.ledger = ledger.to_json()
-        files = {"prompts_train": train, "tests": tests}
-        if config.demonstrations:
-            files["chats_train"] = _demonstrations(config, step, train, manifest)
-        for name, found in files.items():
-            write_lines(step.data / f"{name}.jsonl", found)
-            manifest.metrics[f"rows/{name}.jsonl"] = len(found)
-            print(f"  {name:<28} {len(found):>7,} rows")
+    from hfllm.data.ledger import Ledger
+    from hfllm.data.reading.examples import read_prompts
+    from hfllm.instructions.build import constrained, usable
+    from hfllm.instructions.kinds import KINDS
+
+    ledger = Ledger()
+    rows = list(
+        usable(read_prompts(config.prompts, step.data_of, ledger), config.max_words, ledger)
+    )
+    train, tests = constrained(rows, config.tests, list(config.kinds or KINDS), step.seed)
+    ledger.check()
+    manifest.ledger = ledger.to_json()
+    files = {"prompts_train": train, "tests": tests}
+    if config.demonstrations:
+        files["chats_train"] = _demonstrations(config, step, train, manifest)
+    for name, found in files.items():
+        write_lines(step.data / f"{name}.jsonl", found)
+        manifest.metrics[f"rows/{name}.jsonl"] = len(found)
+        print(f"  {name:<28} {len(found):>7,} rows")
 
 
 def _demonstrations(
     config: InstructionsConfig, step: Step, train: list[Row], manifest: Manifest
 ) -> list[Row]:
     """The chats, with how many show each kind in the manifest, and a note of what is missing."""
+    from hfllm.instructions.demonstrations import demonstrations
+    from hfllm.instructions.kinds import KINDS
+
     wanted, kinds = config.demonstrations or 0, list(config.kinds or KINDS)
     answered = _answered(config, step, train)
     chats, passed_over = demonstrations(answered, wanted, kinds, step.seed)
@@ -63,6 +79,8 @@ def _demonstrations(
 
 def _answered(config: InstructionsConfig, step: Step, train: list[Row]) -> list[Row]:
     """Those training prompts to which the sources have a reply, with it."""
+    from hfllm.data.reading.examples import read_chats
+
     replies = {
         messages[-2]["content"].strip(): messages[-1]["content"]
         for messages in (row["messages"] for row in read_chats(config.prompts, step.data_of))

@@ -7,48 +7,143 @@ on the policy itself.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
-import torch
-from datasets import Dataset
-from transformers import AutoModelForCausalLM
-
-from hfllm.data.ledger import Ledger
-from hfllm.data.reading.examples import count_kept, read_prompts
-from hfllm.inference.prompts import positions
-from hfllm.inference.relevance import ENOUGH, RelevanceJudge, open_judge
-from hfllm.modeling.flops import matmul_parameters, ppo_flops_per_token
-from hfllm.recipe.schema import PPOStageConfig
+from hfllm.recipe.config import PromptDataConfig, TrainConfig
+from hfllm.recipe.recipe import StepSpec
+from hfllm.recipe.stage import LANGUAGE_MODEL, REWARD_MODEL, Figure, Stage, model_ref
 from hfllm.recipe.trainers import build_trainer_config
-from hfllm.rl.ppo_trainer import PPOTrainer
-from hfllm.rl.rewards import CountedByLength, CountedIfAnswer, load_functions, load_reward_model
+from hfllm.recipe.training import (
+    CONSOLE_HEAD,
+    CONSOLE_TAIL,
+    ENTROPY,
+    MILLIONS,
+    TRAINER_CHARTS,
+    TRAINER_ELSEWHERE,
+    TRAINER_UNCHARTED,
+    TRL_DEFAULTS,
+)
+from hfllm.report.collect import StepView
+from hfllm.report.number_format import number, short
+from hfllm.rl.charts import PPO_CHARTS
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
-from hfllm.runs.processes import is_main_process, is_sharded
-from hfllm.runs.record import recording
-from hfllm.tokenization.loss_mask import render
-from hfllm.training.fit import TrainingInfo, fit
-from hfllm.training.load import (
-    end_ids,
-    load_init,
-    load_tokenizer,
-    model_folder,
-    peft_config,
-    refuse_new_tokens,
+from hfllm.runs.processes import is_main_process
+
+if TYPE_CHECKING:
+    from hfllm.rl.ppo_trainer import PPOTrainer
+    from hfllm.training.fit import TrainingInfo
+
+SCORES = ("objective/score", "reward")
+
+
+@dataclass
+class Config(TrainConfig):
+    """PPO against a reward model and/or reward functions."""
+
+    init: str | None = model_ref("sft", required=True)
+    reward: str | None = model_ref("reward", makes=REWARD_MODEL)
+    reward_functions: list[str] = field(default_factory=list)  # "package.module:function"
+    # a chat model: what functions give counts as far as it is an answer
+    judge: str | None = model_ref()
+    judge_nats: float | None = None  # relevance that counts in full; default: 14; 0: only watch
+    length_floor: int | None = None  # tokens: what functions give a shorter answer counts in part
+    data: PromptDataConfig = field(default_factory=PromptDataConfig)
+
+
+def check(spec: StepSpec) -> Iterator[str]:
+    """A judge without anything to judge, or one that is asked for nothing."""
+    config: Config = spec.config
+    if config.judge and not config.reward_functions:
+        yield "judge: weighs reward_functions, and none is set"
+    if config.length_floor is not None and not (
+        config.reward_functions and config.length_floor > 0
+    ):
+        yield "length_floor: tokens, 1 or more, and for reward_functions alone"
+    if config.judge_nats is not None and not (config.judge and config.judge_nats >= 0):
+        yield f"judge_nats: 0 (the judge only watches) or more, with {spec.name}.judge"
+
+
+def key_figure(view: StepView) -> Figure | tuple[()]:
+    """Score of the answers in the last tenth of the logs."""
+    scores = first_and_last(view)
+    return (short(scores[1]), "score of answers") if scores else ()
+
+
+def sentence(view: StepView) -> str:
+    """From which score to which."""
+    scores = first_and_last(view)
+    if scores is None:
+        return ""
+    first, last = map(short, scores)
+    where = f"from {first} in the first tenth of the logs to {last} in the last"
+    return f"In {view.name}, the score of its answers went {where}."
+
+
+def first_and_last(view: StepView) -> tuple[float, float] | None:
+    """Mean score of the answers in the first and in the last tenth of the logs."""
+    for key in SCORES:
+        scores = [row[key] for row in view.metrics if number(row.get(key)) is not None]
+        if len(scores) > 1:
+            tenth = max(1, len(scores) // 10)
+            return fmean(scores[:tenth]), fmean(scores[-tenth:])
+    return None
+
+
+STAGE = Stage(
+    config=Config,
+    trainer="hfllm.rl.config:PPOConfig",
+    makes=LANGUAGE_MODEL,
+    method="PPO (Schulman et al. 2017, arXiv:1707.06347) with a critic and a KL in the reward "
+    "(Ouyang et al. 2022, arXiv:2203.02155), on trl's GRPOTrainer.",
+    defaults=TRL_DEFAULTS
+    | {
+        "learning_rate": (1e-4, MILLIONS),
+        "per_device_train_batch_size": (32, "one micro-batch per optimizer step on a CPU"),
+        "max_completion_length": (64, "answers are short"),
+        "save_steps": (64, "a rollout is saved with it, so any step will do"),
+    },
+    set_elsewhere=TRAINER_ELSEWHERE,
+    check=check,
+    console=(
+        *CONSOLE_HEAD,
+        "reward",
+        "judge/relevance",
+        "objective/kl",
+        "completions/mean_length",
+        "completions/ended",
+        *CONSOLE_TAIL,
+    ),
+    charts=(*PPO_CHARTS, ENTROPY, *TRAINER_CHARTS),
+    uncharted=TRAINER_UNCHARTED,
+    key_figure=key_figure,
+    sentence=sentence,
 )
 
 
-def run(config: PPOStageConfig, step: Step) -> None:
-    """Build the trainer and fit it, recorded."""
-    with recording(step, is_main_process()) as manifest:
-        trainer, info = build(config, step, manifest)
-        fit(trainer, step, manifest, info)
-
-
-def build(
-    config: PPOStageConfig, step: Step, manifest: Manifest
-) -> tuple[PPOTrainer, TrainingInfo]:
+def build(config: Config, step: Step, manifest: Manifest) -> tuple[PPOTrainer, TrainingInfo]:
     """The trainer, and what `fit` needs to know about it."""
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM
+
+    from hfllm.data.ledger import Ledger
+    from hfllm.modeling.flops import matmul_parameters, ppo_flops_per_token
+    from hfllm.rl.judge import open_functions
+    from hfllm.rl.ppo_trainer import PPOTrainer
+    from hfllm.rl.prompts import check_positions, fitting_prompts, same_columns
+    from hfllm.rl.rewards import load_reward_model
+    from hfllm.training.fit import TrainingInfo
+    from hfllm.training.load import (
+        end_ids,
+        load_init,
+        load_tokenizer,
+        peft_config,
+        refuse_new_tokens,
+    )
+
     if not config.reward and not config.reward_functions:
         raise ValueError(f"{step.name}: set `reward:` (a step or folder) or `reward_functions:`")
     args = build_trainer_config(step.spec, step.seed, str(step.checkpoints))
@@ -59,16 +154,16 @@ def build(
     ends = end_ids(tokenizer, chat=True)
     policy.generation_config.eos_token_id = ends
     policy_size = matmul_parameters(policy)
-    rewards, judge_size = _functions(config, step, args)
+    rewards, judge_size = open_functions(config, step, args)
     scorer = None
     if config.reward:
         scorer = load_reward_model(step.model_of(config.reward))
         judge_size += matmul_parameters(scorer.model)
         rewards.insert(0, scorer)
     ledger = Ledger()
-    prompts, longest = _prompts(config, step, tokenizer, ledger)
+    prompts, longest = fitting_prompts(config.data, step, tokenizer, ledger)
     manifest.ledger = ledger.to_json()
-    _check_positions(step, policy, longest, args.max_completion_length)
+    check_positions(step, policy, longest, args.max_completion_length)
     trainer = PPOTrainer(
         model=policy,
         reward_funcs=rewards,
@@ -90,10 +185,10 @@ def build(
     return trainer, info
 
 
-def _critic(
-    config: PPOStageConfig, step: Step, tokenizer: Any, scorer: Any, manifest: Manifest
-) -> str:
+def _critic(config: Config, step: Step, tokenizer: Any, scorer: Any, manifest: Manifest) -> str:
     """The folder that the critic starts from: the reward model's where it reads the same tokens."""
+    from hfllm.training.load import model_folder
+
     theirs = scorer.tokenizer.get_vocab() if scorer else {}
     if scorer and any(theirs.get(token) != i for token, i in tokenizer.get_vocab().items()):
         note = "the reward model has another vocabulary: the critic starts from `init` instead"
@@ -102,81 +197,3 @@ def _critic(
             print(f"{step.name}: {note}", flush=True)
         return model_folder(step, config.init or "")
     return model_folder(step, config.reward or config.init or "")
-
-
-def _functions(config: PPOStageConfig, step: Step, args: Any) -> tuple[list[Any], int]:
-    """The reward functions, behind the judge and the floor where set, and the judge's size."""
-    functions: list[Any] = list(load_functions(config.reward_functions))
-    judge_size = 0
-    if config.judge:
-        judge = _judge(config, step, args)
-        functions = [CountedIfAnswer(f, judge) for f in functions]
-        # Two passes over each answer, with and without the question.
-        judge_size = 2 * matmul_parameters(judge.model)
-    if config.length_floor:
-        functions = [CountedByLength(f, config.length_floor) for f in functions]
-    return functions, judge_size
-
-
-def _judge(config: PPOStageConfig, step: Step, args: Any) -> RelevanceJudge:
-    """The judge of answers, opened; refused where it cannot judge what will be written."""
-    if is_sharded(args) and getattr(args.deepspeed_plugin, "zero_stage", 3) == 3:
-        raise ValueError(
-            f"{step.name}.judge: each process asks it by itself, which a model in shards (ZeRO-3, "
-            "FSDP) does not allow; use ddp, zero1 or zero2, or leave it out"
-        )
-    dtype = torch.bfloat16 if args.bf16 else None
-    enough = ENOUGH if config.judge_nats is None else config.judge_nats
-    judge = open_judge(step.model_of(config.judge or ""), enough, dtype)
-    if (most := positions(judge.model)) <= args.max_completion_length:
-        raise ValueError(
-            f"{step.name}.judge: {config.judge} has {most} positions, too few for answers of "
-            f"trainer.max_completion_length ({args.max_completion_length}) tokens; take another "
-            "judge, or lower that"
-        )
-    return judge
-
-
-def _check_positions(step: Step, policy: Any, longest: int, answer_tokens: int) -> None:
-    """Refuse answers that would leave the positions that the policy was trained on."""
-    most = positions(policy)
-    if longest + answer_tokens > most:
-        raise ValueError(
-            f"{step.name}: the longest prompt ({longest} tokens) and "
-            f"trainer.max_completion_length ({answer_tokens}) are beyond the model's {most} "
-            "positions; lower data.max_prompt_tokens or trainer.max_completion_length"
-        )
-
-
-def same_columns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every column in every row, None where a source lacks it: datasets takes the first row's."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return [{name: row.get(name) for name in names} for row in rows]
-
-
-def _prompts(
-    config: PPOStageConfig, step: Step, tokenizer: Any, ledger: Ledger
-) -> tuple[list[dict[str, Any]], int]:
-    """Prompts that fit, and the tokens of the longest of them.
-
-    Longer ones are counted, never cut: a cut prompt is another question.
-    """
-    from hfllm.data.errors import row_bytes
-
-    kept, longest = [], 0
-    for row in read_prompts(config.data.mixture, step.data_of, ledger):
-        length = len(render(tokenizer, row["prompt"], add_generation_prompt=True).input_ids)
-        if length > config.data.max_prompt_tokens:
-            ledger.add(row["source"], "in", tokens=length)
-            ledger.add(row["source"], "dropped:too_long", 1, length, row_bytes(row))
-            continue
-        count_kept(ledger, row, tokens=length)
-        kept.append(row)
-        longest = max(longest, length)
-    ledger.check()
-    if not kept:
-        raise ValueError(
-            f"{step.name}: no prompt is within data.max_prompt_tokens "
-            f"({config.data.max_prompt_tokens}): {ledger.reasons()}"
-        )
-    return kept, longest

@@ -7,36 +7,153 @@ vocabulary. One line per noun, then `fit`.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from transformers import AutoModelForCausalLM, Trainer
-
-from hfllm.data.packing.pack import PackedCollator
-from hfllm.modeling.build import build_model
-from hfllm.recipe.schema import PretrainConfig
+from hfllm.recipe.checks import check_packed_attention, is_known_attention
+from hfllm.recipe.config import TextDataConfig, TrainConfig
+from hfllm.recipe.recipe import StepSpec
+from hfllm.recipe.stage import LANGUAGE_MODEL, Chart, Figure, Stage, model_ref
 from hfllm.recipe.trainers import build_trainer_config
+from hfllm.recipe.training import (
+    CONSOLE_HEAD,
+    CONSOLE_TAIL,
+    MILLIONS,
+    SEQUENTIAL,
+    TOKEN_LOSS,
+    TRAINER_CHARTS,
+    TRAINER_DEFAULTS,
+    TRAINER_ELSEWHERE,
+    TRAINER_UNCHARTED,
+    with_eval,
+)
+from hfllm.report.collect import StepView
+from hfllm.report.number_format import compact, short
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
-from hfllm.runs.processes import is_main_process
-from hfllm.runs.record import recording
-from hfllm.training.callbacks import SampleText
-from hfllm.training.datasets import Rows, mixture, packed_once, packing_first, text_rows
-from hfllm.training.eval_loss import nll_metrics, row_sums
-from hfllm.training.fit import TrainingInfo, fit, rows_per_step
-from hfllm.training.load import end_ids, load_init, load_tokenizer
-from hfllm.training.optimizers import optimizer_factory
-from hfllm.training.schedule import decay_arguments
+
+if TYPE_CHECKING:
+    from transformers import Trainer
+
+    from hfllm.training.datasets import Rows
+    from hfllm.training.fit import TrainingInfo
+
+BITS_PER_BYTE = Chart(
+    "Bits per byte",
+    with_eval("bpb"),
+    "bits per byte of text",
+    "Bits the model needs for one byte of text it has never seen. Unlike loss per token it "
+    "can be compared between models with different tokenizers.",
+    better="down",
+    log=True,
+)
 
 
-def run(config: PretrainConfig, step: Step) -> None:
-    """Build the trainer and fit it, recorded."""
-    with recording(step, is_main_process()) as manifest:
-        trainer, info = build(config, step, manifest)
-        fit(trainer, step, manifest, info)
+@dataclass
+class Config(TrainConfig):
+    """Train a causal LM from scratch, or go on with another (`init`: midtraining)."""
+
+    init: str | None = model_ref()
+    model: dict[str, Any] = field(default_factory=dict)  # any transformers config, its own names
+    data: TextDataConfig = field(default_factory=TextDataConfig)
+    optimizer: str | None = None  # null: trainer.optim; "muon": for matrices, AdamW for the rest
+    sample_prompts: list[str] = field(default_factory=list)  # continued along the way
 
 
-def build(config: PretrainConfig, step: Step, manifest: Manifest) -> tuple[Trainer, TrainingInfo]:
+def check(spec: StepSpec) -> Iterator[str]:
+    """Attention that would mix packed documents, and adapters."""
+    config: Config = spec.config
+    attention = config.attn_implementation
+    if config.init:
+        if is_known_attention(attention):
+            yield from check_packed_attention("attn_implementation", attention)
+    elif not attention:
+        key = "attn_implementation"
+        yield from check_packed_attention(f"model.{key}", config.model.get(key))
+    elif is_known_attention(attention):
+        yield f"attn_implementation: write it into {spec.name}.model"
+    if config.peft:
+        yield "peft: pretrain trains every weight; leave it out"
+
+
+def key_figure(view: StepView) -> Figure | tuple[()]:
+    """Bits per byte of held-out text, else a loss."""
+    for keys, unit in ((("eval_bpb",), "bits per byte"), (("eval_loss", "loss"), "loss")):
+        if (value := view.metric(*keys)) is not None:
+            return short(value), unit
+    return ()
+
+
+def tiles(view: StepView) -> Iterator[Figure]:
+    """The key figure, and the model's size."""
+    if figure := key_figure(view):
+        yield figure
+    if size := view.metric("parameters"):
+        yield compact(size), "parameters"
+
+
+def sentence(view: StepView) -> str:
+    """Who read how much, and how well it foresees held-out text."""
+    tokens, bpb = view.figure("tokens"), view.metric("eval_bpb")
+    size = view.metric("parameters")
+    if not tokens:
+        return ""
+    who = f"a model of {compact(size)} parameters" if size else "the model"
+    tail = f" and reached {short(bpb)} bits per byte on held-out text" if bpb is not None else ""
+    return f"In {view.name}, {who} read {compact(tokens)} tokens{tail}."
+
+
+STAGE = Stage(
+    config=Config,
+    trainer="transformers:TrainingArguments",
+    makes=LANGUAGE_MODEL,
+    method="Causal language modelling on packed documents (transformers Trainer).",
+    defaults=TRAINER_DEFAULTS
+    | {
+        "lr_scheduler_type": (
+            "warmup_stable_decay",
+            "any step of the plateau can be annealed later",
+        ),
+        "learning_rate": (3e-3, MILLIONS),
+        "warmup_steps": (20, "Adam's second moment needs a few steps"),
+        "weight_decay": (0.1, "usual for pretraining"),
+        "adam_beta2": (0.95, "usual for pretraining; 0.999 reacts too slowly to loss spikes"),
+        "train_sampling_strategy": SEQUENTIAL,
+        "max_steps": (1000, "a length must be set: the mixture is laid out for it"),
+        "per_device_train_batch_size": (16, "library default 8"),
+        "eval_strategy": ("steps", "bits per byte along the way"),
+        "eval_steps": (200, "bits per byte along the way"),
+    },
+    set_elsewhere=TRAINER_ELSEWHERE
+    | {"num_train_epochs": "set max_steps; the mixture is laid out for it"},
+    check=check,
+    chat=False,
+    mixes=True,
+    sets_decay_steps=True,
+    fixed_shapes=True,
+    console=(*CONSOLE_HEAD, "eval_bpb", *CONSOLE_TAIL),
+    charts=(BITS_PER_BYTE, TOKEN_LOSS, *TRAINER_CHARTS),
+    uncharted=(*TRAINER_UNCHARTED, "eval_nll_per_token", "eval_tokens"),
+    key_figure=key_figure,
+    tiles=tiles,
+    sentence=sentence,
+)
+
+
+def build(config: Config, step: Step, manifest: Manifest) -> tuple[Trainer, TrainingInfo]:
     """The trainer, and what `fit` needs to know about it."""
+    from transformers import Trainer
+
+    from hfllm.data.packing.pack import PackedCollator
+    from hfllm.training.callbacks import SampleText
+    from hfllm.training.datasets import mixture
+    from hfllm.training.eval_loss import nll_metrics, row_sums
+    from hfllm.training.fit import TrainingInfo, rows_per_step
+    from hfllm.training.load import end_ids, load_tokenizer
+    from hfllm.training.optimizers import optimizer_factory
+    from hfllm.training.schedule import decay_arguments
+
     forced = decay_arguments(step.spec) | ({} if config.data.heldout else {"eval_strategy": "no"})
     args = build_trainer_config(step.spec, step.seed, str(step.checkpoints), **forced)
     if args.max_steps <= 0:
@@ -75,15 +192,20 @@ def build(config: PretrainConfig, step: Step, manifest: Manifest) -> tuple[Train
     return trainer, info
 
 
-def _model(config: PretrainConfig, step: Step, tokenizer: Any) -> Any:
+def _model(config: Config, step: Step, tokenizer: Any) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    from hfllm.modeling.build import build_model
+    from hfllm.training.load import load_init
+
     if config.init:
         return load_init(step, AutoModelForCausalLM, tokenizer)
     return build_model(config.model, tokenizer, config.data.seq_len, step.seed)
 
 
-def _rows(
-    config: PretrainConfig, step: Step, args: Any, tokenizer: Any
-) -> tuple[Rows, Rows | None]:
+def _rows(config: Config, step: Step, args: Any, tokenizer: Any) -> tuple[Rows, Rows | None]:
+    from hfllm.training.datasets import packed_once, packing_first, text_rows
+
     data = config.data
     train = packed_once(
         step.data / "train",

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from hfllm.recipe.graph import MODEL_STAGES
-from hfllm.recipe.schema import ReportConfig
-from hfllm.report.build import build_report
-from hfllm.report.card import model_card
+from dataclasses import dataclass
+
+from hfllm.recipe.stage import PAGE, Stage
 from hfllm.runs.layout import Step
-from hfllm.runs.record import recording
+from hfllm.runs.manifest import Manifest
 
 
-def run(config: ReportConfig, step: Step) -> None:
+@dataclass
+class Config:
+    """The page that tells the run's story."""
+
+    title: str | None = None
+    side_by_side: int = 12  # prompts shown with every model's answer
+    license: str | None = None  # of the models, a Hugging Face licence id, for their cards
+    credits: list[str] | None = None  # whose data they were made of, and under which licence
+
+
+STAGE = Stage(config=Config, makes=PAGE, reads_everything=True)
+
+
+def run(config: Config, step: Step, manifest: Manifest) -> None:
     """runs/NAME/report/index.html and report.md."""
-    with recording(step):
-        for name, spec in step.recipe.steps.items():
-            folder = step.other(name).folder
-            if spec.stage in MODEL_STAGES and (folder / "model").is_dir():
-                card = model_card(folder, config.license, config.credits or ())
-                (folder / "model" / "README.md").write_text(card, encoding="utf-8")
-        page = build_report(step.recipe.run_dir, config.title, config.side_by_side)
-        print(f"  {page}")
+    from hfllm.report.build import build_report
+    from hfllm.report.card import model_card
+
+    stages = step.recipe.stages
+    for name, spec in step.recipe.steps.items():
+        folder = step.other(name).folder
+        if spec.stage.makes_model and (folder / "model").is_dir():
+            card = model_card(folder, stages, config.license, config.credits or ())
+            (folder / "model" / "README.md").write_text(card, encoding="utf-8")
+    page = build_report(step.recipe.run_dir, stages, config.title, config.side_by_side)
+    print(f"  {page}")

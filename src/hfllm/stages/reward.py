@@ -9,37 +9,139 @@ heldout.jsonl}).
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from datasets import Dataset
-from transformers import AutoModelForSequenceClassification
-from trl import RewardTrainer
-
-from hfllm.data.ledger import Ledger
-from hfllm.recipe.schema import RewardStageConfig
+from hfllm.recipe.checks import check_pair_data
+from hfllm.recipe.config import PairDataConfig, TrainConfig
+from hfllm.recipe.recipe import StepSpec
+from hfllm.recipe.stage import MODELS, REWARD_MODEL, Chart, Figure, Stage, model_ref
 from hfllm.recipe.trainers import build_trainer_config
+from hfllm.recipe.training import (
+    CONSOLE_HEAD,
+    CONSOLE_TAIL,
+    MILLIONS,
+    TRAINER_CHARTS,
+    TRAINER_UNCHARTED,
+    TRL_DEFAULTS,
+    TRL_ELSEWHERE,
+    with_eval,
+)
+from hfllm.report.collect import StepView
+from hfllm.report.number_format import percent
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
-from hfllm.runs.processes import is_main_process
-from hfllm.runs.record import recording
-from hfllm.training.fit import TrainingInfo, fit, rows_per_step, total_rows
-from hfllm.training.load import end_ids, load_init, load_tokenizer, peft_config
-from hfllm.training.optimizers import optimizer_factory
-from hfllm.training.pairs import heldout_rows, read_split
-from hfllm.training.preference import length_baseline, length_grouped, pair_rows
+
+if TYPE_CHECKING:
+    from trl import RewardTrainer
+
+    from hfllm.training.fit import TrainingInfo
+
+CHARTS = (
+    Chart(
+        "Accuracy on pairs",
+        with_eval("accuracy"),
+        "share of pairs",
+        "How often the better answer gets the higher score; guessing gives 0.5.",
+        better="up",
+    ),
+    Chart(
+        "Loss",
+        with_eval("loss"),
+        "nats per pair",
+        "−log σ(score of the better answer − score of the worse); guessing gives 0.69.",
+        better="down",
+    ),
+    Chart(
+        "Margin",
+        with_eval("margin"),
+        "score",
+        "Score of the better answer minus that of the worse.",
+        better="up",
+    ),
+    Chart(
+        "Scores",
+        {"max_reward": "highest", "mean_reward": "mean", "min_reward": "lowest"},
+        "score",
+        "Range of the scores in a batch.",
+    ),
+)
 
 
-def run(config: RewardStageConfig, step: Step) -> None:
-    """Build the trainer and fit it, recorded."""
-    with recording(step, is_main_process()) as manifest:
-        trainer, info = build(config, step, manifest)
-        fit(trainer, step, manifest, info)
+@dataclass
+class Config(TrainConfig):
+    """A reward model from preference pairs (Bradley-Terry)."""
+
+    init: str | None = model_ref("sft", makes=MODELS, required=True)
+    optimizer: str | None = None  # as in pretrain
+    data: PairDataConfig = field(default_factory=PairDataConfig)
 
 
-def build(
-    config: RewardStageConfig, step: Step, manifest: Manifest
-) -> tuple[RewardTrainer, TrainingInfo]:
+def check(spec: StepSpec) -> Iterator[str]:
+    """Keys of `data` that contradict."""
+    yield from check_pair_data(spec)
+
+
+def key_figure(view: StepView) -> Figure | tuple[()]:
+    """Share of held-out pairs that it orders rightly."""
+    for key, unit in (("eval_accuracy", "of pairs right"), ("accuracy", "right in training")):
+        if (value := view.metric(key)) is not None:
+            return percent(value), unit
+    return ()
+
+
+def sentence(view: StepView) -> str:
+    """Its accuracy on held-out pairs, beside that of the length alone."""
+    accuracy = view.metric("eval_accuracy")
+    if accuracy is None:
+        return ""
+    length = view.metric("length_baseline_accuracy")
+    tail = f"; going by length alone finds it in {percent(length)}" if length is not None else ""
+    share = f"{percent(accuracy)} of held-out pairs"
+    return f"A reward model ({view.name}) finds the better of two answers in {share}{tail}."
+
+
+STAGE = Stage(
+    config=Config,
+    trainer="trl:RewardConfig",
+    makes=REWARD_MODEL,
+    method="A reward model on preference pairs (Bradley and Terry 1952; trl RewardTrainer).",
+    defaults=TRL_DEFAULTS
+    | {
+        "train_sampling_strategy": (
+            "sequential",
+            "training/preference.py orders pairs by length",
+        ),
+        "max_length": (None, "long pairs are dropped and counted, never cut"),
+        "center_rewards_coefficient": (0.01, "scores otherwise drift by a constant"),
+        "learning_rate": (3e-4, MILLIONS),
+        "per_device_train_batch_size": (16, "library default 8"),
+        "num_train_epochs": (1.0, "more epochs memorise pairs"),
+    },
+    set_elsewhere=TRL_ELSEWHERE | {"max_length": "set the step's data.seq_len"},
+    check=check,
+    console=(*CONSOLE_HEAD, "accuracy", "eval_accuracy", *CONSOLE_TAIL),
+    charts=(*CHARTS, *TRAINER_CHARTS),
+    uncharted=TRAINER_UNCHARTED,
+    key_figure=key_figure,
+    sentence=sentence,
+)
+
+
+def build(config: Config, step: Step, manifest: Manifest) -> tuple[RewardTrainer, TrainingInfo]:
     """The trainer, and what `fit` needs to know about it."""
+    from datasets import Dataset
+    from transformers import AutoModelForSequenceClassification
+    from trl import RewardTrainer
+
+    from hfllm.data.ledger import Ledger
+    from hfllm.training.fit import TrainingInfo, rows_per_step, total_rows
+    from hfllm.training.load import end_ids, load_init, load_tokenizer, peft_config
+    from hfllm.training.optimizers import optimizer_factory
+    from hfllm.training.pairs import heldout_rows, read_split
+    from hfllm.training.preference import length_baseline, length_grouped, pair_rows
+
     args = build_trainer_config(step.spec, step.seed, str(step.checkpoints))
     tokenizer = load_tokenizer(step, manifest.notes)
     # `init` is a causal LM, so the score head is new: expected here, and only here

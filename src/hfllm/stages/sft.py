@@ -7,81 +7,130 @@ and pack with losses that the ledger cannot see, so it is switched off.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from transformers import AutoModelForCausalLM
-from trl import SFTTrainer
-from trl.trainer.utils import FusedCausalLMOutput
-
-from hfllm.data.ledger import Ledger
-from hfllm.data.packing.dataset import as_hf_dataset
-from hfllm.data.packing.pack import PackedCollator
-from hfllm.fast_cpu.trained_head import KEPT, score_trained_positions
-from hfllm.recipe.schema import SFTStageConfig
+from hfllm.recipe.checks import check_chat_data, check_packed_attention, is_known_attention
+from hfllm.recipe.config import ChatDataConfig, TrainConfig
+from hfllm.recipe.recipe import StepSpec
+from hfllm.recipe.stage import LANGUAGE_MODEL, Figure, Stage, file_ref, model_ref
 from hfllm.recipe.trainers import build_trainer_config
+from hfllm.recipe.training import (
+    CONSOLE_HEAD,
+    CONSOLE_TAIL,
+    ENTROPY,
+    MILLIONS,
+    SEQUENTIAL,
+    TOKEN_ACCURACY,
+    TOKEN_LOSS,
+    TRAINER_CHARTS,
+    TRAINER_UNCHARTED,
+    TRL_DEFAULTS,
+    TRL_ELSEWHERE,
+)
+from hfllm.report.collect import StepView
+from hfllm.report.number_format import compact, short
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
-from hfllm.runs.processes import is_main_process, is_sharded
-from hfllm.runs.record import recording
-from hfllm.training.datasets import (
-    Rows,
-    chat_mixture,
-    chat_rows,
-    packed_once,
-    packing_first,
-    text_rows,
+from hfllm.runs.processes import is_sharded
+
+if TYPE_CHECKING:
+    from hfllm.data.ledger import Ledger
+    from hfllm.training.datasets import Rows
+    from hfllm.training.fit import TrainingInfo
+    from hfllm.training.sft_trainer import OnePassSFTTrainer
+
+
+@dataclass
+class Config(TrainConfig):
+    """Supervised fine-tuning on conversations, loss on the assistant's tokens only."""
+
+    init: str | None = model_ref("pretrain", required=True)
+    # keep (that of `init`), hfllm (ours), or a .jinja file
+    chat_template: str | None = file_ref(words=("keep", "hfllm"))
+    optimizer: str | None = None  # as in pretrain
+    data: ChatDataConfig = field(default_factory=ChatDataConfig)
+
+
+def check(spec: StepSpec) -> Iterator[str]:
+    """Attention that would mix packed conversations, and keys of `data` that contradict."""
+    attention = spec.config.attn_implementation
+    if is_known_attention(attention):
+        yield from check_packed_attention("attn_implementation", attention)
+    yield from check_chat_data(spec)
+
+
+def key_figure(view: StepView) -> Figure | tuple[()]:
+    """Held-out loss, else the loss of training."""
+    for keys, unit in ((("eval_loss",), "held-out loss"), (("loss", "train_loss"), "loss")):
+        if (value := view.metric(*keys)) is not None:
+            return short(value), unit
+    return ()
+
+
+def sentence(view: StepView) -> str:
+    """Tokens it learned from, and the held-out loss."""
+    tokens, loss = view.figure("tokens"), view.metric("eval_loss")
+    if not tokens:
+        return ""
+    tail = f" (held-out loss {short(loss)})" if loss is not None else ""
+    return f"In {view.name}, it learned to answer from {compact(tokens)} tokens{tail}."
+
+
+STAGE = Stage(
+    config=Config,
+    trainer="trl:SFTConfig",
+    makes=LANGUAGE_MODEL,
+    method="Supervised fine-tuning, loss on the assistant's tokens (trl SFTTrainer).",
+    defaults=TRL_DEFAULTS
+    | {
+        "train_sampling_strategy": SEQUENTIAL,
+        "max_length": (None, "rows are cut and counted before packing, never by the trainer"),
+        "learning_rate": (5e-4, MILLIONS),
+        "lr_scheduler_type": ("cosine", "anneal to zero within the stage"),
+        "warmup_steps": (10, "a few steps"),
+        "per_device_train_batch_size": (16, "library default 8"),
+        "num_train_epochs": (2.0, "library default 3"),
+    },
+    set_elsewhere=TRL_ELSEWHERE
+    | {
+        "packing": "set the step's data.packing",
+        "max_length": "set the step's data.seq_len",
+        "assistant_only_loss": "the loss is always on the assistant's tokens alone",
+        "completion_only_loss": "the loss is always on the assistant's tokens alone",
+        "dataset_kwargs": "rows come ready-made from data/",
+        "dataset_text_field": "rename columns with `columns:` of a source",
+    },
+    check=check,
+    mixes=True,
+    sets_decay_steps=True,
+    console=(*CONSOLE_HEAD, "mean_token_accuracy", *CONSOLE_TAIL),
+    charts=(TOKEN_LOSS, ENTROPY, TOKEN_ACCURACY, *TRAINER_CHARTS),
+    uncharted=(*TRAINER_UNCHARTED, "eval_nll_per_token", "eval_tokens", "eval_num_tokens"),
+    key_figure=key_figure,
+    sentence=sentence,
 )
-from hfllm.training.eval_loss import nll_metrics
-from hfllm.training.fit import TrainingInfo, fit, rows_per_step, total_rows
-from hfllm.training.load import end_ids, load_init, load_tokenizer, peft_config
-from hfllm.training.optimizers import optimizer_factory
-from hfllm.training.schedule import sft_decay
 
 
-class OnePassSFTTrainer(SFTTrainer):
-    """SFTTrainer that evaluates in one pass: trl's runs the model again for logits (B, T, V)."""
-
-    def prediction_step(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, Any],
-        prediction_loss_only: bool,
-        ignore_keys: list[str] | None = None,
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
-        """trl's, with (B, 2) of nll sum and tokens in the place of the logits, as `row_sums`."""
-        if prediction_loss_only:
-            return super().prediction_step(model, inputs, True, ignore_keys)
-        kept: list[Any] = []
-
-        def keep(_module: Any, _args: Any, output: Any) -> None:
-            # Label smoothing has a pass for logits, too.
-            if isinstance(output, FusedCausalLMOutput):
-                kept.append(output)
-
-        hook = model.register_forward_hook(keep)
-        try:
-            loss, _, _ = super().prediction_step(model, inputs, True, ignore_keys)
-        finally:
-            hook.remove()
-        (scored,) = kept
-        sums = torch.stack([-scored.log_probs.float().sum(1), scored.label_mask.sum(1)], dim=1)
-        return loss, sums, inputs["labels"]
-
-
-def run(config: SFTStageConfig, step: Step) -> None:
-    """Build the trainer and fit it, recorded."""
-    with recording(step, is_main_process()) as manifest:
-        trainer, info = build(config, step, manifest)
-        fit(trainer, step, manifest, info)
-
-
-def build(
-    config: SFTStageConfig, step: Step, manifest: Manifest
-) -> tuple[OnePassSFTTrainer, TrainingInfo]:
+def build(config: Config, step: Step, manifest: Manifest) -> tuple[OnePassSFTTrainer, TrainingInfo]:
     """The trainer, and what `fit` needs to know about it."""
+    from transformers import AutoModelForCausalLM
+    from trl.trainer.utils import FusedCausalLMOutput
+
+    from hfllm.data.packing.dataset import as_hf_dataset
+    from hfllm.data.packing.pack import PackedCollator
+    from hfllm.fast_cpu.trained_head import KEPT, score_trained_positions
+    from hfllm.training.datasets import chat_mixture, packed_once, packing_first
+    from hfllm.training.eval_loss import nll_metrics
+    from hfllm.training.fit import TrainingInfo, rows_per_step, total_rows
+    from hfllm.training.load import end_ids, load_init, load_tokenizer, peft_config
+    from hfllm.training.optimizers import optimizer_factory
+    from hfllm.training.schedule import sft_decay
+    from hfllm.training.sft_trainer import OnePassSFTTrainer
+
     args = build_trainer_config(
         step.spec, step.seed, str(step.checkpoints), dataset_kwargs={"skip_prepare_dataset": True}
     )
@@ -127,8 +176,10 @@ def build(
     return trainer, info
 
 
-def _rows(config: SFTStageConfig, step: Step, tokenizer: Any, folder: Path) -> Ledger:
+def _rows(config: Config, step: Step, tokenizer: Any, folder: Path) -> Ledger:
     """Pack the chats, and the documents that are replayed among them."""
+    from hfllm.training.datasets import chat_rows, text_rows
+
     data = config.data
     ledger = chat_rows(data.mixture, data, step, tokenizer, folder)
     if data.replay:
@@ -136,7 +187,9 @@ def _rows(config: SFTStageConfig, step: Step, tokenizer: Any, folder: Path) -> L
     return ledger
 
 
-def _heldout(config: SFTStageConfig, step: Step, args: Any, tokenizer: Any) -> Rows | None:
+def _heldout(config: Config, step: Step, args: Any, tokenizer: Any) -> Rows | None:
+    from hfllm.training.datasets import chat_rows, packed_once, packing_first
+
     if not config.data.heldout:
         return None
     folder = step.data / "heldout"

@@ -4,34 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hfllm.data.reading.examples import read_texts
-from hfllm.recipe.data_schema import TokenizerConfig
+from hfllm.recipe.stage import TOKENIZER, Figure, Stage
+from hfllm.report.collect import StepView
+from hfllm.report.number_format import exact, short
 from hfllm.runs.layout import Step
-from hfllm.runs.record import recording
-from hfllm.tokenization.report import bytes_per_token
-from hfllm.tokenization.train import train_tokenizer
+from hfllm.runs.manifest import Manifest
+from hfllm.tokenization.config import TokenizerConfig
 
 REPORT_BYTES = 1_000_000  # text per source on which bytes per token are measured
 
 
-def run(config: TokenizerConfig, step: Step) -> None:
+def key_figure(view: StepView) -> Figure | tuple[()]:
+    """Size of the vocabulary."""
+    size = view.metric("vocab_size")
+    return () if size is None else (exact(size), "vocabulary")
+
+
+def sentence(view: StepView) -> str:
+    """Entries, and bytes of text that a token stands for."""
+    size, rate = view.metric("vocab_size"), view.metric("bytes_per_token")
+    if size is None:
+        return ""
+    tail = f", one token for every {short(rate)} bytes of text" if rate else ""
+    return f"A tokenizer of {exact(size)} entries was trained on text of the run{tail}."
+
+
+STAGE = Stage(config=TokenizerConfig, makes=TOKENIZER, key_figure=key_figure, sentence=sentence)
+
+
+def run(config: TokenizerConfig, step: Step, manifest: Manifest) -> None:
     """Train, save, and measure bytes per token for every source label in the text."""
-    with recording(step) as manifest:
-        samples: dict[str, list[str]] = {}
-        tokenizer = train_tokenizer(_texts(config, step, samples), config)
-        tokenizer.save_pretrained(step.tokenizer)
-        manifest.metrics["vocab_size"] = len(tokenizer)
-        everything = [text for texts in samples.values() for text in texts]
-        manifest.metrics["bytes_per_token"] = round(bytes_per_token(tokenizer, everything), 4)
-        print(f"  vocabulary {len(tokenizer):,}")
-        for source, texts in sorted(samples.items()):
-            ratio = round(bytes_per_token(tokenizer, texts), 4)
-            manifest.metrics[f"bytes_per_token/{source}"] = ratio
-            print(f"  {source:<20} {ratio:.2f} bytes per token")
+    from hfllm.tokenization.report import bytes_per_token
+    from hfllm.tokenization.train import train_tokenizer
+
+    samples: dict[str, list[str]] = {}
+    tokenizer = train_tokenizer(_texts(config, step, samples), config)
+    tokenizer.save_pretrained(step.tokenizer)
+    manifest.metrics["vocab_size"] = len(tokenizer)
+    everything = [text for texts in samples.values() for text in texts]
+    manifest.metrics["bytes_per_token"] = round(bytes_per_token(tokenizer, everything), 4)
+    print(f"  vocabulary {len(tokenizer):,}")
+    for source, texts in sorted(samples.items()):
+        ratio = round(bytes_per_token(tokenizer, texts), 4)
+        manifest.metrics[f"bytes_per_token/{source}"] = ratio
+        print(f"  {source:<20} {ratio:.2f} bytes per token")
 
 
 def _texts(config: TokenizerConfig, step: Step, samples: dict[str, list[str]]) -> Iterator[str]:
     """All texts; the first megabyte of each source is kept aside for the measurement."""
+    from hfllm.data.reading.examples import read_texts
+
     sizes: dict[str, int] = {}
     for row in read_texts(config.data, step.data_of):
         source = str(row["source"])

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from hfllm.recipe.data_schema import WorldConfig
+from typing import Any
+
+from hfllm.recipe.stage import DATA, Stage
+from hfllm.report.key_figures import rows_written
 from hfllm.runs.layout import Step
-from hfllm.runs.record import recording
-from hfllm.world.generate import generate_world
+from hfllm.runs.manifest import Manifest
+from hfllm.world.config import WorldConfig
+
+STAGE = Stage(
+    config=WorldConfig,
+    makes=DATA,
+    key_figure=rows_written,
+    tiles=lambda _: (),  # its rows are what `curate` tells of
+)
 
 
-def run(config: WorldConfig, step: Step) -> None:
+def run(config: WorldConfig, step: Step, manifest: Manifest) -> None:
     """Generate from `config.seed`, or the recipe's seed."""
+    from hfllm.world.generate import generate_world
+
     seed = step.seed if config.seed is None else config.seed
-    with recording(step) as manifest:
-        counts = generate_world(config, seed, step.data)
-        manifest.metrics |= {f"rows/{name}": n for name, n in counts.items()} | {"world_seed": seed}
-        for name, rows in counts.items():
-            print(f"  {name:<28} {rows:>7,} rows")
+    counts: dict[str, Any] = generate_world(config, seed, step.data)
+    manifest.metrics |= {f"rows/{name}": n for name, n in counts.items()} | {"world_seed": seed}
+    for name, rows in counts.items():
+        print(f"  {name:<28} {rows:>7,} rows")

@@ -18,8 +18,8 @@ from collections.abc import Iterable, Iterator
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from hfllm.recipe.data_schema import TokenizerConfig
 from hfllm.tokenization.chat_template import BOS, CHAT_TEMPLATE, EOS, PAD, SPECIAL_TOKENS
+from hfllm.tokenization.config import TokenizerConfig
 from hfllm.tokenization.encode import check_unicode
 
 BYTES = 256

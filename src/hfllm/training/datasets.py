@@ -25,7 +25,7 @@ from hfllm.data.packing.mixture import MixtureDataset
 from hfllm.data.packing.pack import PackStats, Row, pack
 from hfllm.data.reading.examples import count_kept, read_chats, read_texts
 from hfllm.data.reading.sources import label
-from hfllm.recipe.data_schema import ChatDataConfig, SourceConfig
+from hfllm.recipe.config import ChatDataConfig, SourceConfig
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import write_atomically
 from hfllm.runs.processes import WAIT_SECONDS, is_main_process

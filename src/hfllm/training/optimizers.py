@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from hfllm.fast_cpu.stacked_muon import StackedMuon
+from hfllm.recipe.checks import OPTIMIZERS
 from hfllm.recipe.did_you_mean import did_you_mean
-from hfllm.recipe.schema import OPTIMIZERS
 
 MUON_ARGS = {"ns_steps": int, "momentum": float}  # what trainer.optim_args may set
 

@@ -10,7 +10,7 @@ from typing import Any
 from hfllm.data.errors import row_bytes
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading.examples import read_pairs
-from hfllm.recipe.data_schema import PairDataConfig
+from hfllm.recipe.config import PairDataConfig
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest, write_lines
 from hfllm.runs.processes import is_main_process

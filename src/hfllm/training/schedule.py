@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hfllm.recipe.defaults import default_values
-from hfllm.recipe.load import StepSpec
+from hfllm.recipe.recipe import StepSpec
 
 DECAY_SHARE = 0.2
 SFT_DECAY_SHARE = 1 / 3
@@ -20,7 +19,7 @@ SFT_DECAY_SHARE = 1 / 3
 
 def decay_arguments(spec: StepSpec) -> dict[str, Any]:
     """lr_scheduler_kwargs of a warmup-stable-decay pretraining without a length of its decay."""
-    values = default_values(spec.stage) | spec.config.trainer
+    values = spec.stage.default_values() | spec.config.trainer
     given = values.get("lr_scheduler_kwargs") or {}
     if values.get("lr_scheduler_type") != "warmup_stable_decay" or "num_decay_steps" in given:
         return {}

@@ -18,7 +18,7 @@ from hfllm.world.people import World, build_world
 from hfllm.world.prompts import TESTS, write_prompts, write_tests
 
 if TYPE_CHECKING:
-    from hfllm.recipe.data_schema import WorldConfig
+    from hfllm.world.config import WorldConfig
 
 Row = dict[str, Any]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from hfllm.world.values import FACT_VALUES, FACTS, FIRST_NAMES, LAST_NAMES, spelling_words
 
 if TYPE_CHECKING:
-    from hfllm.recipe.data_schema import WorldConfig
+    from hfllm.world.config import WorldConfig
 
 ASKED_SHARE = 0.8  # of the (person, fact) pairs, and of the words to spell
 BEARERS = 2  # known people who share a first name

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from hfllm.data.curation.config import CurateConfig, DedupConfig, FilterConfig
 from hfllm.data.curation.curate import check_curate, curate
 from hfllm.data.errors import DataError
-from hfllm.recipe.data_schema import CurateConfig, DedupConfig, FilterConfig, SourceConfig
+from hfllm.recipe.config import SourceConfig
 
 STORY = (
     "Ada Miller is a baker in the town of Oakford. Every morning she walks to the mill with her "

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from hfllm.data.curation.config import FilterConfig
 from hfllm.data.curation.decontaminate import CHAT_NGRAM, TestIndex, read_tests
 from hfllm.data.curation.extract import extract_text
 from hfllm.data.curation.filters import check_quality
@@ -13,7 +14,7 @@ from hfllm.data.curation.pii import replace_pii
 from hfllm.data.curation.words import split_words, word_ids
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading.examples import count_kept, read_chats
-from hfllm.recipe.data_schema import FilterConfig, SourceConfig
+from hfllm.recipe.config import SourceConfig
 
 WEB = Path(__file__).parents[3] / "shared" / "data" / "web"
 

@@ -6,7 +6,7 @@ import pytest
 
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading.examples import count_kept, read_chats, read_pairs, read_prompts
-from hfllm.recipe.data_schema import SourceConfig
+from hfllm.recipe.config import SourceConfig
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 

@@ -12,7 +12,7 @@ from hfllm.data.errors import DataError
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading.examples import count_kept, read_chats, read_documents, read_pairs
 from hfllm.data.reading.sources import check_sources, label, read_rows
-from hfllm.recipe.data_schema import SourceConfig
+from hfllm.recipe.config import SourceConfig
 
 ROWS = [{"id": str(i), "text": f"word {i} é", "kind": "ab"[i % 2]} for i in range(5)]
 LINES = b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in ROWS)

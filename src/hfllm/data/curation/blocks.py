@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from hfllm.data.curation.config import CurateConfig
 from hfllm.data.curation.decontaminate import read_tests
 from hfllm.data.curation.dedup import ExactIndex, NearIndex
 from hfllm.data.curation.extract import extract_text
@@ -23,7 +24,6 @@ from hfllm.data.curation.words import hash64, split_words, word_ids
 from hfllm.data.errors import Row
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading.files import Resolve
-from hfllm.recipe.data_schema import CurateConfig
 
 HELDOUT = "heldout"
 

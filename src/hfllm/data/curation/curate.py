@@ -22,13 +22,13 @@ from typing import IO
 
 from hfllm.data.curation.audit import Audit, known_truth
 from hfllm.data.curation.blocks import HELDOUT, Draft, Step, build_steps
+from hfllm.data.curation.config import CurateConfig
 from hfllm.data.curation.filters import REASONS
 from hfllm.data.errors import DataError, Row
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading.examples import read_documents
 from hfllm.data.reading.files import Resolve
 from hfllm.data.reading.sources import check_sources, label
-from hfllm.recipe.data_schema import CurateConfig
 from hfllm.recipe.did_you_mean import did_you_mean
 
 SHOWN_CHARS = 200

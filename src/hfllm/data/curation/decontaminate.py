@@ -21,7 +21,7 @@ from hfllm.data.curation.words import ngram_ids, split_words, word_ids
 from hfllm.data.errors import Row
 from hfllm.data.reading.files import Resolve
 from hfllm.data.reading.sources import read_rows
-from hfllm.recipe.data_schema import SourceConfig
+from hfllm.recipe.config import SourceConfig
 
 QUESTIONS = (
     "prompt", "messages", "turns", "question", "instruction", "input", "text",

@@ -16,9 +16,9 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
+from hfllm.data.curation.config import FilterConfig
 from hfllm.data.curation.language import check_language
 from hfllm.data.curation.words import ngram_ids
-from hfllm.recipe.data_schema import FilterConfig
 
 STOP_WORDS = frozenset(
     ("the", "be", "to", "of", "and", "that", "have", "with")  # Gopher's eight

@@ -16,7 +16,7 @@ from hfllm.data.ledger import Ledger
 from hfllm.data.reading.files import Resolve
 from hfllm.data.reading.formats import as_chat, as_document, as_pair, as_prompt
 from hfllm.data.reading.sources import count_out, read_located
-from hfllm.recipe.data_schema import SourceConfig
+from hfllm.recipe.config import SourceConfig
 
 OnDrop = Callable[[Row, str], None]
 Adapter = Callable[[Row, str | None], Row | Drop]

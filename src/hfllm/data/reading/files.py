@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hfllm.data.errors import DataError
 from hfllm.data.reading.file_readers import READERS, suffix
-from hfllm.recipe.data_schema import SourceConfig
+from hfllm.recipe.config import SourceConfig
 from hfllm.recipe.did_you_mean import first_missing, near_path
 from hfllm.recipe.model_names import how_to_get
 

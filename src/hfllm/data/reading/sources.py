@@ -25,7 +25,7 @@ from hfllm.data.errors import FORMATS, REMEDY, DataError, Row, row_bytes
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading.file_readers import Bad, Located, read_file
 from hfllm.data.reading.files import Resolve, find_files
-from hfllm.recipe.data_schema import SourceConfig
+from hfllm.recipe.config import SourceConfig
 from hfllm.recipe.errors import first_line
 
 ON_ERROR = ("raise", "skip")

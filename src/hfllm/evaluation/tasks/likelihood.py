@@ -1,4 +1,4 @@
-"""What each kind of task (recipe.schema.TASK_KINDS) does with a model, or with the reward model.
+"""What each kind of task (config.TASK_KINDS) does with a model, or with the reward model.
 
 - bits_per_byte: documents {"text", "source"}; in total and per source.
 - choices: see choices.py.

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from hfllm.recipe.schema import TRAINERS
-from hfllm.report.collect import NOT_RUN, Run, Step
+from hfllm.report.collect import NOT_RUN, Run, StepView
 from hfllm.report.number_format import DASH, duration, exact, number, percent, scientific, short
 
-TRAINING_STAGES = tuple(TRAINERS)
 PARTS = (
     ("time/generate_s", "writing answers"),
     ("time/score_s", "scoring them"),
@@ -30,7 +28,7 @@ class Total:
 def total_of(run: Run) -> Total:
     """Sum the manifests; tokens of training steps only, because data steps read the same text."""
     machines = dict.fromkeys(hardware_of(s) for s in run.steps if s.section("hardware"))
-    trained = [s for s in run.steps if s.stage in TRAINING_STAGES]
+    trained = [s for s in run.steps if s.stage.trains]
     return Total(
         wall_s=sum(s.figure("wall_s") or 0.0 for s in run.steps),
         trained=sum(s.figure("tokens") or 0.0 for s in trained),
@@ -39,7 +37,7 @@ def total_of(run: Run) -> Total:
     )
 
 
-def hardware_of(step: Step) -> str:
+def hardware_of(step: StepView) -> str:
     """The machine in words: GPU if there is one, else CPU; cores, memory."""
     found = step.section("hardware")
     parts = [str(found.get("gpu") or found.get("cpu") or "")]
@@ -55,10 +53,10 @@ def cost_rows(run: Run) -> list[dict[str, str]]:
     return [_cost(step) for step in run.steps]
 
 
-def _cost(step: Step) -> dict[str, str]:
+def _cost(step: StepView) -> dict[str, str]:
     wall, tokens = step.figure("wall_s"), step.figure("tokens")
     flops, memory = step.figure("flops"), step.figure("peak_memory_gb")
-    trains = step.stage in TRAINING_STAGES
+    trains = step.stage.trains
     return {
         "step": step.name,
         "status": step.state,
@@ -116,7 +114,7 @@ def reproduction(run: Run) -> Reproduction:
     )
 
 
-def _versions(steps: list[Step]) -> list[dict[str, Any]]:
+def _versions(steps: list[StepView]) -> list[dict[str, Any]]:
     """Library versions; where the steps disagree, each with its steps."""
     found: dict[str, dict[str, list[str]]] = {}
     for step in steps:
@@ -130,13 +128,13 @@ def _versions(steps: list[Step]) -> list[dict[str, Any]]:
     return rows
 
 
-def _commit(step: Step) -> str:
+def _commit(step: StepView) -> str:
     git = step.section("git")
     commit = str(git.get("commit") or git.get("sha") or "unknown")
     return f"{commit}, with uncommitted changes" if git.get("dirty") else commit
 
 
-def _prints(step: Step) -> list[dict[str, str]]:
+def _prints(step: StepView) -> list[dict[str, str]]:
     own = {
         "step": step.manifest.get("fingerprint"),
         "config": step.manifest.get("config_fingerprint"),

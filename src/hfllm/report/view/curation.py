@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hfllm.report.collect import Run, Step, records
+from hfllm.report.collect import Run, StepView, records
 from hfllm.report.number_format import exact, percent
 
 MISTAKES = 3  # shown of each kind
@@ -31,7 +31,7 @@ def truths(run: Run) -> list[Truth]:
     return [_truth(step) for step in run.steps if _mapping(step.curation.get("truth"))]
 
 
-def _truth(step: Step) -> Truth:
+def _truth(step: StepView) -> Truth:
     known = _mapping(step.curation["truth"])
     by_filter, by_truth = _mapping(known.get("by_filter")), _mapping(known.get("by_truth"))
     return Truth(

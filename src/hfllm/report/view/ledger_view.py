@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hfllm.data.ledger import UNITS, Ledger
-from hfllm.report.collect import Run, Step
+from hfllm.report.collect import Run, StepView
 from hfllm.report.drawing.bars import Bar, stacked_bar
-from hfllm.report.number_format import DASH, compact, exact, number, percent
+from hfllm.report.number_format import DASH, compact, exact, percent
 
 # Reasons in order of size take these; what comes after the sixth shares "other reasons".
 COLORS = ("c2", "c5", "c4", "c6", "c3", "c7")
@@ -32,23 +32,13 @@ class Account:
     whole: bool  # nothing was dropped or changed
 
 
-def ledger_of(step: Step) -> Ledger:
-    """The step's ledger; a unit that is missing or no number counts 0."""
-    clean = [
-        {"source": str(row["source"]), "bucket": str(row["bucket"])}
-        | {unit: int(number(row.get(unit)) or 0) for unit in UNITS}
-        for row in step.ledger
-    ]
-    return Ledger.from_json(clean)
-
-
 def accounts(run: Run) -> list[Account]:
     """One account per step that has a ledger."""
     return [_account(step) for step in run.steps if step.ledger]
 
 
-def _account(step: Step) -> Account:
-    ledger = ledger_of(step)
+def _account(step: StepView) -> Account:
+    ledger = step.counts
     buckets = _buckets(ledger)
     colors = {"kept": "c1"} | dict(zip(buckets, COLORS, strict=False))
     units = [u for u in UNITS if any(row[u] for row in ledger.rows.values())]

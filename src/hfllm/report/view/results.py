@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hfllm.report.collect import Run, Step, records
+from hfllm.report.collect import Run, StepView, records
 from hfllm.report.drawing.bars import Interval, interval_plot
 from hfllm.report.measures import is_secondary, measure
 from hfllm.report.number_format import exact, number, percent, short
@@ -127,7 +127,7 @@ def _told_once(rows: list[Result], whole: str) -> list[Result]:
     ]
 
 
-def _table(step: Step, models: list[str], results: list[Result], whole: str) -> Table:
+def _table(step: StepView, models: list[str], results: list[Result], whole: str) -> Table:
     cells = {
         (str(r.get("task")), str(r.get("metric")), str(r["model"])): r
         for r in results

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from hfllm.report.collect import Run, Step
+from hfllm.report.collect import Run, StepView
 from hfllm.report.number_format import exact, number, percent, short
 
 RULE = (
@@ -69,7 +69,7 @@ def _asked(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in samples if "model" in row and "output" in row]
 
 
-def _choice(step: Step, run: Run, most: int) -> Choice:
+def _choice(step: StepView, run: Run, most: int) -> Choice:
     rows = _asked(step.samples)
     models = run.in_order(str(r["model"]) for r in rows)
     groups: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}

@@ -1,4 +1,4 @@
-"""Which charts a training step gets: known metrics first, in an order that tells what happened.
+"""A training step's charts: those that its stage declares, in an order that tells what happened.
 
 Whatever else `metrics.jsonl` holds follows folded away, so that nothing logged is lost. A value
 that is not finite cannot be drawn; it is counted and named under the chart.
@@ -10,11 +10,10 @@ import math
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from hfllm.report.collect import Run, Step
+from hfllm.recipe.stage import Chart
+from hfllm.report.collect import Run, StepView
 from hfllm.report.drawing.line_chart import Line, line_chart
-from hfllm.report.glossary import CHARTS
 from hfllm.report.number_format import exact, number, scientific, short
-from hfllm.report.panel import Panel
 
 HIDDEN = {"step", "time_s", "epoch", "num_tokens", "total_flos", "num_input_tokens_seen"}
 MEANS = 10  # points of a chart over another metric than the step
@@ -49,7 +48,7 @@ def trainings(run: Run) -> list[Training]:
     return [_training(step) for step in run.steps if step.metrics]
 
 
-def series(step: Step, key: str) -> tuple[list[tuple[float, float]], list[int]]:
+def series(step: StepView, key: str) -> tuple[list[tuple[float, float]], list[int]]:
     """(step, value) points in order, and the steps whose value is not finite.
 
     A resumed run logs the steps between its checkpoint and its end twice: the later line counts.
@@ -65,7 +64,7 @@ def series(step: Step, key: str) -> tuple[list[tuple[float, float]], list[int]]:
     return points, [int(at) for at, value in sorted(found.items()) if not math.isfinite(value)]
 
 
-def over(step: Step, key: str, other: str) -> list[tuple[float, float]]:
+def over(step: StepView, key: str, other: str) -> list[tuple[float, float]]:
     """(other, value) points, ordered by the other metric: means of at most ten equal stretches."""
     at = dict(series(step, other)[0])
     pairs = sorted((at[x], y) for x, y in series(step, key)[0] if x in at)
@@ -74,25 +73,25 @@ def over(step: Step, key: str, other: str) -> list[tuple[float, float]]:
     return [(fmean(x for x, _ in one), fmean(y for _, y in one)) for one in stretches]
 
 
-def _training(step: Step) -> Training:
+def _training(step: StepView) -> Training:
     keys = list(dict.fromkeys(k for row in step.metrics for k in row if k not in HIDDEN))
     figures, used = [], set()
-    for panel in CHARTS:
-        chosen = panel.match(keys, step.stage)
+    for chart in step.stage.charts:
+        chosen = chart.match(keys)
         used |= set(chosen)
-        figure = _figure(step, panel, chosen)
+        figure = _figure(step, chart, chosen)
         if figure:
             figures.append(figure)
     rest = [
-        Panel(k.replace("_", " "), "value", {k: ""})
+        Chart(k.replace("_", " "), {k: ""}, "value")
         for k in keys
         if k not in used and not k.endswith(CLOCKS)
     ]
-    more = [_figure(step, panel, list(panel.keys)) for panel in rest]
+    more = [_figure(step, chart, list(chart.metrics)) for chart in rest]
     last = max((number(row.get("step")) or 0 for row in step.metrics), default=0)
     return Training(
         step=step.name,
-        stage=step.stage,
+        stage=step.stage.name,
         status=step.state,
         summary=_summary(step, last),
         figures=figures,
@@ -101,7 +100,7 @@ def _training(step: Step) -> Training:
     )
 
 
-def _summary(step: Step, last: float) -> str:
+def _summary(step: StepView, last: float) -> str:
     """Steps, tokens, and how often each source was seen."""
     parts = [f"{exact(last)} steps"]
     if step.figure("tokens"):
@@ -112,20 +111,20 @@ def _summary(step: Step, last: float) -> str:
     return ", ".join(parts)
 
 
-def _figure(step: Step, panel: Panel, keys: list[str]) -> Figure | None:
-    """The panel's chart; None where no series has two points (the table still has the value)."""
+def _figure(step: StepView, chart: Chart, keys: list[str]) -> Figure | None:
+    """The chart; None where no series has two points (the table still has the value)."""
     lines, missing = [], []
     for key in keys:
         points, broken = series(step, key)
         missing += broken
-        if panel.over:
-            points = over(step, key, panel.over)
+        if chart.over:
+            points = over(step, key, chart.over)
         if points:
-            lines.append(Line(panel.label(key), points))
+            lines.append(Line(chart.label(key), points))
     if not any(len(line.points) > 1 for line in lines):
         return None
-    svg = line_chart(lines[:6], panel.unit, panel.x_unit, panel.log)
-    return Figure(panel.title, panel.meaning, svg, _remark(len(lines), missing))
+    svg = line_chart(lines[:6], chart.unit, chart.x_unit, chart.log)
+    return Figure(chart.title, chart.meaning, svg, _remark(len(lines), missing))
 
 
 def _remark(lines: int, missing: list[int]) -> str:
@@ -138,7 +137,7 @@ def _remark(lines: int, missing: list[int]) -> str:
     return " ".join(parts)
 
 
-def _row(step: Step, key: str) -> dict[str, str] | None:
+def _row(step: StepView, key: str) -> dict[str, str] | None:
     points, _ = series(step, key)
     if not points:
         return None

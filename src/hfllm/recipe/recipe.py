@@ -1,0 +1,48 @@
+"""A checked recipe as plain records: its steps with their typed configs, and what stands beside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hfllm.recipe.did_you_mean import did_you_mean
+from hfllm.recipe.stage import Stage, Stages
+
+
+@dataclass
+class StepSpec:
+    """One step of a recipe: its stage, its typed config and the steps that it reads."""
+
+    name: str
+    stage: Stage
+    config: Any  # of class `stage.config`
+    given: dict[str, Any]  # the keys that the recipe or an override sets, as plain containers
+    parents: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Recipe:
+    """A checked recipe; `steps` is in running order."""
+
+    path: Path
+    name: str
+    run_dir: Path  # holds everything the recipe makes
+    seed: int
+    steps: dict[str, StepSpec]
+    stages: Stages
+    launch: dict[str, Any] = field(default_factory=dict)
+    track: dict[str, Any] = field(default_factory=dict)
+    overrides: list[str] = field(default_factory=list)
+    resolved: dict[str, Any] = field(default_factory=dict)
+
+    def no_such_step(self, name: str) -> str:
+        """One line for an error: which steps there are, and the near miss."""
+        hint = did_you_mean(name, self.steps)
+        return f"{self.path}: no step '{name}'.{hint} Steps: {', '.join(self.steps)}"
+
+    def step_of_stage(self, stage: str) -> str | None:
+        """The step named like the stage, else the first of that stage, else None."""
+        if stage in self.steps and self.steps[stage].stage.name == stage:
+            return stage
+        return next((s.name for s in self.steps.values() if s.stage.name == stage), None)
