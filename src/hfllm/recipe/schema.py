@@ -94,7 +94,7 @@ class PPOStageConfig(TrainConfig):
 
 @dataclass
 class TaskConfig:
-    """One held-out test: rows from `source`, scored by `kind` (evaluation/tasks/likelihood.py)."""
+    """One held-out test: rows from `source`, scored by `kind` (evaluation/tasks/)."""
 
     kind: str = MISSING  # one of TASK_KINDS
     source: SourceConfig = MISSING

@@ -1,7 +1,7 @@
 """The charts of training: which metrics stand together, and what they mean in plain words.
 
 The page prints a meaning only where the metric is used. The metrics of the results stand in
-measures.py.
+evaluation/measure.py.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from pathlib import Path
 from hfllm.data.reading.examples import read_documents, read_pairs, read_prompts
 from hfllm.data.reading.sources import read_rows
 from hfllm.evaluation.run import evaluate_models
-from hfllm.evaluation.specs import JudgeSpecs, ModelSpec, Result, TaskSpec
+from hfllm.evaluation.specs import ModelSpec, Result, ScorerSpecs, TaskSpec
 from hfllm.evaluation.table import format_table
 from hfllm.inference.load import is_chat_model
 from hfllm.recipe.model_names import model_name
@@ -33,11 +33,11 @@ def run(config: EvaluateConfig, step: Step) -> None:
         print(format_table(results, [m.name for m in models]))
 
 
-def judge_specs(config: EvaluateConfig, step: Step) -> JudgeSpecs:
+def judge_specs(config: EvaluateConfig, step: Step) -> ScorerSpecs:
     """The models that the recipe sets to look at the answers."""
     named = (config.reward, config.reference, config.judge)
     reward, reference, judge = (model_spec(step, name) if name else None for name in named)
-    return JudgeSpecs(reward, reference, judge, tuple(sorted(config.best_of or ())))
+    return ScorerSpecs(reward, reference, judge, tuple(sorted(config.best_of or ())))
 
 
 def key(result: Result) -> str:
