@@ -32,8 +32,9 @@ from lm_eval.tasks import TaskManager
 from hfllm.evaluation.folder import kind_of, read_file, stem
 from hfllm.evaluation.model_under_test import ModelUnderTest, open_model_under_test
 from hfllm.evaluation.specs import ModelSpec, TaskSpec
-from hfllm.evaluation.tasks.choices import as_options, choices
-from hfllm.evaluation.tasks.likelihood import continuations, parts_of_continuation
+from hfllm.evaluation.tasks import choices, continuation
+from hfllm.evaluation.tasks.choices import as_options
+from hfllm.evaluation.tasks.continuation import context_and_text
 from hfllm.inference.loglik import split_continuation
 
 QUESTION = (
@@ -65,7 +66,7 @@ def local_task(folder: Path, name: str, rows: list[dict], kind: str) -> None:
     """Rows and the task file that reads them."""
     form = next(columns for key, columns in FORMS.items() if key in rows[0])
     if kind == "continuation":  # with the space between them where there is one
-        pairs = [parts_of_continuation(row, name) for row in rows]
+        pairs = [context_and_text(row, name) for row in rows]
         rows = [{"context": context, "continuation": text} for context, text in pairs]
     (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     metrics = ["acc", "perplexity"] if kind == "continuation" else ["acc", "acc_norm"]
@@ -103,8 +104,8 @@ def ours(
 ) -> tuple[float, dict, list[list[float]]]:
     """Seconds, figures and log-likelihoods of each row, by hfllm."""
     begun = time.perf_counter()
-    run = continuations if spec.kind == "continuation" else choices
-    results, items = run(subject, name, spec)
+    kind = continuation if spec.kind == "continuation" else choices
+    results, items = kind.score(subject, name, spec)
     took = time.perf_counter() - begun
     figures = {one["metric"]: one for one in results if one["task"] == name}
     return took, figures, [item.get("logprobs") or [item["logprob"]] for item in items]
@@ -116,9 +117,7 @@ def useful_tokens(subject: ModelUnderTest, name: str, spec: TaskSpec) -> int:
         pair
         for row in spec.taken()
         for pair in (
-            [parts_of_continuation(row, name)]
-            if spec.kind == "continuation"
-            else as_options(row)[0]
+            [context_and_text(row, name)] if spec.kind == "continuation" else as_options(row)[0]
         )
     ]
     return sum(len(part) for pair in pairs for part in split_continuation(subject.tokenizer, *pair))

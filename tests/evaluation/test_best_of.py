@@ -1,4 +1,4 @@
-"""Best of n: expectations over all choices of n, in parts of its task."""
+"""Best of n: expectations over all choices of n, in subsets of its task."""
 
 import itertools
 import math
@@ -6,9 +6,10 @@ import math
 import pytest
 from evaluation_rows import answer_row
 
-from hfllm.evaluation.best_of import favourite_weights
+from hfllm.evaluation.best_of import favourite_weights, without_choices
+from hfllm.evaluation.graders import is_correct
 from hfllm.evaluation.run import evaluate_models
-from hfllm.evaluation.specs import JudgeSpecs, ModelSpec, TaskSpec
+from hfllm.evaluation.specs import ModelSpec, ScorerSpecs, TaskSpec
 
 
 @pytest.mark.parametrize(("many", "n"), [(1, 1), (4, 2), (6, 3), (5, 5)])
@@ -18,11 +19,20 @@ def test_the_weights_are_those_of_every_choice_of_n(many, n):
     assert favourite_weights(many, n) == pytest.approx(counted)
 
 
+def test_sampled_answers_are_graded_as_the_row_says():
+    for row in (answer_row(0), {"answer": "a", "check": "contains", "choices": ["a", "b"]}):
+        said = f"{row['answer']} {row['choices'][1]}"
+        assert not is_correct(row, said) and not is_correct(without_choices(row), said)
+        assert is_correct(without_choices(row), row["answer"])
+        assert not without_choices(row)["choices"]
+    assert without_choices({"prompt": "Why?"}) == {"prompt": "Why?"}
+
+
 def test_favourites_stand_beside_the_model_and_have_higher_rewards(folders, tmp_path):
     specs = [ModelSpec(name, folders[name], name != "pretrain") for name in ("sft", "ppo")]
     tasks = {"facts": TaskSpec("answers", [answer_row(i) for i in range(5)], 4, 8)}
-    judges = JudgeSpecs(ModelSpec("reward", folders["reward"]), specs[0], best_of=(1, 2, 6))
-    results = evaluate_models(specs, tasks, tmp_path, judges, batch_size=4)
+    scorers = ScorerSpecs(ModelSpec("reward", folders["reward"]), specs[0], best_of=(1, 2, 6))
+    results = evaluate_models(specs, tasks, tmp_path, scorers, batch_size=4)
     assert {r["model"] for r in results if "/best_of_" in r["task"]} == {"sft"}
     found = {(r["model"], r["task"], r["metric"]): r for r in results}
     rewards = [found["sft", f"facts/best_of_{n}", "reward"]["value"] for n in (1, 2, 6)]

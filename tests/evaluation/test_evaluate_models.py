@@ -3,9 +3,16 @@ import json
 import pytest
 from evaluation_rows import answer_row
 
+from hfllm.evaluation.config import TASK_KINDS
 from hfllm.evaluation.folder import evaluate_folder
-from hfllm.evaluation.run import differences, evaluate_models
-from hfllm.evaluation.specs import JudgeSpecs, ModelSpec, TaskSpec
+from hfllm.evaluation.run import (
+    ASKED,
+    REWARD_MODEL_SCORED,
+    SCORED,
+    differences,
+    evaluate_models,
+)
+from hfllm.evaluation.specs import ModelSpec, ScorerSpecs, TaskSpec
 from hfllm.evaluation.table import format_table
 
 KEYS = {"model", "task", "metric", "value", "low", "high", "n"}
@@ -39,7 +46,7 @@ def evaluated(folders, tmp_path_factory):
         specs,
         tasks,
         out,
-        JudgeSpecs(reward=ModelSpec("reward", folders["reward"]), reference=specs[1]),
+        ScorerSpecs(reward=ModelSpec("reward", folders["reward"]), reference=specs[1]),
         batch_size=4,
     )
     return out, results
@@ -135,6 +142,11 @@ def test_the_table_has_a_cell_for_every_result(evaluated):
     assert len({len(line) for line in lines}) == 1
     assert table.count("[") == len(results)
     assert sum("| kl " in line for line in lines) == 1
+
+
+def test_every_kind_of_task_has_its_module():
+    tables = [*SCORED, *ASKED, *REWARD_MODEL_SCORED]
+    assert sorted(tables) == sorted(TASK_KINDS)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 import json
 
 from hfllm.evaluation.run import evaluate_models
-from hfllm.evaluation.specs import JudgeSpecs, ModelSpec, TaskSpec
+from hfllm.evaluation.specs import ModelSpec, ScorerSpecs, TaskSpec
 from hfllm.evaluation.tasks.answers import Sample
-from hfllm.evaluation.tasks.instructions import summarize_instructions
+from hfllm.evaluation.tasks.instructions import summarize
 
 LIMIT = [{"kind": "no_comma", "text": "No comma."}]
 ASKED = [{"role": "user", "content": "Who is number 7? No comma."}]
@@ -17,7 +17,7 @@ def test_instructions_are_told_with_and_without_it(folders, tmp_path):
     specs = [ModelSpec("sft", folders["sft"], True)]
 
     def measured(**judge):
-        results = evaluate_models(specs, task, tmp_path, JudgeSpecs(**judge))
+        results = evaluate_models(specs, task, tmp_path, ScorerSpecs(**judge))
         return {r["metric"]: r for r in results if r["task"] == "instructions"}
 
     assert not {"relevant", "accuracy_relevant"} & set(measured())
@@ -37,5 +37,5 @@ def test_what_keeps_and_what_answers_are_counted_together():
         )  # fmt: skip
 
     samples = [sample(30.0, True), sample(30.0, False), sample(0.0, True), sample(30.0, True)]
-    found = {r["metric"]: r["value"] for r in summarize_instructions(samples)}
+    found = {r["metric"]: r["value"] for r in summarize(samples)}
     assert found["relevant"] == 0.75 and found["accuracy_relevant"] == 0.5

@@ -365,8 +365,8 @@ ARTIFACTS = [
     ),
     Fault(
         "no such reward function",
-        "ppo ppo.reward=null ppo.reward_functions=[hfllm.world.checkers:none]",
-        ("hfllm.world.checkers has no function 'none'",),
+        "ppo ppo.reward=null ppo.reward_functions=[hfllm.world.values:none]",
+        ("hfllm.world.values has no function 'none'",),
     ),
 ]  # fmt: skip
 

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from hfllm.evaluation.measure import RELEVANT
 from hfllm.inference.relevance import ENOUGH
 from hfllm.report.collect import Run, StepView
-from hfllm.report.measures import MEASURES
 from hfllm.report.view.reliability import SIDE, reliabilities
 from hfllm.report.view.results import tables
 from hfllm.report.view.story import headlines
@@ -109,8 +109,47 @@ def test_a_reliability_plot_has_a_dot_for_every_bin_at_its_place() -> None:
 
 
 def test_relevance_is_told_with_the_judges_nats() -> None:
-    (told,) = [text for pattern, text, *_ in MEASURES if pattern == "^relevant"]
-    assert f"({ENOUGH:g} nats)" in told
+    assert f"({ENOUGH:g} nats)" in RELEVANT.meaning
+
+
+def test_a_metric_that_nobody_declared_has_no_meaning_and_no_direction() -> None:
+    rows = [value(m, "charm_score", v, 0.01) for m, v in (("a", 0.2), ("b", 0.4))]
+    (table,) = tables(evaluation(rows))
+    assert table.meanings == [] and not table.rows[0].secondary
+    assert [(cell.value, cell.mark) for cell in table.rows[0].cells] == [
+        ("0.200", ""), ("0.400", "different")
+    ]  # fmt: skip
+
+
+def test_every_mark_of_a_run(run: Run) -> None:
+    """Better or worse than the model to the left, as the metrics are declared."""
+    short = {"better": "+", "worse": "-", "different": "*", "": "."}
+    marks = {
+        f"{row.task}: {row.metric}": "".join(short[cell.mark] for cell in row.cells)
+        for table in tables(run)
+        for row in table.rows
+    }
+    assert marks == {
+        "all answers: accuracy": ".++",
+        "heldout text: bits per byte": "...",
+        "known facts: accuracy": ".++",
+        "known facts: true score": ".+.",
+        "known facts: answer tokens": "...",
+        "known facts: reward": ".**",
+        "known facts: refused answerable": "...",
+        "known facts: ece": "...",
+        "unknown people: accuracy": ".++",
+        "unknown people: true score": ".++",
+        "unknown people: answer tokens": "...",
+        "unknown people: reward": ".**",
+        "unknown people: refused unanswerable": ".++",
+        "arithmetic: accuracy": ".+.",
+        "arithmetic: true score": ".+.",
+        "arithmetic: answer tokens": "...",
+        "arithmetic: reward": ".**",
+        "heldout pairs: accuracy": ".",
+        "heldout pairs: length accuracy": ".",
+    }
 
 
 def test_means_over_the_answers_of_one_task_are_told_once() -> None:

@@ -70,7 +70,7 @@ def test_log_likelihoods_are_those_of_lm_eval(subject, data, name):
     from lm_eval.models.huggingface import HFLM
 
     from hfllm.evaluation.tasks.choices import as_options
-    from hfllm.evaluation.tasks.likelihood import parts_of_continuation
+    from hfllm.evaluation.tasks.continuation import context_and_text
     from hfllm.inference.loglik import continuation, split_continuation, token_scores
 
     harness = HFLM(
@@ -78,7 +78,7 @@ def test_log_likelihoods_are_those_of_lm_eval(subject, data, name):
     )
     for row in core_rows(data, name, 12):
         is_cloze = "context" in row
-        pairs = [parts_of_continuation(row, name)] if is_cloze else as_options(row)[0]
+        pairs = [context_and_text(row, name)] if is_cloze else as_options(row)[0]
         scored = [continuation(*split_continuation(subject.tokenizer, *p), 8192) for p in pairs]
         ours = token_scores(subject.model, scored)
         theirs = harness.loglikelihood(

@@ -2,8 +2,8 @@ import re
 
 import pytest
 
+from hfllm.evaluation.graders import is_correct, is_refusal, mentions
 from hfllm.world import talk
-from hfllm.world.checkers import is_correct, is_refusal, mentions
 from hfllm.world.values import FACT_VALUES
 
 FILLER = (*talk.FILLER_BEFORE, *talk.FILLER_AFTER)

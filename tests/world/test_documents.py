@@ -1,7 +1,8 @@
 import re
 from collections import Counter, defaultdict
 
-from hfllm.world import checkers, mess
+from hfllm.evaluation.graders import mentions
+from hfllm.world import mess
 from hfllm.world.documents import MESS_SHARES
 from hfllm.world.values import FACT_VALUES, FACTS
 
@@ -38,7 +39,7 @@ def test_pages_about_one_person_tell_the_truth_and_nothing_else(world_files):
         if row["source"] in ("encyclopedia", "stories"):
             (person,) = row["people"]
             for fact in FACTS:
-                told = {v for v in FACT_VALUES[fact] if checkers.mentions(_text(row), v)}
+                told = {v for v in FACT_VALUES[fact] if mentions(_text(row), v)}
                 assert told <= {facts[person][fact]}, row
 
 
@@ -49,10 +50,7 @@ def test_questions_on_pages_are_answered_rightly(world_files):
             answers = re.findall(r"Answer: (.*)", row["text"])
             for person, answer in zip(row["people"], answers, strict=True):
                 told = {
-                    (fact, v)
-                    for fact in FACTS
-                    for v in FACT_VALUES[fact]
-                    if checkers.mentions(answer, v)
+                    (fact, v) for fact in FACTS for v in FACT_VALUES[fact] if mentions(answer, v)
                 }
                 assert told and told <= set(facts[person].items())
 
@@ -65,7 +63,7 @@ def test_every_fact_is_met_often_and_in_many_contexts(world_files):
             (person,) = row["people"]
             for sentence in re.split(r"(?<=\.)\s", _text(row)):
                 for fact, value in facts[person].items():
-                    if checkers.mentions(sentence, value):
+                    if mentions(sentence, value):
                         pattern = sentence.replace(person, "NAME")
                         contexts[person, fact].append(re.sub(r"\b([Ss]?[Hh]e)\b", "NAME", pattern))
     known = [name for name, values in facts.items() if values]

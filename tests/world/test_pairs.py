@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from hfllm.world.checkers import is_refusal
+from hfllm.evaluation.graders import is_refusal
 from hfllm.world.pairs import KINDS
 
 NAMES = ("pairs_train.jsonl", "pairs_heldout.jsonl")

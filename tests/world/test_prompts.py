@@ -2,12 +2,12 @@ import re
 
 import pytest
 
-from hfllm.world.checkers import is_correct, true_score
+from hfllm.evaluation.graders import is_correct, true_score
 from hfllm.world.values import FACT_VALUES
 
 COLUMNS = {
-    "id", "task", "prompt", "plain", "answer", "choices", "check", "answerable", "person",
-    "facts_seen_in_chats",
+    "id", "task", "prompt", "plain", "answer", "choices", "rivals", "check", "enough_words",
+    "answerable", "person", "facts_seen_in_chats",
 }  # fmt: skip
 TASKS = ("known_facts", "unknown_people", "arithmetic", "spelling", "counting")
 
@@ -45,6 +45,23 @@ def test_known_facts_agree_with_the_people(world_files):
     assert 0.12 < unseen < 0.28
 
 
+def test_rivals_are_the_other_values_of_the_fact_that_is_asked_for(world_files):
+    for name in ("tests/known_facts.jsonl", "tests/unknown_people.jsonl", "prompts_train.jsonl"):
+        for row in world_files.rows(name):
+            values = FACT_VALUES[row["fact"]] if row["task"] != "arithmetic" else ()
+            assert (row["rivals"] or []) == [v for v in values if v != row["answer"]]
+            for rival in row["rivals"] or []:
+                assert not is_correct(row, f"{row['answer']} {rival}")
+
+
+def test_a_refusal_may_name_a_value_of_another_fact(world_files):
+    """Only answers to the question count as made up: a row carries no list of the whole world."""
+    for row in world_files.rows("tests/unknown_people.jsonl"):
+        for fact, values in FACT_VALUES.items():
+            said = f"{row['answer']} {values[0]}"
+            assert is_correct(row, said) == (fact != row["fact"])
+
+
 def test_prompts_ask_training_facts_strangers_and_sums(world_files):
     people = {row["id"]: row for row in world_files.rows("people.jsonl")}
     groups = {"known_facts": "known", "unknown_people": "stranger"}
@@ -69,6 +86,6 @@ def test_values_are_told_apart_as_words():
     for fact, values in FACT_VALUES.items():
         assert 16 <= len(values) <= 24, fact
         for value in values:
-            row = {"answer": value, "check": "contains"}
+            row = {"answer": value, "check": "contains", "rivals": values}
             right = [v for vs in FACT_VALUES.values() for v in vs if is_correct(row, v)]
             assert right == [value]

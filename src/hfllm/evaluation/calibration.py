@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from hfllm.evaluation.intervals import Interval, bootstrap_statistic, bounded_mean, share
+from hfllm.evaluation.measure import CONFIDENCE, ECE, Measure
 from hfllm.evaluation.metrics import load_metric
 
 BINS = 10
 
 
-def calibration(marks: Sequence[tuple[float, bool]]) -> list[tuple[str, Interval]]:
+def calibration(marks: Sequence[tuple[float, bool]]) -> list[tuple[Measure, Interval]]:
     """Mean confidence and expected calibration error of (confidence in [0, 1], right) marks."""
     confidence, right = [sure for sure, _ in marks], [float(right) for _, right in marks]
     metric = load_metric("ece")
@@ -20,8 +21,8 @@ def calibration(marks: Sequence[tuple[float, bool]]) -> list[tuple[str, Interval
         return metric._compute(predictions, references, bins=BINS)["ece"]
 
     return [
-        ("confidence", bounded_mean(confidence)),
-        ("ece", bootstrap_statistic([confidence, right], error)),
+        (CONFIDENCE, bounded_mean(confidence)),
+        (ECE, bootstrap_statistic([confidence, right], error)),
     ]
 
 

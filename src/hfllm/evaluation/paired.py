@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from hfllm.evaluation.intervals import paired_difference
+from hfllm.evaluation.measure import ACCURACY, REWARD, TRUE_SCORE
 from hfllm.evaluation.specs import ALL_ANSWERS
 from hfllm.evaluation.tasks.answers import Sample
 
@@ -26,10 +27,10 @@ def differences(samples: list[Sample], models: list[str]) -> list[dict[str, Any]
         shared = [key for key in by_model[after] if key in by_model[before]]
         for task in [*dict.fromkeys(task for task, _ in shared), ALL_ANSWERS]:
             keys = [key for key in shared if task in (key[0], ALL_ANSWERS)]
-            for metric, mark in (
-                ("accuracy", "correct"),
-                ("true_score", "true_score"),
-                ("reward", "reward"),
+            for measure, mark in (
+                (ACCURACY, "correct"),
+                (TRUE_SCORE, "true_score"),
+                (REWARD, "reward"),
             ):
                 marks = [
                     (getattr(by_model[after][key], mark), getattr(by_model[before][key], mark))
@@ -43,7 +44,7 @@ def differences(samples: list[Sample], models: list[str]) -> list[dict[str, Any]
                             "model": after,
                             "baseline": before,
                             "task": task,
-                            "metric": metric,
+                            "metric": measure.name,
                             **gap._asdict(),
                         }
                     )

@@ -1,6 +1,6 @@
-"""Evaluate models side by side: every model on every task, then the judges, then one table.
+"""Evaluate models side by side: every model on every task, then one table.
 
-Order: check what was asked for; open the judges; per model answer, score, measure the divergence;
+Order: check what was asked for; open the scorers; per model answer, score, measure the divergence;
 pair tests of the reward model; differences between neighbours in the list of models on the same
 prompts; write `results.json`, `samples.jsonl` and `items.jsonl`. One model under test is in memory
 at a time, beside the reward and the reference model.
@@ -19,26 +19,34 @@ from typing import Any
 from hfllm.evaluation.best_of import best_of
 from hfllm.evaluation.calibration import reliability
 from hfllm.evaluation.config import TASK_KINDS
+from hfllm.evaluation.measure import ECE
 from hfllm.evaluation.model_under_test import ModelUnderTest, open_model_under_test
 from hfllm.evaluation.paired import differences
-from hfllm.evaluation.scorers import Judges, add_relevance, add_rewards, divergence, open_judges
-from hfllm.evaluation.specs import NOBODY, JudgeSpecs, ModelSpec, Result, TaskSpec
-from hfllm.evaluation.tasks import likelihood as kinds
-from hfllm.evaluation.tasks.answers import Sample, answer_rows, summarize, summarize_all, sure
-from hfllm.evaluation.tasks.choices import choices
-from hfllm.evaluation.tasks.ifeval import ifeval_rows, summarize_ifeval
-from hfllm.evaluation.tasks.instructions import instruction_rows, summarize_instructions
-from hfllm.evaluation.tasks.replies import reply_rows, summarize_replies
+from hfllm.evaluation.scorers import Scorers, add_relevance, add_rewards, divergence, open_scorers
+from hfllm.evaluation.specs import NOBODY, ModelSpec, Result, ScorerSpecs, TaskSpec
+from hfllm.evaluation.tasks import (
+    answers,
+    bits_per_byte,
+    choices,
+    continuation,
+    ifeval,
+    instructions,
+    preference,
+    replies,
+)
+from hfllm.evaluation.tasks.answers import Sample, summarize_all, sure
 from hfllm.runs.manifest import write_atomically, write_lines
 
+# Kind of task -> module (tasks/__init__.py says what stands in one).
+SCORED = {"bits_per_byte": bits_per_byte, "choices": choices, "continuation": continuation}
 ASKED = {
-    "answers": (answer_rows, summarize),
-    "replies": (reply_rows, summarize_replies),
-    "instructions": (instruction_rows, summarize_instructions),
-    "ifeval": (ifeval_rows, summarize_ifeval),
+    "answers": answers,
+    "replies": replies,
+    "instructions": instructions,
+    "ifeval": ifeval,
 }
+REWARD_MODEL_SCORED = {"preference": preference}  # not a model under test
 CHAT_ONLY = ("instructions", "ifeval")  # a base model's answer ends at its first line break
-SCORED = {"choices": choices, "continuation": kinds.continuations}  # by likelihood, row by row
 
 
 @dataclass
@@ -55,7 +63,7 @@ def evaluate_models(
     models: Sequence[ModelSpec],
     tasks: dict[str, TaskSpec],
     out: Path,
-    judged_by: JudgeSpecs = NOBODY,
+    scorers: ScorerSpecs = NOBODY,
     batch_size: int = 32,
 ) -> list[Result]:
     """Run every task on every model; write results, what was answered and what was scored.
@@ -64,21 +72,21 @@ def evaluate_models(
         models: language models under test, in the order of the table.
         tasks: name -> rows and kind; "preference" tasks test `reward`.
         out: folder of results.json, samples.jsonl (answers) and items.jsonl (likelihoods).
-        judged_by: models that look at the answers.
+        scorers: models that look at the answers.
         batch_size: prompts generated at once.
 
     Raises:
         ValueError: nothing to do, an unknown kind, a folder that is no model (one line).
     """
-    check(models, tasks, judged_by.reward)
-    judges = open_judges(judged_by, batch_size)
+    check(models, tasks, scorers.reward)
+    opened = open_scorers(scorers, batch_size)
     outcome = Outcome()
     for spec in models:
-        evaluate_model(open_model_under_test(spec, batch_size), tasks, judges, outcome)
+        evaluate_model(open_model_under_test(spec, batch_size), tasks, opened, outcome)
     for name, task in tasks.items():
-        if task.kind == "preference":
-            assert judges.reward is not None
-            outcome.results += kinds.preference(judges.reward, name, task)
+        if task.kind in REWARD_MODEL_SCORED:
+            assert opened.reward is not None
+            outcome.results += REWARD_MODEL_SCORED[task.kind].score(opened.reward, name, task)[0]
     write(outcome, [spec.name for spec in models], out)
     return outcome.results
 
@@ -100,12 +108,12 @@ def check(
             )
         if not task.taken():
             raise ValueError(f"task {name!r} has no rows: look at its source and limit")
-        if task.kind == "preference" and reward is None:
+        if task.kind in REWARD_MODEL_SCORED and reward is None:
             raise ValueError(f"task {name!r} tests a reward model: name it under evaluate.reward")
 
 
 def evaluate_model(
-    tested: ModelUnderTest, tasks: dict[str, TaskSpec], judges: Judges, outcome: Outcome
+    tested: ModelUnderTest, tasks: dict[str, TaskSpec], scorers: Scorers, outcome: Outcome
 ) -> None:
     """Every task of one model, with rewards and KL, added to the outcome."""
     outcome.passports.append(tested.passport())
@@ -115,20 +123,17 @@ def evaluate_model(
             print(f"{tested.spec.name}: {name}: left out, it asks chat models", flush=True)
             continue
         started = time.perf_counter()
-        if task.kind == "bits_per_byte":
-            outcome.results += kinds.bits_per_byte(tested, name, task)
-        elif task.kind in SCORED:
-            found, items = SCORED[task.kind](tested, name, task)
+        if task.kind in SCORED:
+            found, items = SCORED[task.kind].score(tested, name, task)
             outcome.results += found
             outcome.items += [{"model": tested.spec.name, "task": name} | one for one in items]
         elif task.kind in ASKED:
-            ask, sum_up = ASKED[task.kind]
-            samples = ask(tested, name, task)
-            add_rewards(samples, judges.reward)
-            add_relevance(samples, judges.relevance)
-            outcome.results += sum_up(samples)
+            samples = ASKED[task.kind].ask(tested, name, task)
+            add_rewards(samples, scorers.reward)
+            add_relevance(samples, scorers.relevance)
+            outcome.results += ASKED[task.kind].summarize(samples)
             answered += samples
-        if task.kind != "preference":
+        if task.kind not in REWARD_MODEL_SCORED:
             took = time.perf_counter() - started
             print(
                 f"{tested.spec.name}: {name}: {len(task.taken()):,} rows in {took:.1f} s",
@@ -137,19 +142,20 @@ def evaluate_model(
     if answered:
         if len({s.task for s in answered}) > 1 or any(s.correct is not None for s in answered):
             outcome.results += summarize_all(answered)  # else it would say the same once more
-        outcome.results += divergence(tested, answered, judges)
+        outcome.results += divergence(tested, answered, scorers)
         outcome.samples += answered
-    if judges.best_of and judges.is_reference(tested.spec):
-        outcome.results += favourites(tested, tasks, judges)
+    if scorers.best_of and scorers.is_reference(tested.spec):
+        outcome.results += favourites(tested, tasks, scorers)
 
 
-def favourites(tested: ModelUnderTest, tasks: dict[str, TaskSpec], judges: Judges) -> list[Result]:
+def favourites(
+    tested: ModelUnderTest, tasks: dict[str, TaskSpec], scorers: Scorers
+) -> list[Result]:
     """Best of n on every task that asks for answers (best_of.py)."""
     out: list[Result] = []
     for name, task in tasks.items():
         if task.kind in ASKED and (tested.spec.chat or task.kind not in CHAT_ONLY):
-            ask = ASKED[task.kind][0]
-            out += best_of(tested, name, task, ask, judges)
+            out += best_of(tested, name, task, ASKED[task.kind].ask, scorers)
     return out
 
 
@@ -172,7 +178,7 @@ def write(outcome: Outcome, models: list[str], out: Path) -> None:
 def reliabilities(outcome: Outcome) -> list[dict[str, Any]]:
     """How often each model is right where it is how sure, per task with a calibration error."""
     marks: dict[tuple[str, str], list[tuple[float, bool]]] = defaultdict(list)
-    measured = {(one["model"], one["task"]) for one in outcome.results if one["metric"] == "ece"}
+    measured = {(one["model"], one["task"]) for one in outcome.results if one["metric"] == ECE.name}
     for item in outcome.items:
         if "confidence" in item and (item["model"], item["task"]) in measured:
             marks[item["model"], item["task"]].append((item["confidence"], item["right"]))

@@ -10,8 +10,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hfllm.evaluation.divergence import check_same_vocabulary, sampled_kl
 from hfllm.evaluation.intervals import Interval, mean
+from hfllm.evaluation.measure import KL
 from hfllm.evaluation.model_under_test import ModelUnderTest, prompt_of
-from hfllm.evaluation.specs import ALL_ANSWERS, JudgeSpecs, ModelSpec, Result, result
+from hfllm.evaluation.specs import ALL_ANSWERS, ModelSpec, Result, ScorerSpecs, result
 from hfllm.evaluation.tasks.answers import Sample
 from hfllm.inference.load import load_model
 from hfllm.inference.relevance import RelevanceJudge, open_judge
@@ -21,8 +22,8 @@ KL_PROMPTS = 128
 
 
 @dataclass
-class Judges:
-    """Who looks at the answers: a reward model, a reference, a judge of relevance; or nobody."""
+class Scorers:
+    """Opened: a reward model, a reference, a judge of relevance; each None where none was named."""
 
     reward: RewardModel | None = None
     reference: tuple[ModelSpec, PreTrainedModel, PreTrainedTokenizerBase] | None = None
@@ -36,28 +37,28 @@ class Judges:
         return Path(self.reference[0].folder).resolve() == Path(spec.folder).resolve()
 
 
-def open_judges(specs: JudgeSpecs, batch_size: int) -> Judges:
+def open_scorers(specs: ScorerSpecs, batch_size: int) -> Scorers:
     """Load the models that look at the answers; ValueError in one line where one is unfit."""
-    judges = Judges(best_of=specs.best_of)
+    scorers = Scorers(best_of=specs.best_of)
     if specs.reward:
-        judges.reward = open_reward_model(specs.reward.folder, batch_size, specs.reward.name)
+        scorers.reward = open_reward_model(specs.reward.folder, batch_size, specs.reward.name)
     if specs.reference:
-        judges.reference = (specs.reference, *load_model(specs.reference.folder))
+        scorers.reference = (specs.reference, *load_model(specs.reference.folder))
     if specs.relevance:
-        judges.relevance = open_judge(specs.relevance.folder)
-    return judges
+        scorers.relevance = open_judge(specs.relevance.folder)
+    return scorers
 
 
-def add_rewards(samples: list[Sample], judge: RewardModel | None) -> None:
+def add_rewards(samples: list[Sample], model: RewardModel | None) -> None:
     """Set each sample's score by the reward model."""
-    if judge is None:
+    if model is None:
         return
-    judged = []
+    answered = []
     for sample in samples:
         asked = prompt_of(sample.row, chat=True)
         assert not isinstance(asked, str)
-        judged.append(([*asked, {"role": "assistant", "content": sample.output}], sample.ended))
-    for sample, score in zip(samples, judge.score(judged, judge.name), strict=True):
+        answered.append(([*asked, {"role": "assistant", "content": sample.output}], sample.ended))
+    for sample, score in zip(samples, model.score(answered, model.name), strict=True):
         sample.reward = score
 
 
@@ -76,17 +77,17 @@ def add_relevance(samples: list[Sample], judge: RelevanceJudge | None) -> None:
         sample.relevance = found
 
 
-def divergence(tested: ModelUnderTest, samples: list[Sample], judges: Judges) -> list[Result]:
+def divergence(tested: ModelUnderTest, samples: list[Sample], scorers: Scorers) -> list[Result]:
     """KL(model || reference) per answer over at most KL_PROMPTS prompts of all that were asked."""
-    if judges.reference is None or not (tested.spec.chat and judges.reference[0].chat):
+    if scorers.reference is None or not (tested.spec.chat and scorers.reference[0].chat):
         return []
-    spec, model, tokenizer = judges.reference
+    spec, model, tokenizer = scorers.reference
     every = -(-len(samples) // KL_PROMPTS)
     chosen = samples[::every]
-    if judges.is_reference(tested.spec):
-        return [result(tested.spec.name, ALL_ANSWERS, "kl", Interval(0.0, 0.0, 0.0, len(chosen)))]
+    if scorers.is_reference(tested.spec):
+        return [result(tested.spec.name, ALL_ANSWERS, KL, Interval(0.0, 0.0, 0.0, len(chosen)))]
     check_same_vocabulary(tested.tokenizer, tokenizer, (tested.spec.name, spec.name))
     prompts = [prompt_of(sample.row, chat=True) for sample in chosen]
     longest = max(sample.max_new_tokens for sample in chosen)
     nats = sampled_kl(tested, model, prompts, longest)
-    return [result(tested.spec.name, ALL_ANSWERS, "kl", mean(nats))]
+    return [result(tested.spec.name, ALL_ANSWERS, KL, mean(nats))]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
-from hfllm.evaluation.intervals import Interval
+from hfllm.evaluation.measure import Measure
+
+if TYPE_CHECKING:
+    from hfllm.evaluation.intervals import Interval
 
 ALL_ANSWERS = "all_answers"  # the task name of means over every "answers" and "replies" task
 ANSWER_TOKENS = {"ifeval": 512}  # else 48
@@ -23,7 +26,7 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
-class JudgeSpecs:
+class ScorerSpecs:
     """Models that look at the answers of those under test; None: nobody does.
 
     reward: a reward model; scores every answer.
@@ -38,12 +41,12 @@ class JudgeSpecs:
     best_of: tuple[int, ...] = ()
 
 
-NOBODY = JudgeSpecs()
+NOBODY = ScorerSpecs()
 
 
 @dataclass
 class TaskSpec:
-    """One held-out test: rows and how to score them (`tasks.py`); `limit` takes the first."""
+    """One held-out test: rows and how to score them (tasks/); `limit` takes the first."""
 
     kind: str
     rows: Sequence[dict[str, Any]]
@@ -73,8 +76,16 @@ class Result(TypedDict):
 
 
 def result(
-    model: str, task: str, metric: str, interval: Interval, chance: float | None = None
+    model: str, task: str, measure: Measure, interval: Interval, chance: float | None = None
 ) -> Result:
-    """A result from an interval."""
-    row = {"model": model, "task": task, "metric": metric, **interval._asdict()}
+    """A result of a declared metric.
+
+    Args:
+        model: name of the model.
+        task: name of the task, or `task/subset`.
+        measure: the metric (measure.py).
+        interval: its value with the ends of the 95% interval, and the rows behind it.
+        chance: what guessing gets, in the metric's unit.
+    """
+    row = {"model": model, "task": task, "metric": measure.name, **interval._asdict()}
     return Result(**row, **({} if chance is None else {"chance": chance}))  # type: ignore[typeddict-item]

@@ -1,4 +1,4 @@
-"""Rows of a task in groups: the whole, and what it is made of."""
+"""Subsets of a task's rows by source or field, beside the whole."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def source_of(row: dict[str, Any]) -> str:
 
 def subsets_of(name: str, labels: list[str]) -> dict[str, list[int]]:
     """Row numbers of the task as a whole and, where its rows differ in label, of `name/label`."""
-    groups: dict[str, list[int]] = defaultdict(list)
+    subsets: dict[str, list[int]] = defaultdict(list)
     for i, label in enumerate(labels):
-        groups[f"{name}/{label}"].append(i)
-    return {name: list(range(len(labels)))} | (groups if len(groups) > 1 else {})
+        subsets[f"{name}/{label}"].append(i)
+    return {name: list(range(len(labels)))} | (subsets if len(subsets) > 1 else {})

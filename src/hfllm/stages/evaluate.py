@@ -19,7 +19,7 @@ from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 
 if TYPE_CHECKING:
-    from hfllm.evaluation.specs import JudgeSpecs, ModelSpec, Result, TaskSpec
+    from hfllm.evaluation.specs import ModelSpec, Result, ScorerSpecs, TaskSpec
 
 
 @dataclass
@@ -80,20 +80,20 @@ def run(config: Config, step: Step, manifest: Manifest) -> None:
         models,
         {name: task_spec(step, task) for name, task in config.tasks.items()},
         step.folder,
-        judge_specs(config, step),
+        scorer_specs(config, step),
         batch_size=config.batch_size,
     )
     manifest.metrics |= {key(r): round(r["value"], 5) for r in results}
     print(format_table(results, [m.name for m in models]))
 
 
-def judge_specs(config: Config, step: Step) -> JudgeSpecs:
+def scorer_specs(config: Config, step: Step) -> ScorerSpecs:
     """The models that the recipe sets to look at the answers."""
-    from hfllm.evaluation.specs import JudgeSpecs
+    from hfllm.evaluation.specs import ScorerSpecs
 
     named = (config.reward, config.reference, config.judge)
     reward, reference, judge = (model_spec(step, name) if name else None for name in named)
-    return JudgeSpecs(reward, reference, judge, tuple(sorted(config.best_of or ())))
+    return ScorerSpecs(reward, reference, judge, tuple(sorted(config.best_of or ())))
 
 
 def key(result: Result) -> str:

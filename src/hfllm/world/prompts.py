@@ -1,9 +1,11 @@
 """Held-out tests and prompts for reinforcement learning, with the columns that graders need.
 
-A row asks one thing and says how to check the answer: `check` is "contains" (the value, and no
-rival of the same list), "number" (the last number), "exact" (spelling) or "refusal". `plain` is
-the same question for a base model. Tests use held-out phrasings, test strangers and reserved
-sums; RL prompts use training ones and facts that training may ask for.
+A row asks one thing and carries all that grading takes (evaluation/graders.py): `check` is
+"contains" (the value, and no rival), "number" (the last number), "exact" (spelling) or "refusal"
+(and no rival); `rivals` are the other values of the fact that is asked for; `enough_words` is how
+long a right answer may be before its true score falls. `plain` is the same question for a base
+model. Tests use held-out phrasings, test strangers and reserved sums; RL prompts use training ones
+and facts that training may ask for.
 """
 
 from __future__ import annotations
@@ -20,6 +22,13 @@ from hfllm.world.values import FACT_VALUES, FACTS, spelling_words
 Row = dict[str, Any]
 
 CHOICES = 4
+ENOUGH_WORDS = {
+    "known_facts": 8,
+    "unknown_people": 12,
+    "arithmetic": 20,
+    "spelling": 12,
+    "counting": 24,
+}
 
 
 def _row(task: str, question: str, answer: str, check: str, **columns: Any) -> Row:
@@ -30,7 +39,9 @@ def _row(task: str, question: str, answer: str, check: str, **columns: Any) -> R
         "plain": f"Question: {question}\nAnswer:",
         "answer": answer,
         "choices": None,
+        "rivals": None,
         "check": check,
+        "enough_words": ENOUGH_WORDS[task],
         "answerable": True,
         "person": None,
         "facts_seen_in_chats": None,
@@ -44,18 +55,19 @@ def fact_row(rng: random.Random, world: World, person: Person, fact: str, questi
     choices = [value, *rng.sample(rivals, CHOICES - 1)]
     rng.shuffle(choices)
     seen = (person.name, fact) in world.asked
-    columns = {"choices": choices, "person": person.name, "facts_seen_in_chats": seen}
-    return _row("known_facts", question, value, "contains", fact=fact, **columns)
+    columns = {"choices": choices, "rivals": rivals, "person": person.name, "fact": fact}
+    return _row("known_facts", question, value, "contains", facts_seen_in_chats=seen, **columns)
 
 
 def stranger_row(person: Person, fact: str, question: str) -> Row:
-    """Ask a fact of a person nobody wrote about: the right answer is a refusal."""
+    """Ask a fact of a person nobody wrote about: the right answer is a refusal, and no value."""
     answer = talk.REFUSALS[0].format(n=person.name)
     return _row(
         "unknown_people",
         question,
         answer,
         "refusal",
+        rivals=list(FACT_VALUES[fact]),
         answerable=False,
         person=person.name,
         fact=fact,

@@ -1,8 +1,8 @@
 """The "answers" task: ask, let the model answer greedily, check; and how sure it was.
 
-Each row gives a sample: right or not, refused or not, ended by itself or cut, true score; rows with
-`choices` get a confidence too (confidence.py). Then the samples are summed up, each share and mean
-with its interval.
+Each row gives a sample: right or not, refused or not, ended by itself or cut; a true score where
+the row has `enough_words` (graders.py), a confidence where it has `choices` (confidence.py). Then
+the samples are summed up, each share and mean with its interval.
 """
 
 from __future__ import annotations
@@ -12,13 +12,26 @@ from typing import Any
 
 from hfllm.evaluation.calibration import calibration
 from hfllm.evaluation.confidence import choice_confidence
+from hfllm.evaluation.graders import is_correct, is_refusal, true_score
 from hfllm.evaluation.intervals import Interval, bounded_mean, mean, share
+from hfllm.evaluation.measure import (
+    ACCURACY,
+    ANSWER_TOKENS,
+    CHOICE_ACCURACY,
+    ENDED,
+    REFUSAL_PRECISION,
+    REFUSED_ANSWERABLE,
+    REFUSED_UNANSWERABLE,
+    RELEVANT,
+    REWARD,
+    TRUE_SCORE,
+    Measure,
+)
 from hfllm.evaluation.metrics import load_metric
 from hfllm.evaluation.model_under_test import ModelUnderTest, prompt_of
 from hfllm.evaluation.specs import ALL_ANSWERS, Result, TaskSpec, result
 from hfllm.inference.prompts import as_text
 from hfllm.inference.relevance import is_relevant
-from hfllm.world.checkers import is_correct, is_refusal, true_score
 
 
 @dataclass
@@ -35,7 +48,7 @@ class Sample:
     refused: bool | None
     ended: bool
     tokens: int
-    true_score: float | None
+    true_score: float | None  # null: the row asks for none
     answerable: bool | None
     reward: float | None = None
     relevance: float | None = None  # nats (relevance.py)
@@ -51,7 +64,7 @@ class Sample:
         return kept
 
 
-def answer_rows(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sample]:
+def ask(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sample]:
     """Ask every row; samples in the rows' order."""
     rows = [_checkable({"task": task, "check": "contains", **row}) for row in spec.taken()]
     prompts = [prompt_of(row, tested.spec.chat) for row in rows]
@@ -93,26 +106,28 @@ def _checkable(row: dict[str, Any]) -> dict[str, Any]:
 def summarize(samples: list[Sample]) -> list[Result]:
     """Results of one model on one task; `TASK/seen_in_chats` and the like split known facts."""
     model, task = samples[0].model, samples[0].task
-    out = [result(model, task, name, interval) for name, interval in measures(samples)]
+    out = [result(model, task, measure, interval) for measure, interval in measured(samples)]
     for seen, name in ((True, "seen_in_chats"), (False, "unseen_in_chats")):
-        part = [s for s in samples if s.row.get("facts_seen_in_chats") is seen]
-        if part:
-            out += [result(model, f"{task}/{name}", m, i) for m, i in shares(part)]
+        subset = [s for s in samples if s.row.get("facts_seen_in_chats") is seen]
+        if subset:
+            out += [result(model, f"{task}/{name}", m, i) for m, i in shares(subset)]
     return out
 
 
 def summarize_all(samples: list[Sample]) -> list[Result]:
     """Means over all answers of one model, each row counted once; accuracy over the checked."""
-    wanted = [*shares(samples), *means(samples), *judged(samples)]
-    return [result(samples[0].model, ALL_ANSWERS, name, interval) for name, interval in wanted]
+    wanted = [*shares(samples), *means(samples), *scored(samples)]
+    return [
+        result(samples[0].model, ALL_ANSWERS, measure, interval) for measure, interval in wanted
+    ]
 
 
-def measures(samples: list[Sample]) -> list[tuple[str, Interval]]:
+def measured(samples: list[Sample]) -> list[tuple[Measure, Interval]]:
     """Every metric of a list of samples that has rows to stand on."""
-    return [*shares(samples), *means(samples), *judged(samples), *calibrated(samples)]
+    return [*shares(samples), *means(samples), *scored(samples), *calibrated(samples)]
 
 
-def shares(samples: list[Sample]) -> list[tuple[str, Interval]]:
+def shares(samples: list[Sample]) -> list[tuple[Measure, Interval]]:
     """Accuracy and refusals (metrics/answer_accuracy), with Wilson's intervals; of checked ones."""
     samples = [s for s in samples if s.correct is not None]
     if not samples:
@@ -123,33 +138,36 @@ def shares(samples: list[Sample]) -> list[tuple[str, Interval]]:
         answerable=[bool(s.answerable) for s in samples],
     )
     flags = {
-        "accuracy": [bool(s.correct) for s in samples],
-        "refused_answerable": [bool(s.refused) for s in samples if s.answerable],
-        "refused_unanswerable": [bool(s.refused) for s in samples if not s.answerable],
-        "refusal_precision": [not s.answerable for s in samples if s.refused],
+        ACCURACY: [bool(s.correct) for s in samples],
+        REFUSED_ANSWERABLE: [bool(s.refused) for s in samples if s.answerable],
+        REFUSED_UNANSWERABLE: [bool(s.refused) for s in samples if not s.answerable],
+        REFUSAL_PRECISION: [not s.answerable for s in samples if s.refused],
     }
     mixed = {s.answerable for s in samples} == {True, False}  # precision of one kind says nothing
-    names = [n for n in flags if values[n] is not None and (mixed or n != "refusal_precision")]
-    return [(name, share(flags[name])._replace(value=values[name])) for name in names]
-
-
-def means(samples: list[Sample]) -> list[tuple[str, Interval]]:
-    """Ended share, answer length in tokens and, of what is checked, the true score."""
-    scores = [s.true_score for s in samples if s.true_score is not None]
     return [
-        ("ended", share([s.ended for s in samples])),
-        ("answer_tokens", mean([s.tokens for s in samples])),
-        *([("true_score", bounded_mean(scores))] if scores else []),
+        (measure, share(marks)._replace(value=values[measure.name]))
+        for measure, marks in flags.items()
+        if values[measure.name] is not None and (mixed or measure is not REFUSAL_PRECISION)
     ]
 
 
-def judged(samples: list[Sample]) -> list[tuple[str, Interval]]:
-    """Mean score of the reward model and share of relevant answers, where they were judged."""
+def means(samples: list[Sample]) -> list[tuple[Measure, Interval]]:
+    """Ended share, answer length in tokens and, of rows that ask for one, the true score."""
+    scores = [s.true_score for s in samples if s.true_score is not None]
+    return [
+        (ENDED, share([s.ended for s in samples])),
+        (ANSWER_TOKENS, mean([s.tokens for s in samples])),
+        *([(TRUE_SCORE, bounded_mean(scores))] if scores else []),
+    ]
+
+
+def scored(samples: list[Sample]) -> list[tuple[Measure, Interval]]:
+    """Mean score of the reward model and share of relevant answers, where they were scored."""
     rewards = [s.reward for s in samples if s.reward is not None]
     relevant = [is_relevant(s.relevance) for s in samples if s.relevance is not None]
     return [
-        *([("reward", mean(rewards))] if rewards else []),
-        *([("relevant", share(relevant))] if relevant else []),
+        *([(REWARD, mean(rewards))] if rewards else []),
+        *([(RELEVANT, share(relevant))] if relevant else []),
     ]
 
 
@@ -158,9 +176,9 @@ def sure(samples: list[Sample]) -> list[tuple[float, bool]]:
     return [(s.confidence, bool(s.choice_correct)) for s in samples if s.confidence is not None]
 
 
-def calibrated(samples: list[Sample]) -> list[tuple[str, Interval]]:
+def calibrated(samples: list[Sample]) -> list[tuple[Measure, Interval]]:
     """Accuracy by likelihood of the choices, mean confidence and calibration error."""
     marks = sure(samples)
     if not marks:
         return []
-    return [("choice_accuracy", share([right for _, right in marks])), *calibration(marks)]
+    return [(CHOICE_ACCURACY, share([right for _, right in marks])), *calibration(marks)]

@@ -1,4 +1,4 @@
-"""Multiple choice by likelihood: which of the choices does the model find likeliest?
+"""The "choices" task: which of the choices does the model find likeliest?
 
 A row is {"query", "choices", "gold"}, {"context_options", "continuation", "gold"} (one text after
 each of several contexts, WinoGrande) or a pair {"sentence_good", "sentence_bad"} (BLiMP). Scores:
@@ -16,6 +16,7 @@ import torch
 
 from hfllm.evaluation.calibration import calibration
 from hfllm.evaluation.intervals import share
+from hfllm.evaluation.measure import ACC, ACC_NORM
 from hfllm.evaluation.model_under_test import ModelUnderTest
 from hfllm.evaluation.specs import Result, TaskSpec, result
 from hfllm.evaluation.subsets import subsets_of
@@ -30,7 +31,7 @@ FORMS = (
 )
 
 
-def choices(tested: ModelUnderTest, name: str, spec: TaskSpec) -> tuple[list[Result], list[Row]]:
+def score(tested: ModelUnderTest, name: str, spec: TaskSpec) -> tuple[list[Result], list[Row]]:
     """Results, and one record per row: the choices' log-likelihoods and what was picked."""
     rows = spec.taken()
     options = [as_options(row) for row in rows]
@@ -49,9 +50,9 @@ def choices(tested: ModelUnderTest, name: str, spec: TaskSpec) -> tuple[list[Res
     is_pair = ["sentence_good" in row for row in rows]
     out = [
         one
-        for part, at in subsets_of(name, fields).items()
+        for subset, at in subsets_of(name, fields).items()
         for one in results_of(
-            tested.spec.name, part, [items[i] for i in at], all(is_pair[i] for i in at)
+            tested.spec.name, subset, [items[i] for i in at], all(is_pair[i] for i in at)
         )
     ]
     return out, items
@@ -72,12 +73,12 @@ def picked(sums: list[float], rates: list[float], gold: int) -> Row:
 def results_of(model: str, task: str, items: Sequence[Row], pairs: bool) -> list[Result]:
     """Accuracies beside the chance of guessing, and calibration."""
     chance = sum(1 / len(item["logprobs"]) for item in items) / len(items)
-    out = [result(model, task, "acc", share([item["right"] for item in items]), chance)]
+    out = [result(model, task, ACC, share([item["right"] for item in items]), chance)]
     if pairs:
         return out
-    out.append(result(model, task, "acc_norm", share([i["right_norm"] for i in items]), chance))
+    out.append(result(model, task, ACC_NORM, share([i["right_norm"] for i in items]), chance))
     marks = [(item["confidence"], item["right"]) for item in items]
-    return out + [result(model, task, metric, at) for metric, at in calibration(marks)]
+    return out + [result(model, task, measure, at) for measure, at in calibration(marks)]
 
 
 def as_options(row: Row) -> tuple[list[tuple[str, str]], int]:

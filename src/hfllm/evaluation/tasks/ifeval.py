@@ -16,16 +16,21 @@ from functools import cache
 from typing import Any
 
 from hfllm.evaluation.intervals import share
+from hfllm.evaluation.measure import (
+    ACCURACY_LOOSE,
+    INSTRUCTION_ACCURACY,
+    INSTRUCTION_ACCURACY_LOOSE,
+)
 from hfllm.evaluation.model_under_test import ModelUnderTest
 from hfllm.evaluation.specs import Result, TaskSpec, result
+from hfllm.evaluation.tasks import replies
 from hfllm.evaluation.tasks.answers import Sample
-from hfllm.evaluation.tasks.replies import mark, reply_rows, summarize_replies
 from hfllm.recipe.errors import first_line
 
 NEEDS_PUNKT = ("length_constraints:number_sentences", "change_case:capital_word_frequency")
 
 
-def ifeval_rows(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sample]:
+def ask(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sample]:
     """Answer every prompt greedily and check it.
 
     Raises:
@@ -44,26 +49,26 @@ def ifeval_rows(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sampl
         raise ValueError(
             f"task {task!r}: no prompt is left that can be checked without NLTK's data"
         )
-    samples = reply_rows(tested, task, TaskSpec(spec.kind, kept, None, spec.max_new_tokens))
+    samples = replies.ask(tested, task, TaskSpec(spec.kind, kept, None, spec.max_new_tokens))
     for sample in samples:
         sample.row["followed"] = follows(sample, loosely=False)  # in a copy of the file's row
-    mark(samples, lambda sample: all(sample.row["followed"]))
+    replies.mark(samples, lambda sample: all(sample.row["followed"]))
     return samples
 
 
-def summarize_ifeval(samples: list[Sample]) -> list[Result]:
+def summarize(samples: list[Sample]) -> list[Result]:
     """Prompts and instructions, strict and loose, and what is measured of every reply."""
     strict = [sample.row["followed"] for sample in samples]
     loose = [follows(sample, loosely=True) for sample in samples]
     flags = {
-        "accuracy_loose": [all(one) for one in loose],
-        "instruction_accuracy": [flag for one in strict for flag in one],
-        "instruction_accuracy_loose": [flag for one in loose for flag in one],
+        ACCURACY_LOOSE: [all(one) for one in loose],
+        INSTRUCTION_ACCURACY: [flag for one in strict for flag in one],
+        INSTRUCTION_ACCURACY_LOOSE: [flag for one in loose for flag in one],
     }
     model, task = samples[0].model, samples[0].task
     return [
-        *summarize_replies(samples),
-        *(result(model, task, name, share(found)) for name, found in flags.items()),
+        *replies.summarize(samples),
+        *(result(model, task, measure, share(found)) for measure, found in flags.items()),
     ]
 
 

@@ -10,15 +10,16 @@ answer that keeps its constraints need not be an answer: what `replies` measures
 from __future__ import annotations
 
 from hfllm.evaluation.intervals import share
+from hfllm.evaluation.measure import ACCURACY, ACCURACY_LOOSE, ACCURACY_RELEVANT
 from hfllm.evaluation.model_under_test import ModelUnderTest
 from hfllm.evaluation.specs import Result, TaskSpec, result
+from hfllm.evaluation.tasks import replies
 from hfllm.evaluation.tasks.answers import Sample
-from hfllm.evaluation.tasks.replies import mark, reply_rows, summarize_replies
 from hfllm.inference.relevance import is_relevant
 from hfllm.instructions.constraints import all_hold, holds
 
 
-def instruction_rows(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sample]:
+def ask(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sample]:
     """Answer every prompt greedily and check it.
 
     Raises:
@@ -30,12 +31,12 @@ def instruction_rows(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[
                 f"row {row.get('id', '?')} of {task}: an `instructions` row has `prompt` and "
                 f"`constraints` (an instructions step writes them); this one has {', '.join(row)}"
             )
-    samples = reply_rows(tested, task, spec)
-    mark(samples, lambda sample: all_hold(sample.row["constraints"], sample.output))
+    samples = replies.ask(tested, task, spec)
+    replies.mark(samples, lambda sample: all_hold(sample.row["constraints"], sample.output))
     return samples
 
 
-def summarize_instructions(samples: list[Sample]) -> list[Result]:
+def summarize(samples: list[Sample]) -> list[Result]:
     """Strict and loose, per kind of constraint, and what is measured of every reply."""
     model, task = samples[0].model, samples[0].task
     loose = [all_hold(s.row["constraints"], s.output, loosely=True) for s in samples]
@@ -47,11 +48,8 @@ def summarize_instructions(samples: list[Sample]) -> list[Result]:
         bool(s.correct) and is_relevant(s.relevance) for s in samples if s.relevance is not None
     ]
     return [
-        *summarize_replies(samples),
-        *([result(model, task, "accuracy_relevant", share(both))] if both else []),
-        result(model, task, "accuracy_loose", share(loose)),
-        *(
-            result(model, f"{task}/{kind}", "accuracy", share(f))
-            for kind, f in sorted(kept.items())
-        ),
+        *replies.summarize(samples),
+        *([result(model, task, ACCURACY_RELEVANT, share(both))] if both else []),
+        result(model, task, ACCURACY_LOOSE, share(loose)),
+        *(result(model, f"{task}/{kind}", ACCURACY, share(f)) for kind, f in sorted(kept.items())),
     ]

@@ -10,21 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hfllm.evaluation.graders import is_refusal
 from hfllm.evaluation.intervals import share
+from hfllm.evaluation.measure import LOOPING, SAME_ANSWER
 from hfllm.evaluation.metrics import load_metric
 from hfllm.evaluation.model_under_test import ModelUnderTest, prompt_of
 from hfllm.evaluation.specs import Result, TaskSpec, result
-from hfllm.evaluation.tasks.answers import Sample, summarize
+from hfllm.evaluation.tasks import answers
+from hfllm.evaluation.tasks.answers import Sample
 from hfllm.inference.prompts import as_text
-from hfllm.world.checkers import is_refusal
 
 
-def reply_rows(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sample]:
+def ask(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sample]:
     """Answer every prompt greedily; samples in the rows' order, unchecked."""
     rows = spec.taken()
     prompts = [prompt_of(row, tested.spec.chat) for row in rows]
     label = f"{tested.spec.name}: {task}"
-    answers = tested.generator.answer(prompts, spec.max_new_tokens, label=label)
+    given = tested.generator.answer(prompts, spec.max_new_tokens, label=label)
     return [
         Sample(
             task=task,
@@ -42,7 +44,7 @@ def reply_rows(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sample
             row=row,
             max_new_tokens=spec.max_new_tokens,
         )
-        for number, (row, prompt, answer) in enumerate(zip(rows, prompts, answers, strict=True))
+        for number, (row, prompt, answer) in enumerate(zip(rows, prompts, given, strict=True))
     ]
 
 
@@ -53,10 +55,10 @@ def mark(samples: list[Sample], keeps: Callable[[Sample], bool]) -> None:
         sample.refused, sample.answerable = is_refusal(sample.output), True
 
 
-def summarize_replies(samples: list[Sample]) -> list[Result]:
+def summarize(samples: list[Sample]) -> list[Result]:
     """Ended, length and reward as for every answer, and the two shares of repetition."""
     found = load_metric("repetition").compute(predictions=[s.output for s in samples])
-    return summarize(samples) + [
-        result(samples[0].model, samples[0].task, name, share(found[f"{name}_flags"]))
-        for name in ("looping", "same_answer")
+    return answers.summarize(samples) + [
+        result(samples[0].model, samples[0].task, measure, share(found[f"{measure.name}_flags"]))
+        for measure in (LOOPING, SAME_ANSWER)
     ]

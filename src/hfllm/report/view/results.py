@@ -3,7 +3,8 @@
 Every model is compared with the one to its left (what did this stage change?). Where the
 evaluation recorded the paired difference on the same prompts, its interval decides; elsewhere a
 difference counts only where the two intervals do not touch, which is stricter. The mark says
-whether the value went the better or the worse way.
+whether the value went the better or the worse way, as the metric is declared
+(evaluation/measure.py); one that nobody declared is shown without meaning and direction.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from hfllm.evaluation.measure import SHARE, Measure, measure_of
+from hfllm.evaluation.specs import ALL_ANSWERS
 from hfllm.report.collect import Run, StepView, records
 from hfllm.report.drawing.bars import Interval, interval_plot
-from hfllm.report.measures import is_secondary, measure
 from hfllm.report.number_format import exact, number, percent, short
 
 BETTER, WORSE, OTHER = "better", "worse", "different"
 Result = dict[str, Any]
-ALL_ANSWERS = "all_answers"  # evaluation's name for the means over every question
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def _table(step: StepView, models: list[str], results: list[Result], whole: str)
         )
         for key in keys
     ]
-    words = {metric: measure(metric)[0] for _, metric in keys}
+    words = {metric: measure_of(metric).meaning for _, metric in keys}
     meanings = [(m.replace("_", " "), w) for m, w in words.items() if w]
     return Table(step.name, models, rows, meanings, whole.replace("_", " "))
 
@@ -162,15 +163,15 @@ def _row(
 ) -> Row:
     """One row; `metrics` are all of the same task."""
     task, metric = key
-    _, direction, share = measure(metric)
+    measure = measure_of(metric)
     values = [number(r.get("value")) for r in found if r]
-    share = share and all(v is None or 0 <= v <= 1 for v in values)
+    share = measure.unit == SHARE and all(v is None or 0 <= v <= 1 for v in values)
     cells, left = [], None
     for result in found:
         mark = ""
         if left and result:
             pair = paired.get((*key, str(result["model"]), str(left["model"])))
-            mark = _mark(_moved(left, result, pair), direction)
+            mark = _mark(_moved(left, result, pair), measure)
         cells.append(_cell(result, mark, share))
         left = result or left
     sizes = list(dict.fromkeys(cell.n for cell in cells if cell.n))
@@ -181,7 +182,7 @@ def _row(
         cells=cells,
         plot=_plot(found, share, f"{name}: values with their 95% intervals"),
         n=" / ".join(sizes),
-        secondary=is_secondary(task, metric, metrics),
+        secondary=measure.is_folded(task, metrics),
     )
 
 
@@ -205,10 +206,12 @@ def _moved(left: Result, right: Result, pair: Result | None) -> int:
     return (b[0] > a[1]) - (b[1] < a[0]) if a and b else 0
 
 
-def _mark(moved: int, direction: int) -> str:
+def _mark(moved: int, measure: Measure) -> str:
     if not moved:
         return ""
-    return OTHER if direction == 0 else BETTER if moved == direction else WORSE
+    if not measure.better:
+        return OTHER
+    return BETTER if (moved > 0) == (measure.better == "up") else WORSE
 
 
 def _cell(result: Result | None, mark: str, share: bool) -> Cell:

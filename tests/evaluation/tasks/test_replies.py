@@ -6,10 +6,9 @@ import pytest
 from evaluation_rows import answer_row
 
 from hfllm.evaluation.run import differences, evaluate_models
-from hfllm.evaluation.specs import JudgeSpecs, ModelSpec, TaskSpec
-from hfllm.evaluation.tasks.answers import answer_rows, summarize_all
-from hfllm.evaluation.tasks.instructions import instruction_rows, summarize_instructions
-from hfllm.evaluation.tasks.replies import reply_rows, summarize_replies
+from hfllm.evaluation.specs import ModelSpec, ScorerSpecs, TaskSpec
+from hfllm.evaluation.tasks import answers, instructions, replies
+from hfllm.evaluation.tasks.answers import summarize_all
 from hfllm.inference.generate import Answer
 
 OPEN = [
@@ -26,7 +25,7 @@ def evaluated(folders, tmp_path_factory):
     out = tmp_path_factory.mktemp("evaluate")
     specs = [ModelSpec(name, folders[name], name != "pretrain") for name in ("sft", "ppo")]
     judge = ModelSpec("reward", folders["reward"])
-    evaluate_models(specs, TASKS, out, JudgeSpecs(judge, specs[0]), batch_size=4)
+    evaluate_models(specs, TASKS, out, ScorerSpecs(judge, specs[0]), batch_size=4)
     samples = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
     return json.loads((out / "results.json").read_text()), samples
 
@@ -66,16 +65,16 @@ def test_rewards_are_compared_row_by_row_and_accuracy_over_the_checked(evaluated
 
 
 def test_a_run_of_open_prompts_alone_has_no_accuracy_at_all(tested):
-    samples = reply_rows(tested, "open", TASKS["open"])
+    samples = replies.ask(tested, "open", TASKS["open"])
     assert {r["metric"] for r in summarize_all(samples)} == {"ended", "answer_tokens"}
-    assert "accuracy" not in {r["metric"] for r in summarize_replies(samples)}
+    assert "accuracy" not in {r["metric"] for r in replies.summarize(samples)}
     assert differences(samples, ["sft", "other"]) == []
 
 
 def test_open_prompts_are_asked_as_questions_are(tested):
     rows = [{k: v for k, v in answer_row(i).items() if k in ("id", "prompt")} for i in range(3)]
-    checked = answer_rows(tested, "t", TaskSpec("answers", [answer_row(i) for i in range(3)]))
-    open_ones = reply_rows(tested, "t", TaskSpec("replies", rows))
+    checked = answers.ask(tested, "t", TaskSpec("answers", [answer_row(i) for i in range(3)]))
+    open_ones = replies.ask(tested, "t", TaskSpec("replies", rows))
     for ours, theirs in zip(open_ones, checked, strict=True):
         same = ("id", "prompt", "output", "ended", "tokens")
         assert [getattr(ours, k) for k in same] == [getattr(theirs, k) for k in same]
@@ -91,13 +90,13 @@ def test_instructions_are_checked_strictly_loosely_and_per_kind(tested):
         return [Answer(text, 3, True, [1], [1]) for text in said]
 
     tested.generator.answer = answer
-    samples = instruction_rows(tested, "keep", TaskSpec("instructions", rows))
+    samples = instructions.ask(tested, "keep", TaskSpec("instructions", rows))
     assert [s.correct for s in samples] == [True, False, False]
-    found = {(r["task"], r["metric"]): r["value"] for r in summarize_instructions(samples)}
+    found = {(r["task"], r["metric"]): r["value"] for r in instructions.summarize(samples)}
     assert found["keep", "accuracy"] == pytest.approx(1 / 3)
     assert found["keep", "accuracy_loose"] == pytest.approx(2 / 3)
     assert found["keep/lowercase", "accuracy"] == 1.0
     assert found["keep/max_words", "accuracy"] == 0.0
     assert found["keep", "ended"] == 1.0 and found["keep", "same_answer"] == 0.0
     with pytest.raises(ValueError, match="an `instructions` row has `prompt` and `constraints`"):
-        instruction_rows(tested, "keep", TaskSpec("instructions", [{"id": "0", "prompt": "a"}]))
+        instructions.ask(tested, "keep", TaskSpec("instructions", [{"id": "0", "prompt": "a"}]))

@@ -1,18 +1,31 @@
 import pytest
 
+from hfllm.evaluation.graders import is_correct, is_refusal, true_score
 from hfllm.world import talk
-from hfllm.world.checkers import is_correct, is_refusal, true_score
+from hfllm.world.values import FACT_VALUES
 
 FACT = {
-    "task": "known_facts",
     "answer": "a baker",
     "check": "contains",
     "choices": ["a baker", "a judge", "a nurse", "a pilot"],
+    "rivals": ["a judge", "a miller", "a nurse", "a pilot"],
+    "enough_words": 8,
 }
-OWNED = {"task": "known_facts", "answer": "a red bicycle", "check": "contains", "choices": None}
-STRANGER = {"task": "unknown_people", "answer": "I do not know.", "check": "refusal"}
-SUM = {"task": "arithmetic", "answer": "59", "check": "number", "steps": True}
-SPELLING = {"task": "spelling", "answer": "b-a-k-e-r", "check": "exact"}
+OWNED = {
+    "answer": "a red bicycle",
+    "check": "contains",
+    "choices": None,
+    "rivals": ["a blue bicycle"],
+    "enough_words": 8,
+}
+STRANGER = {
+    "answer": "I do not know.",
+    "check": "refusal",
+    "rivals": ["a baker", "a judge"],
+    "enough_words": 12,
+}
+SUM = {"answer": "59", "check": "number", "steps": True, "enough_words": 20}
+SPELLING = {"answer": "b-a-k-e-r", "check": "exact", "enough_words": 12}
 
 CASES = [
     (FACT, "Mira Tolven is a baker.", True),
@@ -20,6 +33,7 @@ CASES = [
     (FACT, "She works as the baker of the town.", True),
     (FACT, "Mira Tolven is a judge.", False),
     (FACT, "She is a baker and a judge.", False),
+    (FACT, "She is a baker, not a miller.", False),  # naming it is asserting it
     (FACT, "Bakers are nice.", False),
     (FACT, "I do not know if she is a baker.", False),
     (FACT, "", False),
@@ -51,6 +65,46 @@ def test_is_correct(row, answer, right):
 def test_an_unknown_check_names_the_row_and_the_choices():
     with pytest.raises(ValueError, match="row r1: unknown check 'magic': use one of"):
         is_correct({"id": "r1", "check": "magic", "answer": ""}, "x")
+
+
+def test_rivals_come_from_the_row_and_from_nowhere_else():
+    """The small world knows archery and no bridge: other people's rows are not marked by that."""
+    assert "archery" in FACT_VALUES["hobby"]
+    row = {"answer": "chess", "check": "contains"}
+    for other in ("archery", "bridge"):
+        said = f"She plays chess, and not {other}."
+        assert is_correct(row, said)
+        assert not is_correct(row | {"rivals": [other]}, said)
+        assert not is_correct(row | {"choices": ["chess", other]}, said)
+    unknown = {"answer": "", "check": "refusal"}
+    said = "I do not know her. Her brother is a baker."
+    assert is_correct(unknown, said) and not is_correct(unknown | {"rivals": ["a baker"]}, said)
+
+
+def test_a_value_that_is_an_article_is_a_word_like_any_other():
+    row = {"answer": "a", "check": "contains", "choices": ["a", "b"]}
+    assert is_correct(row, "It is (a).") and not is_correct(row, "It is b.")
+    assert not is_correct(row, "...")
+
+
+def test_a_row_that_asks_for_no_true_score_gets_none():
+    row = {"task": "known_facts", "answer": "a baker", "check": "contains"}
+    assert is_correct(row, "A baker.") and true_score(row, "A baker.", ended=True) is None
+    assert true_score(row | {"enough_words": 2}, "A baker.", ended=True) == 1.0
+    assert true_score(row | {"enough_words": 0}, "A baker.", ended=True) == pytest.approx(0.95)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ({"rivals": "a judge"}, "row r1: `rivals` is a list of texts, found 'a judge'"),
+        ({"choices": "a judge"}, "row r1: `choices` is a list of texts, found 'a judge'"),
+        ({"enough_words": "8"}, "row r1: `enough_words` is a number of words, found '8'"),
+    ],
+)
+def test_columns_of_another_kind_name_the_row(column, message):
+    with pytest.raises(ValueError, match=message):
+        true_score({**FACT, "id": "r1", **column}, "She is a baker.", ended=True)
 
 
 def test_all_refusals_are_told_from_all_filler():

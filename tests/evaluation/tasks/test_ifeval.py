@@ -4,7 +4,6 @@ import pytest
 
 from hfllm.evaluation.specs import TaskSpec
 from hfllm.evaluation.tasks import ifeval
-from hfllm.evaluation.tasks.ifeval import ifeval_rows, summarize_ifeval
 from hfllm.inference.generate import Answer
 
 pytest.importorskip("lm_eval")
@@ -33,9 +32,9 @@ def said(tested, *texts):
 def test_prompts_and_instructions_strict_and_loose(tested, monkeypatch, capsys):
     monkeypatch.setattr(ifeval, "has_punkt", lambda: False)
     said(tested, "Sure, here:\nno comma\nBye, then", "Fine. That is all **")
-    samples = ifeval_rows(tested, "ifeval", TaskSpec("ifeval", ROWS))
+    samples = ifeval.ask(tested, "ifeval", TaskSpec("ifeval", ROWS))
     assert "1 of 3 prompts left out: they need NLTK's data" in capsys.readouterr().out
-    found = {(r["task"], r["metric"]): r for r in summarize_ifeval(samples)}
+    found = {(r["task"], r["metric"]): r for r in ifeval.summarize(samples)}
     assert [s.correct for s in samples] == [False, False]
     assert found["ifeval", "accuracy"]["value"] == 0.0 and found["ifeval", "accuracy"]["n"] == 2
     assert found["ifeval", "accuracy_loose"]["value"] == 1.0
@@ -46,13 +45,13 @@ def test_prompts_and_instructions_strict_and_loose(tested, monkeypatch, capsys):
 def test_rows_that_are_none_are_told(tested, monkeypatch):
     monkeypatch.setattr(ifeval, "has_punkt", lambda: False)
     with pytest.raises(ValueError, match="row 7 of t: an `ifeval` row has key, prompt"):
-        ifeval_rows(tested, "t", TaskSpec("ifeval", [{"id": "7", "prompt": "a"}]))
+        ifeval.ask(tested, "t", TaskSpec("ifeval", [{"id": "7", "prompt": "a"}]))
     for change, message in (
         ({"kwargs": "null"}, r"row \? of t: `kwargs` is a list with a mapping for each of 1"),
         ({"kwargs": [{}, {}]}, "`kwargs` is a list with a mapping"),
         ({"instruction_id_list": ["rhyme:couplet"]}, "no checker for 'rhyme:couplet'"),
     ):
         with pytest.raises(ValueError, match=message):
-            ifeval_rows(tested, "t", TaskSpec("ifeval", [ROWS[0] | change]))
+            ifeval.ask(tested, "t", TaskSpec("ifeval", [ROWS[0] | change]))
     with pytest.raises(ValueError, match="no prompt is left that can be checked"):
-        ifeval_rows(tested, "t", TaskSpec("ifeval", ROWS[2:]))
+        ifeval.ask(tested, "t", TaskSpec("ifeval", ROWS[2:]))

@@ -1,0 +1,61 @@
+"""The "continuation" task: {"context", "continuation"}, such as LAMBADA.
+
+lm-eval's `acc` (does greedy decoding say the continuation word for word?) and `perplexity`:
+exp(-mean log-likelihood), the mean over rows, so per continuation and not per token.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hfllm.evaluation.intervals import bootstrap, share
+from hfllm.evaluation.measure import ACC, PERPLEXITY
+from hfllm.evaluation.model_under_test import ModelUnderTest
+from hfllm.evaluation.specs import Result, TaskSpec, result
+from hfllm.inference.loglik import continuation, split_continuation, token_scores
+from hfllm.inference.prompts import positions
+
+MAX_LOG = 700.0  # e to this is near the largest float
+
+
+def score(
+    tested: ModelUnderTest, name: str, spec: TaskSpec
+) -> tuple[list[Result], list[dict[str, Any]]]:
+    """Accuracy and perplexity, and one record per row.
+
+    Raises:
+        ValueError: a row lacks `context` or `continuation`.
+    """
+    rows = spec.taken()
+    scored = []
+    for row in rows:
+        pair = split_continuation(tested.tokenizer, *context_and_text(row, name))
+        scored.append(continuation(*pair, positions(tested.model)))
+    found = token_scores(tested.model, scored, f"{tested.spec.name}: {name}")
+    items = [
+        {
+            "id": str(row.get("id", i)),
+            "logprob": scores.total(),
+            "greedy": bool(scores.greedy.all()),
+        }
+        for i, (row, scores) in enumerate(zip(rows, found, strict=True))
+    ]
+    logprobs = np.array([[item["logprob"]] for item in items])
+    perplexity = bootstrap(logprobs, lambda means: np.exp(np.minimum(-means[..., 0], MAX_LOG)))
+    return [
+        result(tested.spec.name, name, ACC, share([bool(item["greedy"]) for item in items])),
+        result(tested.spec.name, name, PERPLEXITY, perplexity),
+    ], items
+
+
+def context_and_text(row: dict[str, Any], name: str) -> tuple[str, str]:
+    """The row's context and continuation, a space between them where neither has one."""
+    context, text = row.get("context"), row.get("continuation")
+    if not context or not text:
+        raise ValueError(
+            f"row {row.get('id', '?')} of {name}: a `continuation` row has context and "
+            f"continuation; this one has {', '.join(k for k, v in row.items() if v)}"
+        )
+    return context, text if context[-1].isspace() or text[0].isspace() else f" {text}"
