@@ -77,7 +77,7 @@ def test_a_model_without_a_template_judges_nothing(model, tokenizer, tmp_path):
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     (tmp_path / "chat_template.jinja").unlink()
-    with pytest.raises(ValueError, match="talks in no turns: the judge of answers is a chat"):
+    with pytest.raises(ValueError, match="takes no chats.*: the judge of answers is a chat"):
         open_judge(tmp_path)
 
 
