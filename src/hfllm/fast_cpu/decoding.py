@@ -127,7 +127,7 @@ def without_ended_rows(
         model_kwargs: `attention_mask` (B, P) is read; without one nothing is padded.
 
     Returns:
-        Prompts and completions, (B, P + T), padded on the right behind the stop token.
+        Prompts and completions, (B, P + T), padded on the right after the stop token.
     """
     mask = model_kwargs.get("attention_mask")
     mask = torch.ones_like(input_ids) if mask is None else mask

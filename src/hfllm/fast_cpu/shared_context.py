@@ -1,9 +1,9 @@
 """Tree attention for likelihoods: the prefix that several rows share is run through the model once.
 
-The rows (a question's choices, each behind the same context) are laid out as one row of tokens: the
+The rows (a question's choices, each after the same context) are laid out as one row of tokens: the
 prefix, then the rest of each row, a branch. A branch attends to the prefix and to itself, not to
 other branches (an additive mask over pairs of positions), and its position ids go on from the
-prefix. Four choices of 5 tokens behind 40 cost 40 + 4 x 5 tokens instead of 4 x 45:
+prefix. Four choices of 5 tokens after 40 cost 40 + 4 x 5 tokens instead of 4 x 45:
 
     row 0  A B C d e        ids        A B C d e f g
     row 1  A B C f g        positions  0 1 2 3 4 3 4

@@ -2,7 +2,7 @@
 
 In chats this is the template and the system prompt: 22 of the 90 tokens of an answer of
 SmolLM2-135M-Instruct. The prefix is run as one row; its keys and values are repeated for every row
-in transformers' own cache, and the rest of the rows is run behind it. Gradients flow back through
+in transformers' own cache, and the rest of the rows is run after it. Gradients flow back through
 the cache. vLLM does the same between requests (automatic prefix caching).
 
 Not every architecture gives the same hidden states from such a cache: sliding windows, recurrent

@@ -192,7 +192,7 @@ def document_nats(
     start = first_ids(tokenizer)
     if not start:
         raise ValueError(
-            "the tokenizer has neither bos nor eos: nothing stands before a text's first token"
+            "the tokenizer has neither bos nor eos: nothing precedes a text's first token"
         )
     size = min(window_tokens or MAX_WINDOW_TOKENS, positions(model))
     rows, owner = [], []

@@ -1,7 +1,7 @@
 """Prompts -> token ids, and the tokens that stop generation.
 
 A chat prompt (a list of messages) is rendered by the chat template with its generation prompt; a
-plain prompt (a string, for base models) is encoded behind bos. In both, control tokens that a text
+plain prompt (a string, for base models) is encoded after bos. In both, control tokens that a text
 spells are encoded as plain text, so that a user's message cannot end a turn.
 
 The end-of-turn token is found by rendering a conversation, in addition to the eos ids of

@@ -84,7 +84,7 @@ class RelevanceJudge:
         for ids in encoded:
             new = torch.tensor([token not in ids[:n] for n, token in enumerate(ids)])
             gained = float(((next(scores) - next(scores)) * new).sum()) if ids else 0.0
-            out.append(gained * (1 - share_in_circles(ids)))
+            out.append(gained * (1 - repeated_share(ids)))
         self._last = (asked_for, out)
         return out
 
@@ -98,16 +98,16 @@ class RelevanceJudge:
         return [min(1.0, max(0.0, 2 * n / self.enough - 1)) for n in nats]
 
 
-def share_in_circles(ids: Sequence[int]) -> float:
+def repeated_share(ids: Sequence[int]) -> float:
     """Share of tokens, 0 to 1, that are part of a RUN-gram which occurred before."""
-    said: set[tuple[int, ...]] = set()
-    again = [False] * len(ids)
+    seen: set[tuple[int, ...]] = set()
+    repeated = [False] * len(ids)
     for start in range(len(ids) - RUN + 1):
         run = tuple(ids[start : start + RUN])
-        if run in said:
-            again[start : start + RUN] = [True] * RUN
-        said.add(run)
-    return sum(again) / max(1, len(ids))
+        if run in seen:
+            repeated[start : start + RUN] = [True] * RUN
+        seen.add(run)
+    return sum(repeated) / max(1, len(ids))
 
 
 def _without_question(prompt: list[Message], constraints: list[dict[str, Any]]) -> list[Message]:

@@ -161,8 +161,8 @@ def import_gguf(file: str | Path, out: str | Path, dtype: str = "float32") -> bo
         part = Path(scratch) / folder.name
         part.mkdir()
         _write(path, fields, part, DTYPES[dtype])
-        said = {"kind": "import", "file": path.name, "sha256": digest, "dtype": dtype}
-        (part / MANIFEST).write_text(json.dumps(said | asdict(header), indent=2) + "\n")
+        manifest = {"kind": "import", "file": path.name, "sha256": digest, "dtype": dtype}
+        (part / MANIFEST).write_text(json.dumps(manifest | asdict(header), indent=2) + "\n")
         try:
             part.rename(folder)  # atomic; replaces an empty folder only
         except OSError:

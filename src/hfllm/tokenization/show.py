@@ -44,7 +44,7 @@ def show_tokens(text: str, tokenizer_dir: str | Path, color: bool = True) -> str
 
 
 def token_bytes(token: str) -> bytes:
-    """The bytes behind an entry of a byte-level (or byte-fallback) vocabulary."""
+    """The bytes of an entry of a byte-level (or byte-fallback) vocabulary."""
     table = _byte_of_character()
     if all(character in table for character in token):
         return bytes(table[character] for character in token)
