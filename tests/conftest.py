@@ -34,7 +34,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(autouse=True)
 def same_signals_and_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A run in this process must leave no handler behind, nor a launcher's variables."""
-    for name in ("HFLLM_FORCE", "HFLLM_LOCK_HELD", "WORLD_SIZE", "RANK", "LOCAL_RANK"):
+    hfllm = ("HFLLM_FORCE", "HFLLM_LOCK_HELD", "HFLLM_SLOW")
+    for name in (*hfllm, "WORLD_SIZE", "RANK", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield

@@ -6,11 +6,11 @@ import torch
 from transformers import MambaConfig, MambaForCausalLM
 
 from hfllm.fast_cpu import shared_context, shared_prefix, trained_head
+from hfllm.fast_cpu.shared_context import prefix_groups
 from hfllm.inference import logits, loglik
 from hfllm.inference.loglik import (
     continuation,
     document_nats,
-    prefix_groups,
     split_continuation,
     token_logprobs,
     token_scores,
@@ -51,8 +51,9 @@ def test_batched_scores_are_those_of_each_row_alone(model, monkeypatch, budget, 
 def test_what_all_rows_of_a_batch_begin_with_is_run_once(model, monkeypatch):
     torch.manual_seed(0)
     start = torch.randint(10, 300, (20,)).tolist()
+    # Each row has less than half in common with the next.
     ends = [torch.randint(10, 300, (n,)).tolist() for n in (30, 25, 41, 33, 28)]
-    rows = [ScoringRequest(start + [i] + end, 24) for i, end in enumerate(ends)]  # not half alike
+    rows = [ScoringRequest(start + [i] + end, 24) for i, end in enumerate(ends)]
     seen = []
     monkeypatch.setattr(shared_prefix, "MIN_SAVED", 40)
     token_logprobs(model, rows)  # the model is tried
@@ -185,12 +186,12 @@ def test_contexts_that_begin_alike_share_that_much(model, tokenizer, monkeypatch
 @pytest.mark.parametrize("context", [[5], [5] * 9, [5, 6, 7, 8, 5]])
 def test_the_trial_tells_a_model_that_ignores_the_mask(own_model, monkeypatch, context):
     decoder = own_model.get_decoder()
-    assert shared_context.lends_itself(own_model, context, 96)
+    assert shared_context.supports_tree_attention(own_model, context, 96)
     whole = decoder.forward
     monkeypatch.setattr(
         decoder, "forward", lambda *a, **k: whole(*a, **k | {"attention_mask": None})
     )
-    assert not shared_context.lends_itself(own_model, context, 96)
+    assert not shared_context.supports_tree_attention(own_model, context, 96)
 
 
 def test_questions_with_a_preamble_in_common_stay_apart():
@@ -209,8 +210,8 @@ def test_too_little_in_common_is_not_shared():
         == []
     )
     assert prefix_groups([ScoringRequest([1, 2, 3], 2), ScoringRequest([1, 2, 4], 2)]) == []
-    many = [ScoringRequest([*long, n], len(long)) for n in range(loglik.MAX_MEMBERS + 2)]
-    assert [len(group) for group in prefix_groups(many)] == [loglik.MAX_MEMBERS, 2]
+    many = [ScoringRequest([*long, n], len(long)) for n in range(shared_context.MAX_MEMBERS + 2)]
+    assert [len(group) for group in prefix_groups(many)] == [shared_context.MAX_MEMBERS, 2]
 
 
 def test_a_model_that_takes_no_such_mask_is_scored_row_by_row(model, tokenizer, monkeypatch):
@@ -250,7 +251,7 @@ def test_batches_of_trees_are_bounded_and_lose_none():
 def test_windows_are_not_shared(own_model, config, shares):
     for name, value in config.items():
         setattr(own_model.config, name, value)
-    assert shared_context.lends_itself(own_model, list(range(7, 27)), 96) == shares
+    assert shared_context.supports_tree_attention(own_model, list(range(7, 27)), 96) == shares
 
 
 def test_a_head_that_is_not_all_of_the_logits_is_not_shared(own_model, monkeypatch):
@@ -262,7 +263,7 @@ def test_a_head_that_is_not_all_of_the_logits_is_not_shared(own_model, monkeypat
         return out
 
     monkeypatch.setattr(own_model, "forward", capped)
-    assert not shared_context.lends_itself(own_model, list(range(7, 27)), 96)
+    assert not shared_context.supports_tree_attention(own_model, list(range(7, 27)), 96)
 
 
 def test_a_state_that_runs_along_the_row_is_not_shared(tokenizer):
@@ -270,7 +271,7 @@ def test_a_state_that_runs_along_the_row_is_not_shared(tokenizer):
     mamba = MambaForCausalLM(
         MambaConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, state_size=4)
     ).eval()
-    assert not shared_context.lends_itself(mamba, list(range(7, 27)), 96)
+    assert not shared_context.supports_tree_attention(mamba, list(range(7, 27)), 96)
 
 
 def test_what_is_too_large_for_one_row_is_scored_row_by_row(model, tokenizer, monkeypatch):

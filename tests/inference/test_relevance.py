@@ -8,7 +8,7 @@ from hfllm.inference.relevance import (
     RelevanceJudge,
     is_relevant,
     open_judge,
-    share_in_circles,
+    repeated_share,
 )
 from hfllm.tokenization.loss_mask import render
 
@@ -55,7 +55,7 @@ def test_it_is_the_gain_in_log_probability_and_a_repeated_token_counts_once(mode
     ],
 )
 def test_what_was_said_before_goes_in_circles(ids, share):
-    assert share_in_circles(ids) == pytest.approx(share)
+    assert repeated_share(ids) == pytest.approx(share)
 
 
 def test_a_prompt_that_is_all_constraints_makes_nothing_relevant(model, tokenizer):
@@ -77,7 +77,7 @@ def test_a_model_without_a_template_judges_nothing(model, tokenizer, tmp_path):
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     (tmp_path / "chat_template.jinja").unlink()
-    with pytest.raises(ValueError, match="talks in no turns: the judge of answers is a chat"):
+    with pytest.raises(ValueError, match="takes no chats.*: the judge of answers is a chat"):
         open_judge(tmp_path)
 
 

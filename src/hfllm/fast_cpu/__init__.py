@@ -1,20 +1,23 @@
-"""What only makes a CPU faster: each has one switch, each equals the plain way in a test.
+"""Fast paths: what only saves time on a CPU, each with a switch and a test that it changes nothing.
 
-`HFLLM_SLOW=trained_head,unpad` (or `all`) in the environment turns the named ones off for a run, to
-measure what one buys or to find out whether one is to blame; docs/fast-paths.md lists them.
+`HFLLM_SLOW=trained_head,unpad` (or `all`) in the environment turns the named ones off, to measure
+what one saves or to find out whether one causes a difference. docs/fast-paths.md says what each
+does and saves, and when it is not taken.
 """
 
 from __future__ import annotations
 
 import os
 
+from hfllm.recipe.did_you_mean import did_you_mean
+
 NAMES = (
-    "decoding",  # inference: a decoding loop that ended rows leave
-    "shared_context",  # scoring: choices behind one context in one pass
-    "shared_prefix",  # what all rows of a batch begin with is run once
-    "stacked_muon",  # Muon: matrices of one shape orthogonalised together
-    "trained_head",  # SFT and PPO: the head on the trained positions only
-    "unpad",  # PPO: prompt and answer in one piece, no padding between
+    "decoding",  # generation: rows that have stopped leave the batch and the key-value cache
+    "shared_context",  # likelihoods: a question's choices in one row, by tree attention
+    "shared_prefix",  # the token prefix that all rows of a batch share is run once
+    "stacked_muon",  # Muon: matrices of one shape are orthogonalised together
+    "trained_head",  # SFT, PPO, likelihoods: the head runs on the scored positions only
+    "unpad",  # PPO: no padding between prompt and completion
 )
 SWITCH = "HFLLM_SLOW"
 
@@ -23,10 +26,14 @@ def is_on(name: str) -> bool:
     """Whether the fast path `name` may be taken.
 
     Raises:
-        ValueError: the switch names something that is no fast path.
+        ValueError: the environment variable names something that is no fast path (one line).
     """
     assert name in NAMES, name
-    off = [word for word in os.environ.get(SWITCH, "").replace(",", " ").split() if word]
-    if unknown := [word for word in off if word not in (*NAMES, "all")]:
-        raise ValueError(f"{SWITCH}: {unknown[0]!r} is none of all, {', '.join(NAMES)}")
+    off = os.environ.get(SWITCH, "").replace(",", " ").split()
+    known = (*NAMES, "all")
+    if unknown := [word for word in off if word not in known]:
+        raise ValueError(
+            f"{SWITCH}: {unknown[0]!r} is no fast path; name some of {', '.join(known)}, separated "
+            f"by commas.{did_you_mean(unknown[0], known)}"
+        )
     return name not in off and "all" not in off

@@ -1,8 +1,10 @@
-"""torch's Muon with matrices of one shape orthogonalised together.
+"""torch's Muon with the matrices of one shape orthogonalised together, in one batched product.
 
-`torch.optim.Muon` takes one matrix after the other: in a small model the Newton-Schulz rounds are
-hundreds of little multiplications, a fifth of a training step on two cores. Stacked by shape they
-are few larger ones, with the same result. Options, state and checkpoints are torch's own.
+`torch.optim.Muon` takes one matrix after the other: in a small model its Newton-Schulz iterations
+are hundreds of small products, a fifth of a training step on two cores. Stacked by shape (N, A, B)
+they are few larger ones. Options, state and checkpoints are torch's own; updates are equal up to
+bfloat16 rounding. Cost: 72 instead of 90 ms for 28 matrices (docs/benchmarks.md).
+HFLLM_SLOW=stacked_muon takes torch's own step.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from typing import Any
 
 import torch
 
+from hfllm.fast_cpu import is_on
+
 STACK = 2**24  # elements orthogonalised at once: 32 MB in bfloat16, three times over
 
 
@@ -23,6 +27,8 @@ class StackedMuon(torch.optim.Muon):
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:  # type: ignore[override]
         """One step; `closure` as in every torch optimizer."""
+        if not is_on("stacked_muon"):
+            return super().step(closure)
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -40,7 +46,7 @@ class StackedMuon(torch.optim.Muon):
 
 
 def _stacks(params: list[torch.Tensor]) -> Iterator[list[int]]:
-    """Indices of matrices with the same shape, at most STACK elements together."""
+    """Indices of matrices of one shape, device and dtype, at most STACK elements together."""
     same: dict[Any, list[int]] = defaultdict(list)
     for index, param in enumerate(params):
         same[param.shape, param.device, param.dtype].append(index)
@@ -56,7 +62,7 @@ def _step(
     grads: list[torch.Tensor],
     moments: list[torch.Tensor],
 ) -> None:
-    """Momentum, orthogonalised update and decay of matrices (A, B) of one shape, in place."""
+    """Momentum, orthogonalised update, weight decay of matrices of one shape (A, B), in place."""
     momentum = group["momentum"]
     torch._foreach_lerp_(moments, grads, 1 - momentum)
     ahead = torch._foreach_lerp(grads, moments, momentum) if group["nesterov"] else moments
@@ -64,7 +70,7 @@ def _step(
         torch.stack(tuple(ahead)), group["ns_coefficients"], group["ns_steps"], group["eps"]
     )
     rate = float(group["lr"])
-    scaled = rate * 0.2 * math.sqrt(max(params[0].shape))
+    scaled = rate * 0.2 * math.sqrt(max(params[0].shape))  # match_rms_adamw
     torch._foreach_mul_(params, 1 - rate * group["weight_decay"])
     torch._foreach_add_(params, updates.to(params[0].dtype).unbind(), alpha=-scaled)
 
@@ -72,9 +78,18 @@ def _step(
 def orthogonal(
     stack: torch.Tensor, coefficients: tuple[float, float, float], steps: int, eps: float
 ) -> torch.Tensor:
-    """Matrices (N, A, B) -> near-orthogonal ones of the same singular vectors, in bfloat16.
+    """Nearly orthogonal matrices with the singular vectors of those given, in bfloat16.
 
-    Quintic Newton-Schulz rounds; source: Jordan et al. 2024 (Muon).
+    Quintic Newton-Schulz iterations; source: Jordan et al. 2024 (Muon).
+
+    Args:
+        stack: (N, A, B).
+        coefficients: a, b, c of X <- a X + (b X X' + c (X X')^2) X.
+        steps: iterations.
+        eps: smallest Frobenius norm that a matrix is divided by.
+
+    Returns:
+        (N, A, B), bfloat16, singular values near 1.
     """
     a, b, c = coefficients
     rows = stack.bfloat16()

@@ -1,10 +1,15 @@
-"""The language-model head on the positions that need it only, where TRL's scores them all.
+"""The language-model head (hidden states -> logits) on labelled positions only, on a CPU.
 
-TRL's fused head skips the other positions on CUDA and XPU; elsewhere it scores each of them,
-recomputes the logits in the backward and multiplies in float32 there. On two CPU cores that took
-30% of a step of SFT with 1,664 entries, and more with a larger vocabulary. This head has the same
-contract (`fused_lm_head=True` returns TRL's `FusedCausalLMOutput`), so that trl's SFTTrainer and
-GRPOTrainer, their metrics and their losses stay as they are.
+TRL's fused head leaves unlabelled positions out on CUDA and XPU; on a CPU it scores every one,
+recomputes the logits in the backward pass and multiplies in float32 there. Forward and backward of
+2,048 tokens with 1,664 vocabulary entries take 371 ms with TRL's head and 261 with this one
+(docs/benchmarks.md); a larger vocabulary gains more. `score_trained_positions` gives the model a
+forward with the same contract (`fused_lm_head=True` returns TRL's `FusedCausalLMOutput`), so that
+trl's SFTTrainer and GRPOTrainer, their metrics and losses stay as they are.
+
+It needs logits that are the head's matrix times the last hidden state, which is tested once per
+model (`has_plain_head`). inference/logits.py scores likelihoods in the same way. With
+HFLLM_SLOW=trained_head training keeps TRL's head, and inference takes the model's own logits.
 """
 
 from __future__ import annotations
@@ -19,34 +24,44 @@ import torch
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from hfllm.fast_cpu import is_on
 from hfllm.fast_cpu.shared_prefix import last_hidden
 from hfllm.modeling.adapters import without_adapter
 from hfllm.modeling.eval_mode import eval_mode
 
-CHUNK = 2**27  # logits held for a backward: 512 MB in float32; more are recomputed in it
-SLICE = 2**22  # logits held without one
-KEPT = "the model changes its logits behind the head: trl's is kept"  # where that was not done
+CHUNK = 2**27  # logits kept for the backward pass: 512 MB in float32; more are recomputed there
+SLICE = 2**22  # logits held at once without a backward pass
+# The manifest's note where `score_trained_positions` did nothing.
+KEPT = (
+    "trl's fused head is kept, slower on a CPU: the model changes its logits after the head, or "
+    "HFLLM_SLOW names trained_head"
+)
 
-_has_plain_head: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()  # tried once
+_has_plain_head: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()  # tested once
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """How a label's probability is read from its logits."""
+    """How log-probabilities and entropies are computed from logits."""
 
     temperature: float = 1.0  # the logits are divided by it
-    entropy_grad: bool = False  # for an entropy bonus; else the entropy is for the log only
+    entropy_grad: bool = False  # True: the loss has an entropy bonus; else it is only logged
 
 
 def score_trained_positions(model: Any, output_class: Any, how: Scoring = Scoring()) -> bool:
-    """Replace the fused head that a TRL trainer gave to `model`; say whether that was done.
+    """Replace the fused head that a TRL trainer gave to a model; return whether that was done.
 
-    `output_class` is trl's `FusedCausalLMOutput` (trl is imported in `stages/` and `rl/` only).
-    Not where TRL's own kernels run, and not for a model that does more to its logits than the
-    head's matrix (soft-capping, scaling) or has a loss of its own (mixture of experts).
+    Not done on a GPU (TRL's own kernels run there), with the switch off, and for a model that
+    changes its logits after the head (soft-capping, scaling) or adds a loss of its own (mixture of
+    experts).
+
+    Args:
+        model: a causal LM, with or without an adapter; its `forward` is replaced.
+        output_class: trl's `FusedCausalLMOutput` (trl is imported in `stages/` and `rl/` only).
+        how: temperature, and whether entropies carry a gradient.
     """
     base = without_adapter(model)
-    if base.device.type != "cpu" or not has_plain_head(base):
+    if base.device.type != "cpu" or not may_score_positions(base):
         return False
     trl_forward = base.forward
 
@@ -58,7 +73,7 @@ def score_trained_positions(model: Any, output_class: Any, how: Scoring = Scorin
             return trl_forward(*args, labels=labels, **kwargs)
         hidden, cut = _hidden(self.base_model, labels, *args, **kwargs)  # (B, T - cut, H)
         fields = _fields(self.get_output_embeddings(), hidden[:, :-1], labels[:, cut + 1 :], how)
-        return output_class(**{name: _widened(x, cut) for name, x in fields.items()})
+        return output_class(**{name: _pad_left(x, cut) for name, x in fields.items()})
 
     base.forward = types.MethodType(forward, base)
     return True
@@ -67,24 +82,39 @@ def score_trained_positions(model: Any, output_class: Any, how: Scoring = Scorin
 def _hidden(
     trunk: Any, labels: torch.Tensor, input_ids: Any = None, **kwargs: Any
 ) -> tuple[torch.Tensor, int]:
-    """Last hidden states, less the columns that all rows begin with where only ids are given."""
+    """Last hidden states (B, T - N, H), and N: the shared prefix of unlabelled columns left out."""
     inputs = {key: x for key, x in kwargs.items() if x is not None and key != "use_cache"}
     if input_ids is None:
         return trunk(use_cache=False, **inputs).last_hidden_state, 0
-    first = int((labels != -100).any(dim=0).int().argmax()) - 1  # predicts the first label
+    first = int((labels != -100).any(dim=0).int().argmax()) - 1  # it predicts the first label
     return last_hidden(trunk, input_ids, keep=input_ids.size(1) - max(0, first), **inputs)
 
 
-def _widened(x: torch.Tensor, columns: int) -> torch.Tensor:
-    """A field (B, T) with columns put back where nothing is trained; the loss as it is."""
+def _pad_left(x: torch.Tensor, columns: int) -> torch.Tensor:
+    """A field (B, T - N) with the N columns put back, zero as nothing is labelled there: (B, T)."""
     return torch.nn.functional.pad(x, (columns, 0)) if x.dim() == 2 and columns else x
 
 
-def has_plain_head(model: Any) -> bool:
+def may_score_positions(model: PreTrainedModel) -> bool:
+    """Whether the head may be applied to single positions: it is all there is, and switched on."""
+    return is_on("trained_head") and has_plain_head(model)
+
+
+def has_plain_head(model: PreTrainedModel) -> bool:
     """Whether the model's logits are its head's matrix times its last hidden state.
 
-    Tried on two tokens rather than told from names: each architecture spells its extras otherwise.
+    Tested on two tokens, once per model, rather than read from the config: each architecture names
+    its extras (soft-capping, scaling) in its own way.
     """
+    if model not in _has_plain_head:
+        try:
+            _has_plain_head[model] = _logits_are_the_heads(model)
+        except (TypeError, ValueError, AttributeError, RuntimeError):  # no trunk of its own, ...
+            _has_plain_head[model] = False
+    return _has_plain_head[model]
+
+
+def _logits_are_the_heads(model: Any) -> bool:
     if getattr(model.config.get_text_config(), "output_router_logits", None) is not None:
         return False
     ids = torch.tensor([[0, 1]], device=model.device)
@@ -94,20 +124,10 @@ def has_plain_head(model: Any) -> bool:
         return torch.allclose(whole, model.get_output_embeddings()(hidden), rtol=1e-3, atol=1e-3)
 
 
-def plain_head(model: PreTrainedModel) -> bool:
-    """Whether the logits are the head's matrix times the trunk's output; tried once a model."""
-    if model not in _has_plain_head:
-        try:
-            _has_plain_head[model] = has_plain_head(model)
-        except (TypeError, ValueError, AttributeError, RuntimeError):  # no trunk of its own, ...
-            _has_plain_head[model] = False
-    return _has_plain_head[model]
-
-
 def _fields(
     head: Any, hidden: torch.Tensor, targets: torch.Tensor, how: Scoring
 ) -> dict[str, torch.Tensor]:
-    """Hidden states (B, T, H) and labels (B, T) -> TRL's fields (B, T), zero off the mask."""
+    """Hidden states (B, T, H) and labels (B, T) -> TRL's fields, (B, T), 0 where label is -100."""
     mask = targets != -100
     rows, labels = hidden[mask], targets[mask]  # (N, H), (N,)
     backward = torch.is_grad_enabled()
@@ -131,7 +151,7 @@ def _fields(
 def _scores(
     head: Any, rows: torch.Tensor, labels: torch.Tensor, how: Scoring
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Log-probability of each label, entropy in nats, is the label the most likely: (N,)."""
+    """Log-probability of each label, entropy (both nats), whether the label is top-1: (N,) each."""
     logits = head(rows).float()
     if how.temperature != 1.0:
         logits = logits / how.temperature

@@ -1,1 +1,1 @@
-"""Answers from model folders: batched generation and chat."""
+"""Use a trained model: batched generation, log-likelihoods, reward scores, chat."""

@@ -1,11 +1,11 @@
-"""Talk to a model in the terminal, or feed it questions line by line from a pipe.
+"""Chat with a model in a terminal, or line by line through a pipe.
 
     hfllm chat runs/demo/sft            # /reset, /system TEXT, /quit
     echo "Who is Ada?" | hfllm chat runs/demo/sft
 
-Answers stream as they come. The whole conversation is the prompt of each turn; when it outgrows the
-model's positions the oldest turns are dropped, and the line says how many. A base model has never
-seen turns, so it is refused unless it shall continue plain text.
+Answers are streamed. The prompt of each turn is the whole conversation; when it exceeds the model's
+positions the oldest turns are dropped, with a notice of how many. A base model is refused, except
+with --plain, which continues each line as text.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from hfllm.inference.load import find_model, is_chat_model, load_model
 from hfllm.inference.prompts import Message, Prompt, encode_prompt
 
 HELP = "commands: /reset forgets the conversation, /system TEXT sets instructions, /quit ends"
-MIN_ANSWER_TOKENS = 16  # room that a prompt must leave
+MIN_ANSWER_TOKENS = 16  # a prompt must leave room for as many
 
 
 @dataclass
 class Terminal:
-    """Where lines come from and answers go; notices stand apart: a pipe gets answers only."""
+    """Input, output and a stream for notices, apart so that a pipe receives answers only."""
 
     source: TextIO = field(default_factory=lambda: sys.stdin)
     sink: TextIO = field(default_factory=lambda: sys.stdout)
@@ -34,11 +34,11 @@ class Terminal:
 
     @property
     def interactive(self) -> bool:
-        """Whether a person types."""
+        """Whether the input is a terminal."""
         return self.source.isatty()
 
     def read(self) -> str | None:
-        """The next line without its end, None when there are no more."""
+        """The next line without its line break; None at the end of input."""
         if self.interactive and self.source is sys.stdin:
             try:
                 return input("> ")
@@ -48,18 +48,18 @@ class Terminal:
         return line.rstrip("\n") if line else None
 
     def write(self, text: str) -> None:
-        """Show a piece of an answer at once."""
+        """Write a piece of an answer and flush."""
         self.sink.write(text)
         self.sink.flush()
 
     def note(self, text: str) -> None:
-        """Say something that is not the model's."""
+        """Print a notice, which is not part of an answer."""
         print(text, file=self.notices, flush=True)
 
 
 @dataclass
 class Conversation:
-    """A generator and the messages so far."""
+    """A generator, its settings, and the messages so far."""
 
     generator: Generator
     max_new_tokens: int = 256
@@ -68,17 +68,20 @@ class Conversation:
     messages: list[Message] = field(default_factory=list)
 
     def set_system(self, text: str) -> None:
-        """Begin anew with these instructions."""
+        """Start a new conversation with this system message ("": without one)."""
         self.messages = [{"role": "system", "content": text}] if text else []
 
     def reset(self) -> None:
-        """Forget everything but the instructions."""
+        """Drop all messages but the system message."""
         self.messages = [m for m in self.messages if m["role"] == "system"]
 
     def ask(self, text: str, terminal: Terminal) -> str:
-        """Stream the answer to the terminal, keep both turns, return the answer.
+        """Stream the answer to a user message, append both to the conversation, return the answer.
 
-        Ctrl-C ends the answer, not the conversation. ValueError where the text alone is too long.
+        Ctrl-C stops the answer, not the conversation.
+
+        Raises:
+            ValueError: the message alone exceeds the model's positions.
         """
         prompt = self._prompt(text, terminal)
         pieces: list[str] = []
@@ -127,22 +130,24 @@ def chat_loop(
     plain: bool = False,
     terminal: Terminal | None = None,
 ) -> None:
-    """Load a model folder and talk until the lines end or `/quit`.
+    """Load a model folder and answer until the end of input or `/quit`.
 
     Args:
         model: folder (or run step) of a language model.
-        system: instructions that stand before the conversation.
-        temperature: 0 takes the likeliest token each time.
-        max_new_tokens: longest answer.
-        plain: continue each line as text, for base models.
-        terminal: other streams than the process's own.
+        system: the system message.
+        temperature: of the sampling; 0 is greedy.
+        max_new_tokens: longest answer, in tokens.
+        plain: continue each line as text, without a chat template (base models).
+        terminal: streams to use instead of the process's own.
 
     Raises:
         ValueError: the folder is no model, or a base model without `plain` (one line).
     """
     folder = find_model(model)
     if not plain and not is_chat_model(folder):
-        raise ValueError(f"{model} continues text and knows no turns: {better_model(folder)}")
+        raise ValueError(
+            f"{model} is a base model, which only continues text: {better_model(folder)}"
+        )
     generator = Generator(*load_model(folder))
     talk = Conversation(generator, max_new_tokens, temperature, plain)
     talk.set_system(system or "")
@@ -150,7 +155,7 @@ def chat_loop(
 
 
 def converse(talk: Conversation, terminal: Terminal) -> None:
-    """Read, answer, repeat."""
+    """Read lines, carry out commands, answer the rest, until the end of input or `/quit`."""
     if terminal.interactive:
         terminal.note(HELP)
     while (line := read_line(terminal)) is not None:
@@ -173,7 +178,7 @@ def converse(talk: Conversation, terminal: Terminal) -> None:
 
 
 def read_line(terminal: Terminal) -> str | None:
-    """The next line; Ctrl-C at the prompt ends the conversation."""
+    """The next line; None at the end of input, or after Ctrl-C at the prompt."""
     try:
         return terminal.read()
     except KeyboardInterrupt:
@@ -181,7 +186,7 @@ def read_line(terminal: Terminal) -> str | None:
 
 
 def better_model(folder: str) -> str:
-    """The rest of an error line: a step of the same run to talk to, or `--plain`."""
+    """What to do about a base model, for an error message: the same run's sft step, or --plain."""
     step = Path(folder).parent if Path(folder).name == "model" else Path(folder)
     for manifest in sorted(step.parent.glob("*/manifest.json")):
         if json.loads(manifest.read_text()).get("stage") == "sft":

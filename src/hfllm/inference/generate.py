@@ -1,17 +1,16 @@
-"""Generate answers in batches: sort by length, pad on the left, drop rows as they end.
+"""Batched generation: sort prompts by length, pad on the left, drop rows as they stop.
 
     Generator(model, tokenizer).answer(prompts, max_new_tokens=48) -> [Answer(text, tokens, ended)]
 
 1. Prompts (message lists or plain strings) become token ids (inference/prompts.py).
-2. Rows are sorted by length and cut into batches; padding stands on the left, and position ids
-   count from the first real token, so a padded row gives what it gives alone.
-3. One forward over the prompts, then one per token. A row that has ended leaves the batch
-   (fast_cpu/decoding.py).
+2. Rows are sorted by length and cut into batches, padded on the left; position ids count from the
+   first real token, so a padded row gives the tokens that it gives alone.
+3. One forward over the prompts (prefill), then one per token. A row that has stopped leaves the
+   batch (fast_cpu/decoding.py).
 
-Cost: one forward over the prompt tokens plus one per new token. On two CPU cores the loop is
-bound by the number of steps, so large batches pay. Greedy decoding is exact in float32; a copy of
-the weights in bfloat16 is faster on CPUs made for it, and may break a tie between two tokens
-otherwise.
+Cost: a forward over the prompt tokens plus one per new token. On two CPU cores the number of steps
+decides, so large batches pay. Greedy decoding is exact in float32. A bfloat16 copy of the weights
+is faster on CPUs with bf16 instructions; where two tokens are nearly as likely it may pick another.
 """
 
 from __future__ import annotations
@@ -38,11 +37,11 @@ from hfllm.inference.prompts import (
 
 @dataclass
 class Answer:
-    """What a model said: text without the stop token, tokens generated with it."""
+    """A generated answer; `text` is without the stop token, `tokens` counts it."""
 
     text: str
     tokens: int
-    ended: bool  # False: cut at max_new_tokens or at the model's last position
+    ended: bool  # by a stop token; False: cut at max_new_tokens or at the model's last position
     ids: list[int] = field(default_factory=list)  # generated tokens, with the stop token
     prompt_ids: list[int] = field(default_factory=list)
 
@@ -51,12 +50,12 @@ class Generator:
     """Batched generation with one model.
 
     Args:
-        model: a causal LM, in eval mode afterwards; rotary or learned positions.
-        tokenizer: its tokenizer.
-        batch_size: prompts at once.
-        dtype: None keeps the model as it is; torch.bfloat16 works on a copy of the weights.
+        model: a causal LM with rotary or learned positions; it is put into eval mode.
+        tokenizer: the model's tokenizer.
+        batch_size: prompts per batch.
+        dtype: None uses the model itself, another dtype (torch.bfloat16) a copy of its weights.
         stop_at_newline: a line break ends an answer (base models).
-        seed: of the sampling.
+        seed: of the generator that samples.
     """
 
     def __init__(  # noqa: D107
@@ -81,7 +80,7 @@ class Generator:
         newlines = newline_ids(tokenizer) if stop_at_newline else frozenset()
         self.stops = stop_mask(self.stop_ids | newlines, vocab_size(model)).to(model.device)  # (V,)
         self.stop_at_newline = stop_at_newline
-        self.temperature = 0.0  # of `answer` where it is given none
+        self.temperature = 0.0  # the default of `answer`
         self.random = torch.Generator(device=model.device).manual_seed(seed)
 
     def answer(
@@ -91,10 +90,15 @@ class Generator:
         temperature: float | None = None,
         label: str = "answers",
     ) -> list[Answer]:
-        """Answers in the order of the prompts; temperature 0 is greedy, None the generator's own.
+        """Answers in the order of the prompts, one for each.
 
-        A prompt that leaves no room within the model's positions gets an empty answer that has not
-        ended, so that rows are conserved.
+        A prompt that fills the model's positions gets an empty answer that has not ended.
+
+        Args:
+            prompts: message lists, or strings to continue.
+            max_new_tokens: longest answer, in tokens, with the stop token.
+            temperature: of the sampling; 0 is greedy, None is the generator's own.
+            label: name of the progress bar.
         """
         temperature = self.temperature if temperature is None else temperature
         encoded = [encode_prompt(self.tokenizer, prompt) for prompt in prompts]
@@ -114,7 +118,13 @@ class Generator:
     def stream(
         self, prompt: Prompt, max_new_tokens: int = 256, temperature: float = 0.0
     ) -> Iterator[str]:
-        """Pieces of text of one answer as they come; whole characters only."""
+        """Yield one answer piece by piece as it is generated; whole characters only.
+
+        Args:
+            prompt: a message list, or a string to continue.
+            max_new_tokens: longest answer, in tokens.
+            temperature: of the sampling; 0 is greedy.
+        """
         ids: list[int] = []
         shown = ""
         for _, token in self.decode(
@@ -122,7 +132,7 @@ class Generator:
         ):
             ids.append(token)
             text = self._finish(ids, []).text
-            if text.endswith("\ufffd"):  # bytes of a character that is not complete yet
+            if text.endswith("\ufffd"):  # the last character still lacks bytes
                 continue
             yield text[len(shown) :]
             shown = text
@@ -132,21 +142,27 @@ class Generator:
     def decode(
         self, prompts: list[list[int]], max_new_tokens: int, temperature: float = 0.0
     ) -> Iterator[tuple[int, int]]:
-        """Yield (row, token) for each new token of each row, the stop token too."""
+        """Yield (row, token) for each new token of each row, the stop token included.
+
+        Args:
+            prompts: token ids of one batch.
+            max_new_tokens: upper bound for each row.
+            temperature: of the sampling; 0 is greedy.
+        """
         width = max(map(len, prompts))
         pad = self.tokenizer.pad_token_id or 0
         ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts])  # (B, P)
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])  # (B, P)
 
-        def choose(_: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        def next_token(_: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
             return self._pick(logits, temperature)
 
-        def over(_: torch.Tensor, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+        def is_done(_: torch.Tensor, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
             return self.stops[token] | (position + 2 >= self.max_positions)
 
         device = self.model.device
         rows = (ids.to(device), mask.to(device))
-        yield from decode(self.model, rows, max_new_tokens, choose, over)
+        yield from decode(self.model, rows, max_new_tokens, next_token, is_done)
 
     def _pick(self, logits: torch.Tensor, temperature: float) -> torch.Tensor:
         if temperature <= 0:
@@ -155,7 +171,7 @@ class Generator:
         return torch.multinomial(chances, 1, generator=self.random).squeeze(1)
 
     def _finish(self, generated: list[int], prompt: list[int]) -> Answer:
-        """Text up to the stop token; the part of a newline token before the break is kept."""
+        """The text before the stop token; of a newline token, what precedes the line break."""
         ended = bool(generated) and bool(self.stops[generated[-1]])
         spoken = generated[:-1] if generated and generated[-1] in self.stop_ids else generated
         text = str(self.tokenizer.decode(spoken, skip_special_tokens=True))

@@ -1,8 +1,9 @@
-"""Open a model folder: check it, load model and tokenizer, say in one line what is wrong.
+"""Load a language or reward model for inference, with one-line errors for what is wrong with it.
 
-A folder is a `save_pretrained` folder, a step of a run (its `model/` is taken), a hub id, or a
-.gguf file, imported once into a cache. The weights must be complete: transformers fills what is
-missing with random numbers and goes on, which for a reward model means scores without meaning.
+A reference is a `save_pretrained` folder, a step of a run (its `model/`), a hub id, or a .gguf file
+(imported once into a cache). Checked on loading: all weights are there (transformers initialises
+missing ones at random and goes on), none is NaN or infinite, and the tokenizer's ids fit into the
+embedding.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ MODEL_FILES = ("config.json", "adapter_config.json")
 
 
 def find_model(folder: str | Path) -> str:
-    """The folder that holds the model, or a hub id as it is.
+    """The folder that holds the model; a hub id is returned as it is.
 
     Raises:
-        ValueError: the folder is missing or holds no model; the line names the nearest one.
+        ValueError: the folder is missing or holds no model; the message names the nearest one.
     """
     path = Path(folder)
     if path.is_dir():
@@ -70,10 +71,16 @@ def _hint(path: Path) -> str:
 def load_model(
     folder: str | Path, dtype: torch.dtype | None = None, device: str | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A causal LM and its tokenizer, in eval mode; float32 on CPU, bfloat16 on GPU by default.
+    """A causal LM in eval mode, and its tokenizer.
+
+    Args:
+        folder: model folder, run step, hub id or .gguf file.
+        dtype: of the weights; None: float32 on a CPU, bfloat16 on a GPU.
+        device: None: the GPU where there is one, else the CPU.
 
     Raises:
-        ValueError: folder, weights or vocabulary are not what they should be (one line).
+        ValueError: no model there; weights missing, of another class, NaN or infinite; or a
+            vocabulary larger than the embedding (one line).
     """
     return _load(AutoModelForCausalLM, folder, dtype, device)
 
@@ -81,7 +88,16 @@ def load_model(
 def load_reward(
     folder: str | Path, dtype: torch.dtype | None = None, device: str | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A reward model (one score per sequence) and its tokenizer, loaded and checked likewise."""
+    """A reward model (a sequence classifier with one label) in eval mode, and its tokenizer.
+
+    Args:
+        folder: as in `load_model`.
+        dtype: as in `load_model`.
+        device: as in `load_model`.
+
+    Raises:
+        ValueError: as `load_model`; more than one label; or no pad token of its own (one line).
+    """
     remedy = "; a reward model is made by the stage `reward`"
     model, tokenizer = _load(AutoModelForSequenceClassification, folder, dtype, device, remedy)
     if model.config.num_labels != 1:
@@ -128,7 +144,7 @@ def _load(
 
 @contextmanager
 def bars_on_terminals_only() -> Iterator[None]:
-    """Keep transformers' progress bars out of logs."""
+    """Switch transformers' progress bars off where stderr is no terminal."""
     quiet = logging.is_progress_bar_enabled() and not sys.stderr.isatty()
     if quiet:
         logging.disable_progress_bar()
@@ -142,7 +158,16 @@ def bars_on_terminals_only() -> Iterator[None]:
 def check_vocabulary(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, place: str
 ) -> None:
-    """Raise ValueError where the tokenizer knows more tokens than the model; warn of pad = eos."""
+    """Check that the tokenizer's ids fit into the embedding; warn where the pad token is eos.
+
+    Args:
+        model: a loaded model, sharded or not.
+        tokenizer: its tokenizer.
+        place: folder or hub id, for messages.
+
+    Raises:
+        ValueError: the tokenizer has more tokens than the embedding has rows.
+    """
     rows = embedding_rows(model)
     if len(tokenizer) > rows:
         raise ValueError(
@@ -157,14 +182,14 @@ def check_vocabulary(
 
 
 def embedding_rows(model: PreTrainedModel) -> int:
-    """Rows of the input embedding: the ids that the model can take."""
+    """Rows of the input embedding: ids below this are valid. Also right for a ZeRO-3 shard."""
     weight = model.get_input_embeddings().weight
     assert isinstance(weight, torch.Tensor)
-    return getattr(weight, "ds_shape", weight.shape)[0]  # ZeRO-3 keeps the size beside a part
+    return getattr(weight, "ds_shape", weight.shape)[0]
 
 
 def is_chat_model(folder: str | Path) -> bool:
-    """Whether to talk to the model in turns: has a chat template and no `pretrain` manifest."""
+    """Whether the model takes chats: it has a chat template and no manifest of a pretrain step."""
     place = Path(find_model(folder))
     for manifest in (place / "manifest.json", place.parent / "manifest.json"):
         if manifest.exists() and json.loads(manifest.read_text()).get("stage") == "pretrain":

@@ -1,10 +1,12 @@
-"""Logits of scored tokens: rows of token ids in, one pass, the tokens' logits out.
+"""Logits of scored tokens: rows of token ids -> one forward pass -> (K, V) logits for each row.
 
-Rows are sorted by length and padded on the right: behind a causal mask the padding cannot reach
-the real tokens, so no attention mask is needed. On a CPU what all rows of a batch begin with is run
-once (fast_cpu/shared_prefix.py). A batch is bounded by the memory of its logits (scored tokens x
-vocabulary), which is what runs out first, and in tokens; a row that is beyond either is a batch of
-its own.
+Rows are sorted by length and padded on the right; under a causal mask padding does not reach the
+tokens before it, so no attention mask is needed. The head is applied to the scored positions only
+(fast_cpu/trained_head.py), and on a CPU a prefix that all rows of a batch share is run once
+(fast_cpu/shared_prefix.py).
+
+A batch is bounded by the memory of its logits (scored tokens x vocabulary), which runs out first,
+and in tokens, padding included; a row beyond either bound is a batch of its own.
 """
 
 from __future__ import annotations
@@ -17,19 +19,22 @@ import torch
 from transformers import PreTrainedModel
 
 from hfllm.fast_cpu.shared_prefix import last_hidden
-from hfllm.fast_cpu.trained_head import plain_head
+from hfllm.fast_cpu.trained_head import may_score_positions
 from hfllm.modeling.batching import MAX_BATCH_TOKENS, ScoringRequest, long_first
 
 MAX_LOGITS = 2**25  # float32 values per batch: 128 MB
 
 
 def vocab_size(model: PreTrainedModel) -> int:
-    """Logits per position: rows of the output embedding, padded ones included."""
+    """V: rows of the output embedding, unused ones included."""
     return int(model.get_output_embeddings().weight.shape[0])
 
 
 def batches(rows: Sequence[ScoringRequest], vocab: int) -> Iterator[list[int]]:
-    """Row numbers, long rows first, so many at once that the logits stay below MAX_LOGITS."""
+    """Indices of rows in batches of at most MAX_LOGITS logits and MAX_BATCH_TOKENS tokens.
+
+    Longest first; a row beyond either bound is a batch of its own.
+    """
 
     def fits(batch: list[int]) -> bool:
         scored = sum(len(rows[i].ids) - rows[i].start for i in batch)
@@ -41,17 +46,17 @@ def batches(rows: Sequence[ScoringRequest], vocab: int) -> Iterator[list[int]]:
 
 @torch.inference_mode()
 def row_logits(model: PreTrainedModel, rows: Sequence[ScoringRequest]) -> list[torch.Tensor]:
-    """Logits that predict the scored tokens of each row, (K, V) each, from one pass over them.
+    """Logits that predict the K scored tokens of each row, (K, V) each, from one forward pass.
 
-    The head reads those positions only. (transformers' logits_to_keep keeps the same positions of
-    all rows, and multiplies that slice with a copy of the head's matrix for each row.) A model that
-    does more to its logits than the head's matrix is asked a few rows at a time.
+    Not by transformers' logits_to_keep, which keeps the same positions of all rows and multiplies
+    that slice with a copy of the head's matrix for each row. A model that changes its logits after
+    the head runs its own forward, a few rows at a time.
     """
     width = max(len(row.ids) for row in rows)
     padded = torch.tensor(
         [row.ids + [0] * (width - len(row.ids)) for row in rows], device=model.device
     )
-    if not plain_head(model):
+    if not may_score_positions(model):
         return _own_logits(model, padded, rows)
     first = min(row.start for row in rows) - 1  # the first column that predicts a scored token
     hidden, cut = last_hidden(model.base_model, padded, width - first)  # (B, T - cut, H)
@@ -65,9 +70,9 @@ def row_logits(model: PreTrainedModel, rows: Sequence[ScoringRequest]) -> list[t
 def _own_logits(
     model: PreTrainedModel, padded: torch.Tensor, rows: Sequence[ScoringRequest]
 ) -> list[torch.Tensor]:
-    """The same by the model's own forward, so few rows at once that their logits fit, too."""
+    """As `row_logits`, by the model's own forward; MAX_LOGITS bounds the rows of each call."""
     first = min(row.start for row in rows)
-    kept = padded.shape[1] - first + 1  # the last one predicts nothing that is scored
+    kept = padded.shape[1] - first + 1  # the last one scores nothing
     takes = "logits_to_keep" in inspect.signature(model.forward).parameters
     few = {"logits_to_keep": kept} if takes else {}
     size = max(1, MAX_LOGITS // ((kept if takes else padded.shape[1]) * vocab_size(model)))

@@ -1,7 +1,10 @@
-"""Log-likelihoods: of tokens given what stands before them, in batches, each token once.
+"""Log-likelihoods of tokens given the tokens before them, in batches.
 
-Rows with a beginning in common are scored in one pass over it (shared_context.py), others alone
-(logits.py).
+`token_scores` scores rows of token ids. Consecutive rows that share a prefix (the choices of one
+question) are scored together by tree attention (fast_cpu/shared_context.py), which gave 1.6 to 2.3
+times lm-eval's tokens/s on multiple choice (docs/benchmarks.md); the others, or with
+HFLLM_SLOW=shared_context all, row by row (logits.py). `document_nats` cuts texts into windows with
+context, for bits per byte. Context and continuation are tokenised as one text, as in lm-eval.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hfllm.fast_cpu import shared_context
+from hfllm.fast_cpu import is_on, shared_context
 from hfllm.inference.logits import (
     MAX_BATCH_TOKENS,
     MAX_LOGITS,
@@ -26,14 +29,13 @@ from hfllm.inference.prompts import first_ids, positions, start_ids
 from hfllm.tokenization.encode import encode_text
 
 MAX_WINDOW_TOKENS = 2048
-MIN_SHARED, MAX_MEMBERS = 8, 32  # tokens of a beginning, rows behind it: else it is not shared
 
 
 class TokenScores(NamedTuple):
-    """Of a row's scored tokens, on CPU: natural log-probabilities, and whether none is likelier."""
+    """Scores of a row's K scored tokens, on the CPU."""
 
-    logprobs: torch.Tensor  # (K,) float32
-    greedy: torch.Tensor  # (K,) bool
+    logprobs: torch.Tensor  # (K,) float32, natural logarithm
+    greedy: torch.Tensor  # (K,) bool: whether the token is the argmax
 
     def total(self) -> float:
         """Log-likelihood of the row's scored tokens, in nats."""
@@ -43,72 +45,62 @@ class TokenScores(NamedTuple):
 def token_scores(
     model: PreTrainedModel, rows: Sequence[ScoringRequest], label: str = "scoring"
 ) -> list[TokenScores]:
-    """Score ids[start:] of each row; the answer is in the rows' order.
+    """Score ids[start:] of each row.
 
-    Rows that begin alike are scored in one pass over that, where the model lends itself to it.
+    Args:
+        model: a causal LM in eval mode.
+        rows: token ids, and where scoring starts.
+        label: name of the progress bar.
+
+    Returns:
+        One `TokenScores` per row, in the rows' order.
     """
-    limit = positions(model)
-    together = [
-        members
-        for members in prefix_groups(rows)
-        if max(len(rows[i].ids) for i in members) <= limit
-        and _fits(model, [rows[i] for i in members])
-    ]
-    if together:
-        groups = [[rows[i] for i in members] for members in together]
-        longest = max((g[0].ids[: shared_context.common_beginning(g)] for g in groups), key=len)
-        if not shared_context.lends_itself(model, longest, limit):
-            print(f"{label}: the model takes no shared context, each choice alone", flush=True)
-            together = []
+    groups = _tree_groups(model, rows, label) if is_on("shared_context") else []
     with track(len(rows), label, "rows") as done:
-        found = dict(_scored_together(model, rows, together, done))
+        found = dict(_score_trees(model, rows, groups, done))
         alone = [i for i in range(len(rows)) if i not in found]
-        found |= dict(_scored_alone(model, rows, alone, done))
+        found |= dict(_score_row_by_row(model, rows, alone, done))
     return [found[i] for i in range(len(rows))]
 
 
-def prefix_groups(rows: Sequence[ScoringRequest]) -> list[list[int]]:
-    """Numbers of neighbouring rows that are worth one pass over what they begin with."""
-    groups: list[list[int]] = []
-    alike = _same_context  # what joins the group at hand
-    for i, row in enumerate(rows):
-        last = groups[-1] if groups else []
-        if len(last) == 1:
-            alike = _same_context if _same_context(rows[last[0]], row) else _half_alike
-        if last and len(last) < MAX_MEMBERS and alike(rows[last[0]], row):
-            last.append(i)
-        else:
-            groups.append([i])
-    return [members for members in groups if len(members) > 1]
-
-
-def _same_context(one: ScoringRequest, other: ScoringRequest) -> bool:
-    """The choices of one question."""
-    context = one.ids[: one.start]
-    return len(context) >= MIN_SHARED and context == other.ids[: other.start]
-
-
-def _half_alike(one: ScoringRequest, other: ScoringRequest) -> bool:
-    """Half of each row in common, and not of a few tokens: WinoGrande's pairs."""
-    shared = shared_context.common_beginning([one, other])
-    return shared >= MIN_SHARED and 2 * shared >= max(len(one.ids), len(other.ids))
+def _tree_groups(
+    model: PreTrainedModel, rows: Sequence[ScoringRequest], label: str
+) -> list[list[int]]:
+    """Groups of row indices to score as trees; [] where the model does not support it."""
+    limit = positions(model)
+    groups = [
+        members
+        for members in shared_context.prefix_groups(rows)
+        if max(len(rows[i].ids) for i in members) <= limit
+        and _fits(model, [rows[i] for i in members])
+    ]
+    if not groups:
+        return []
+    grouped = [[rows[i] for i in group] for group in groups]
+    longest = max((g[0].ids[: shared_context.common_prefix(g)] for g in grouped), key=len)
+    if shared_context.supports_tree_attention(model, longest, limit):
+        return groups
+    print(
+        f"{label}: the model supports no tree attention; choices are scored one by one", flush=True
+    )
+    return []
 
 
 def _fits(model: PreTrainedModel, rows: Sequence[ScoringRequest]) -> bool:
-    """Whether a group is small enough to be one row of tokens."""
-    shared = shared_context.common_beginning(rows)
+    """Whether a group as one tree is within a batch's tokens and logits."""
+    shared = shared_context.common_prefix(rows)
     tokens = shared + sum(len(row.ids) - shared for row in rows)
     scored = sum(len(row.ids) - row.start for row in rows)
     return tokens <= MAX_BATCH_TOKENS and scored * vocab_size(model) <= MAX_LOGITS
 
 
-def _scored_alone(
+def _score_row_by_row(
     model: PreTrainedModel,
     rows: Sequence[ScoringRequest],
     numbers: list[int],
     done: Callable[[int], Any],
 ) -> Iterator[tuple[int, TokenScores]]:
-    """Each row for itself: (its number, its scores)."""
+    """Yield (row index, its scores), each row scored alone."""
     for batch in batches([rows[i] for i in numbers], vocab_size(model)):
         chosen = [numbers[i] for i in batch]
         logits = row_logits(model, [rows[i] for i in chosen])
@@ -117,13 +109,13 @@ def _scored_alone(
         done(len(chosen))
 
 
-def _scored_together(
+def _score_trees(
     model: PreTrainedModel,
     rows: Sequence[ScoringRequest],
     groups: list[list[int]],
     done: Callable[[int], Any],
 ) -> Iterator[tuple[int, TokenScores]]:
-    """Rows that begin alike, group by group: (a row's number, its scores)."""
+    """Yield (row index, its scores), each group of rows scored as a tree."""
     trees = [shared_context.tree_of([rows[i] for i in members]) for members in groups]
     for batch in shared_context.batches(trees, max(1, MAX_LOGITS // vocab_size(model))):
         logits = shared_context.tree_logits(model, [trees[t] for t in batch])
@@ -137,7 +129,7 @@ def _scored_together(
 
 
 def score(logits: torch.Tensor, targets: list[int]) -> TokenScores:
-    """Scores of targets by the logits (K, V) that predict them."""
+    """Scores of K target tokens by the logits (K, V) that predict them."""
     target = torch.tensor(targets, device=logits.device)  # (K,)
     nll = torch.nn.functional.cross_entropy(logits.float(), target, reduction="none")
     return TokenScores(-nll.cpu(), (logits.argmax(-1) == target).cpu())
@@ -146,14 +138,26 @@ def score(logits: torch.Tensor, targets: list[int]) -> TokenScores:
 def token_logprobs(
     model: PreTrainedModel, rows: Sequence[ScoringRequest], label: str = "scoring"
 ) -> list[torch.Tensor]:
-    """Natural log-probabilities of ids[start:] of each row, float32 on CPU, in the rows' order."""
+    """Natural log-probabilities of ids[start:] of each row.
+
+    Args:
+        model: a causal LM in eval mode.
+        rows: token ids, and where scoring starts.
+        label: name of the progress bar.
+
+    Returns:
+        (K,) float32 on the CPU for each row, in the rows' order.
+    """
     return [scores.logprobs for scores in token_scores(model, rows, label)]
 
 
 def windows(ids: list[int], size: int, overlap: int) -> Iterator[ScoringRequest]:
-    """Cut a long row into windows; every token but the first is scored in exactly one.
+    """Cut a long row into overlapping windows; every token but the first is scored in exactly one.
 
-    A window begins `overlap` (at least 1) tokens before the first one it scores, as context.
+    Args:
+        ids: token ids of any length.
+        size: tokens of a window.
+        overlap: tokens of context before the first scored one, 1 <= overlap < size.
     """
     assert 0 < overlap < size, (overlap, size)
     begin, scored = 0, 1
@@ -172,13 +176,23 @@ def document_nats(
 ) -> list[float]:
     """Negative log-likelihood of each text in nats: bos, then every token of the text, no eos.
 
-    Texts longer than the window (the model's positions, at most 2,048) are cut with a quarter of
-    it as context; no token is lost or counted twice.
+    A text longer than a window is cut with a quarter of a window as context; each token is counted
+    once.
+
+    Args:
+        model: a causal LM in eval mode.
+        tokenizer: its tokenizer.
+        texts: plain texts.
+        window_tokens: None: the model's positions, at most MAX_WINDOW_TOKENS.
+        label: name of the progress bar.
+
+    Raises:
+        ValueError: the tokenizer has neither bos nor eos to precede the first token.
     """
     start = first_ids(tokenizer)
     if not start:
         raise ValueError(
-            "the tokenizer has neither bos nor eos: nothing stands before a text's first token"
+            "the tokenizer has neither bos nor eos: nothing precedes a text's first token"
         )
     size = min(window_tokens or MAX_WINDOW_TOKENS, positions(model))
     rows, owner = [], []
@@ -193,7 +207,16 @@ def document_nats(
 
 
 def continuation(context: list[int], ids: list[int], max_positions: int) -> ScoringRequest:
-    """A row that scores `ids` after `context`, cut on the left to fit the model's positions."""
+    """A row that scores a continuation; the context is cut on the left to fit.
+
+    Args:
+        context: token ids before the continuation, at least one.
+        ids: token ids to score.
+        max_positions: of the model, in tokens.
+
+    Raises:
+        ValueError: the continuation alone exceeds the positions.
+    """
     room = max_positions - len(ids)
     if room < 1:
         raise ValueError(
@@ -206,10 +229,15 @@ def continuation(context: list[int], ids: list[int], max_positions: int) -> Scor
 def split_continuation(
     tokenizer: PreTrainedTokenizerBase, context: str, text: str
 ) -> tuple[list[int], list[int]]:
-    """Token ids of context and continuation as they come when encoded as one text.
+    """Token ids of context and continuation, cut from the encoding of both as one text.
 
-    White space at the end of the context moves to the continuation, because a BPE joins it to the
-    word that follows (as lm-eval does).
+    Trailing white space of the context goes to the continuation, because BPE merges it with the
+    following word. Source: lm-eval, `_encode_pair`.
+
+    Args:
+        tokenizer: of the model that scores.
+        context: text before the continuation; may be empty.
+        text: the continuation.
     """
     bare = context.rstrip()
     whole = encode_text(tokenizer, context + text)

@@ -1,4 +1,4 @@
-"""Progress of long loops: a bar on a terminal, a plain line now and then in a log."""
+"""Progress of long loops on stderr: a tqdm bar on a terminal, a line every 20 seconds in a log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ LINE_EVERY_S = 20.0
 
 @contextmanager
 def track(total: int, label: str, unit: str) -> Iterator[Callable[[int], None]]:
-    """Give a function that counts `n` more done, shown on stderr.
+    """Yield a function that counts `n` more items as done.
+
+    Args:
+        total: items in all.
+        label: what is being done.
+        unit: name of the items, in the plural.
 
     Example:
         with track(len(rows), "answers", "prompts") as done:
@@ -25,13 +30,13 @@ def track(total: int, label: str, unit: str) -> Iterator[Callable[[int], None]]:
         with tqdm(total=total, desc=label, unit=f" {unit}", leave=False) as bar:
             yield lambda n: bar.update(n) and None
         return
-    count, spoken = 0, time.monotonic()
+    count, printed = 0, time.monotonic()
 
     def done(n: int) -> None:
-        nonlocal count, spoken
+        nonlocal count, printed
         count += n
-        if time.monotonic() - spoken > LINE_EVERY_S and count < total:
-            spoken = time.monotonic()
+        if time.monotonic() - printed > LINE_EVERY_S and count < total:
+            printed = time.monotonic()
             print(f"{label}: {count:,} of {total:,} {unit}", file=sys.stderr, flush=True)
 
     yield done

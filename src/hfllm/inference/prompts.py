@@ -1,11 +1,11 @@
-"""From a prompt to token ids, and which tokens end an answer.
+"""Prompts -> token ids, and the tokens that stop generation.
 
-A chat prompt (a list of messages) is rendered by the chat template up to the assistant's turn; a
-plain prompt (a string, for base models) becomes `<|bos|>text`. Both go through the encoders that
-treat control tokens spelled inside a text as text, so a user cannot end the turn for the model.
+A chat prompt (a list of messages) is rendered by the chat template with its generation prompt; a
+plain prompt (a string, for base models) is encoded after bos. In both, control tokens that a text
+spells are encoded as plain text, so that a user's message cannot end a turn.
 
-Which token ends a turn is read off a rendered conversation, not believed from
-generation_config.json: a model saved without it would otherwise never stop.
+The end-of-turn token is found by rendering a conversation, in addition to the eos ids of
+generation_config.json: a model saved without them would never stop.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ PROBE: list[Message] = [
 
 
 def start_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Tokens that the tokenizer itself puts before a text, bos as a rule; [] where it puts none.
+    """Special tokens that the tokenizer itself puts before a text, mostly bos; [] for none.
 
-    What a model was trained behind, so what others score it behind too (lm-eval).
+    The model was trained with them, and lm-eval scores with them.
     """
     bare = tokenizer("a", add_special_tokens=False).input_ids
     whole = tokenizer("a").input_ids
@@ -39,10 +39,10 @@ def start_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 
 def first_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """What stands before a text whose first token is to be scored; [] where nothing can.
+    """The token that precedes a text whose first token is scored; [] where there is none.
 
-    As `start_ids`; else what stood between documents: `<|endoftext|>` or eos. A bos that opens
-    every turn of the chat template (ChatML in SmolLM2) never stood before a document.
+    `start_ids`, else bos, else the separator of documents (`<|endoftext|>` or eos). A bos that
+    opens every turn of the chat template (ChatML in SmolLM2) never preceded documents: not taken.
     """
     if start := start_ids(tokenizer):
         return start
@@ -56,7 +56,7 @@ def first_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
-    """Token ids of a chat prompt (ends where the assistant speaks) or of a plain text."""
+    """Token ids of a chat prompt, generation prompt included, or of a plain text."""
     if isinstance(prompt, str):
         text = encode_text(tokenizer, prompt)
         return (start_ids(tokenizer) + text) or first_ids(tokenizer)
@@ -64,17 +64,17 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[in
 
 
 def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The token that ends an assistant's turn; None where there is no template or no such token."""
+    """The token id that ends an assistant's turn; None without a template or such a token."""
     if not tokenizer.chat_template:
         return None
     try:
         return eot_token_id(tokenizer)
-    except ValueError:  # a template that ends turns with plain text: only the model's own eos stops
+    except ValueError:  # the template ends turns with plain text: only eos stops generation
         return None
 
 
 def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """Tokens that end an answer: generation config, tokenizer's eos and the end of a turn."""
+    """Ids that end an answer: of the generation config, the tokenizer's eos, the end of a turn."""
     configured = model.generation_config.eos_token_id if model.generation_config else None
     listed = configured if isinstance(configured, list) else [configured]
     stops = {*listed, tokenizer.eos_token_id, end_of_turn_id(tokenizer)}
@@ -83,20 +83,20 @@ def stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[
 
 @lru_cache(maxsize=4)
 def newline_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Every token whose text holds a line break (a base model's answer ends there)."""
+    """Ids of all tokens with a line break in their text (stop tokens for base models)."""
     texts = tokenizer.batch_decode([[i] for i in range(len(tokenizer))])
     return frozenset(i for i, text in enumerate(texts) if "\n" in text)
 
 
 def stop_mask(ids: set[int] | frozenset[int], vocab_size: int) -> torch.Tensor:
-    """Booleans that say which token stops, shape (V,)."""
+    """Whether a token id is among `ids`, as a boolean tensor (V,)."""
     mask = torch.zeros(vocab_size, dtype=torch.bool)  # (V,)
     mask[[i for i in sorted(ids) if i < vocab_size]] = True
     return mask
 
 
 def as_text(prompt: Prompt) -> str:
-    """A prompt for people to read: the lone user message, else the transcript."""
+    """A prompt as readable text: a single message's content, else `role: content` lines."""
     if isinstance(prompt, str):
         return prompt
     if len(prompt) == 1:
@@ -105,7 +105,7 @@ def as_text(prompt: Prompt) -> str:
 
 
 def positions(model: Any) -> int:
-    """The longest sequence that the model was made for, in tokens (2**31 where it says nothing)."""
+    """The config's max_position_embeddings, in tokens; 2**31 where it sets none."""
     config = (
         model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
     )

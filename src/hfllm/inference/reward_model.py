@@ -1,9 +1,9 @@
-"""A reward model, opened: conversations in, one score each.
+"""Reward model inference: conversations -> one score each, in batches sorted by length.
 
-The conversation is rendered as `data.chat` renders it, with the reward model's own tokenizer, which
-is what it was trained on: a control token that an answer *spells* stays text. Padding lies on the
-right and does not change a score. An answer that was cut off can be left open, without its end of
-turn, so that the model sees what the user would see.
+A conversation is rendered as in training (tokenization/render.py), with the reward model's own
+tokenizer; control tokens that an answer spells are encoded as plain text. Padding is on the right
+and masked, so it does not change a score. An answer that was cut at its token limit can be encoded
+without its end of turn, so that the model scores what the user would see.
 """
 
 from __future__ import annotations
@@ -22,12 +22,19 @@ from hfllm.inference.prompts import Message, encode_prompt, positions
 from hfllm.tokenization.encode import encode_text
 from hfllm.tokenization.loss_mask import render
 
-Judged = tuple[list[Message], bool]  # a conversation that ends with the answer; whether it ended
+Judged = tuple[list[Message], bool]  # a conversation up to the answer; whether the answer ended
 
 
 @dataclass
 class RewardModel:
-    """A sequence classifier of one label with its tokenizer, which has a pad token of its own."""
+    """A sequence classifier with one label, and its tokenizer.
+
+    Args:
+        model: in eval mode.
+        tokenizer: with a pad token of its own and a chat template.
+        batch_size: conversations per forward pass.
+        name: of the model, where scores of several are told apart.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -35,9 +42,9 @@ class RewardModel:
     name: str = "reward"
 
     def encode(self, messages: list[Message], ended: bool = True) -> list[int]:
-        """Token ids of a conversation, its last answer open where it was cut off.
+        """Token ids of a conversation, cut on the left to the model's positions.
 
-        What exceeds the model's positions is cut on the left.
+        With `ended` False the last answer is encoded without its end of turn.
         """
         if ended:
             ids = render(self.tokenizer, messages, train="none").input_ids
@@ -48,7 +55,7 @@ class RewardModel:
 
     @torch.no_grad()
     def score(self, judged: Sequence[Judged], label: str | None = None) -> list[float]:
-        """Scores in the order given; `label` shows progress under that name."""
+        """One score per conversation, in their order; with a `label`, under a progress bar."""
         rows = [self.encode(messages, ended) for messages, ended in judged]
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]), reverse=True)
         scores = [0.0] * len(rows)
@@ -62,10 +69,11 @@ class RewardModel:
         return scores
 
     def _forward(self, rows: list[list[int]]) -> list[float]:
+        """Scores of one batch of token ids, padded on the right."""
         width = max(map(len, rows))
         pad = self.tokenizer.pad_token_id
         ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])  # (B, L)
-        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])  # (B, L)
         device = self.model.device
         output = self.model(input_ids=ids.to(device), attention_mask=mask.to(device))
         return output.logits[:, 0].float().tolist()
@@ -74,7 +82,16 @@ class RewardModel:
 def open_reward_model(
     folder: str | Path, batch_size: int = 32, name: str = "reward"
 ) -> RewardModel:
-    """Load a reward model's folder; ValueError in one line where it is none."""
+    """Load a reward model for scoring.
+
+    Args:
+        folder: model folder, run step, or hub id.
+        batch_size: conversations per forward pass.
+        name: of the model, where scores of several are told apart.
+
+    Raises:
+        ValueError: as `load_reward`, or its tokenizer has no chat template (one line).
+    """
     model, tokenizer = load_reward(folder)
     if not tokenizer.chat_template:
         raise ValueError(f"{folder}: the reward model's tokenizer has no chat template")

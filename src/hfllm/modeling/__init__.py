@@ -1,1 +1,1 @@
-"""Models from a configuration, and the arithmetic of their size and FLOPs."""
+"""Build, import, merge and measure models: transformers configs, GGUF, PEFT adapters, FLOPs."""

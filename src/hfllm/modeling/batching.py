@@ -1,4 +1,7 @@
-"""Token rows to be scored, and batches of them: long rows first, so that padding stays small."""
+"""Rows of token ids to score, and batches of them: sorted by length, so that padding stays small.
+
+Shared by inference/logits.py (rows) and fast_cpu/shared_context.py (trees).
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,23 @@ MAX_BATCH_TOKENS = 4096  # padding included
 
 @dataclass(frozen=True)
 class ScoringRequest:
-    """A row of token ids, of which ids[start:] are scored."""
+    """A row of token ids; ids[start:] are scored, each given all ids before it."""
 
     ids: list[int]
     start: int
 
     def __post_init__(self) -> None:
-        """Something stands before what is scored."""
+        """At least one token of context, and one to score."""
         assert 0 < self.start < len(self.ids), (self.start, len(self.ids))
 
 
 def long_first(lengths: Sequence[int], fits: Callable[[list[int]], bool]) -> Iterator[list[int]]:
-    """Numbers of rows in batches; one that `fits` refuses with the next row goes out without it.
+    """Yield batches of row indices, longest rows first; each row in exactly one.
 
-    The first number of a batch is its longest row; a row that fits nowhere is a batch of its own.
+    Args:
+        lengths: tokens of each row.
+        fits: whether these rows may be one batch; the first index is the longest row. A row is
+            never split: one that fits nowhere is a batch of its own.
     """
     order = sorted(range(len(lengths)), key=lambda i: lengths[i], reverse=True)
     batch: list[int] = []

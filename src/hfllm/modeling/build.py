@@ -1,8 +1,9 @@
-"""A causal LM from a transformers configuration, sized to its tokenizer.
+"""Build a causal LM from a transformers config, with the tokenizer's vocabulary.
 
-The recipe's `model:` section holds any transformers config by its own names. transformers takes a
-misspelt key without a word and ignores it; here it is refused, before anything runs. Vocabulary and
-special ids come from the tokenizer, positions from seq_len unless the recipe sets them.
+The recipe's `model:` section holds any transformers config under its own keys. transformers ignores
+a misspelt key silently; here it is an error, raised before anything runs. Vocabulary size and
+special token ids come from the tokenizer; max_position_embeddings is seq_len unless the recipe sets
+it. A model whose logits depend on later tokens (BERT without is_decoder) is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from hfllm.recipe.did_you_mean import did_you_mean
 from hfllm.recipe.errors import first_line
 
 POSITIONS = "max_position_embeddings"
-# What older configurations hold, or what would be overwritten here without a word.
+# Keys of older configs, and keys that would be overwritten here: what to write instead.
 INSTEAD = {
     "rope_theta": "write `rope_parameters: {rope_type: default, rope_theta: VALUE}`",
     "rope_scaling": "write `rope_parameters`",
@@ -32,7 +33,16 @@ INSTEAD = {
 
 
 def build_config(model: dict[str, Any], tokenizer: PreTrainedTokenizerFast, seq_len: int) -> Any:
-    """The config object. Raises ValueError for an unknown type or key, or clashing sizes."""
+    """The transformers config of a recipe's `model:` section.
+
+    Args:
+        model: the section, with `model_type` and any keys of that type's config.
+        tokenizer: gives vocabulary size and special token ids.
+        seq_len: tokens of a training row.
+
+    Raises:
+        ValueError: unknown model type or key, or sizes that contradict each other (one line).
+    """
     ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in _SPECIAL}
     return make_config(model, seq_len, len(tokenizer), **ids)
 
@@ -43,11 +53,21 @@ _SPECIAL = ("bos", "eos", "pad")
 def make_config(
     model: dict[str, Any], seq_len: int, vocab_size: int | None = None, **ids: int | None
 ) -> Any:
-    """As `build_config`, for checks before there is a tokenizer."""
+    """As `build_config`, for checks before there is a tokenizer.
+
+    Args:
+        model: the recipe's section.
+        seq_len: tokens of a training row.
+        vocab_size: of the tokenizer; None skips that check.
+        ids: bos_token_id, eos_token_id, pad_token_id.
+
+    Raises:
+        ValueError: as `build_config`.
+    """
     values = dict(model)
     model_type = _known_type(values.pop("model_type", None))
     known = set(inspect.signature(CONFIG_MAPPING[model_type].__init__).parameters)
-    names = CONFIG_MAPPING[model_type].attribute_map  # {usual name: this model's own}
+    names = CONFIG_MAPPING[model_type].attribute_map  # {common name: this model type's own}
     known = (known | {"attn_implementation"} | set(names)) - {"self", "kwargs"}
     for key in values:
         _check_key(key, model_type, known)
@@ -57,7 +77,7 @@ def make_config(
         values.setdefault(names.get(POSITIONS, POSITIONS), seq_len)
     try:
         config = AutoConfig.for_model(model_type, **values, **ids)
-    except Exception as error:  # StrictDataclass errors are no ValueErrors, and there are others
+    except Exception as error:  # StrictDataclass errors, which are no ValueErrors, and others
         raise ValueError(
             f"model: no {model_type} config: {' '.join(str(error).split())}"
         ) from error
@@ -66,7 +86,16 @@ def make_config(
 
 
 def check_positions(config: Any, seq_len: int, where: str) -> None:
-    """Raise ValueError where rows of seq_len are longer than the model's positions."""
+    """Check that rows of seq_len tokens fit into the model's positions.
+
+    Args:
+        config: a transformers config; one without a fixed number of positions passes.
+        seq_len: tokens of a training row.
+        where: which file or key sets the positions, for the message.
+
+    Raises:
+        ValueError: seq_len is larger than the model's positions.
+    """
     positions = getattr(config.get_text_config(), POSITIONS, None)
     if isinstance(positions, int) and 0 < positions < seq_len:
         raise ValueError(
@@ -93,7 +122,7 @@ def _check_key(key: str, model_type: str, known: set[str]) -> None:
 
 
 def _check_vocabulary(values: dict[str, Any], vocab_size: int | None) -> None:
-    """Fill in the tokenizer's size, or refuse a smaller one."""
+    """Set the tokenizer's size where none is given; ValueError for a smaller one."""
     if vocab_size is None:
         return
     given = values.setdefault("vocab_size", vocab_size)
@@ -107,7 +136,17 @@ def _check_vocabulary(values: dict[str, Any], vocab_size: int | None) -> None:
 def build_model(
     model: dict[str, Any], tokenizer: PreTrainedTokenizerFast, seq_len: int, seed: int
 ) -> PreTrainedModel:
-    """A freshly initialised model in float32; the same seed gives the same weights."""
+    """A newly initialised model in float32; the same seed gives the same weights.
+
+    Args:
+        model: the recipe's `model:` section.
+        tokenizer: gives vocabulary size and special token ids.
+        seq_len: tokens of a training row.
+        seed: of torch's global generator, which is set here.
+
+    Raises:
+        ValueError: as `build_config`; transformers cannot build the model; or it is not causal.
+    """
     config = build_config(model, tokenizer, seq_len)
     torch.manual_seed(seed)
     try:
@@ -115,7 +154,7 @@ def build_model(
     except (ValueError, RuntimeError, KeyError) as error:
         reason = first_line(error)
         raise ValueError(f"model: transformers cannot build it: {reason}") from error
-    if _sees_what_follows(made):
+    if _attends_to_later_tokens(made):
         remedy = "set model.is_decoder=true" if hasattr(config, "is_decoder") else "choose another"
         raise ValueError(
             f"model.model_type: {config.model_type} sees the tokens that follow, so it would learn "
@@ -124,9 +163,9 @@ def build_model(
     return made
 
 
-def _sees_what_follows(model: PreTrainedModel) -> bool:
-    """Whether the logits of a token change with a later one (BERT's do, and only warn of it)."""
-    if any(p.numel() == 0 for p in model.parameters()):  # parts of it stand elsewhere (ZeRO-3)
+def _attends_to_later_tokens(model: PreTrainedModel) -> bool:
+    """Whether a token's logits change with a later token (BERT's do, after a mere warning)."""
+    if any(p.numel() == 0 for p in model.parameters()):  # sharded (ZeRO-3): cannot be run alone
         return False
     with eval_mode(model):
         rows = [torch.tensor([[1, 2, last]]) for last in (3, 4)]

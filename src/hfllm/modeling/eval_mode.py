@@ -1,4 +1,4 @@
-"""A model in evaluation for a moment, while it is tried or asked for a sample."""
+"""Run a model in eval mode without gradients, then restore its mode: for tests and samples."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def eval_mode(model: torch.nn.Module) -> Iterator[None]:
-    """Inside, nothing is dropped and no gradient kept; the mode comes back, errors or not."""
+    """No dropout and no gradients inside the block; the mode is restored after an error, too."""
     training = model.training
     model.eval()
     try:

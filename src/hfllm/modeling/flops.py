@@ -1,11 +1,15 @@
-"""Parameters and FLOPs, counted from the model itself.
+"""Parameter counts and FLOPs per token, from the model's modules and config.
 
-Training FLOPs per token are 6 N + 12 L H T (forward and backward): 2 per multiply-add and
-parameter forward, twice that backward, plus the attention scores and their use, with N the
-parameters in matrix multiplications (an untied output head counts, a table that is only looked up
-does not; of the experts of a mixture those that a token visits), L layers, H attention width, T
-the sequence length; a causal mask halves the attention in principle, dense kernels do not. Source:
-Kaplan et al. 2020, section 2.1; Chowdhery et al. 2022 (PaLM), appendix B.
+Training FLOPs per token, forward and backward, are 6 N + 12 L H T:
+
+- N: parameters in matrix multiplications. 2 FLOPs per parameter forward, 4 backward. The output
+  head counts, an embedding that is only looked up does not; in a mixture of experts, only the
+  experts that a token visits.
+- L layers, H attention width (heads x head dimension), T sequence length: attention scores and the
+  weighted sum of values, all T x T of them (a causal mask would need half, dense kernels do not
+  save it).
+
+Source: Kaplan et al. 2020, section 2.1; Chowdhery et al. 2022 (PaLM), appendix B.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from typing import Any
 
 
 def count_parameters(model: Any) -> int:
-    """All parameters, tied ones once; ZeRO-3 keeps a part of each here and its size beside it."""
+    """All parameters, tied ones once; also under ZeRO-3, where each process holds a shard."""
     return sum(map(_size, model.parameters()))
 
 
@@ -23,13 +27,13 @@ def _size(parameter: Any) -> int:
 
 
 def matmul_parameters(model: Any) -> int:
-    """Parameters that take part in a matrix multiplication for a token."""
+    """N of the formula: parameters that a token is multiplied with."""
     from torch import nn
 
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     tables = {id(m.weight): m.weight for m in model.modules() if isinstance(m, nn.Embedding)}
     if head is not None:
-        tables.pop(id(head.weight), None)  # tied: looked up, but multiplied with as well
+        tables.pop(id(head.weight), None)  # tied: it is also the head
     looked_up = sum(map(_size, tables.values()))
     return count_parameters(model) - looked_up - _idle_expert_parameters(model)
 

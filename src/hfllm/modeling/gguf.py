@@ -1,8 +1,9 @@
-"""GGUF, llama.cpp's single-file format: imported as an ordinary model folder, weights dequantised.
+"""Import GGUF, llama.cpp's single-file format, as a `save_pretrained` folder, weights dequantised.
 
-transformers reads such a file (`gguf_file=`), but refuses to save what it read, and what is wrong
-with a file shows as a traceback from its middle. So the header is checked first, and the weights
-go into a model that was never quantised. Source of the format: github.com/ggml-org/ggml, docs/gguf.
+In order: check the header (architecture, tokenizer, parts), let transformers dequantise the weights
+(`gguf_file=`), copy them into a model without a quantisation config, which can be saved, and write
+the folder atomically with a manifest. transformers alone refuses to save what it read, and reports
+a bad file as a traceback. Source of the format: github.com/ggml-org/ggml, docs/gguf.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from hfllm.tokenization.from_gguf import Field, byte_level_tokenizer, tokenizer_
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 MANIFEST = "manifest.json"
-# general.file_type -> how most of the weights are kept (llama.cpp, llama_ftype)
+# general.file_type -> type of most of the weights (llama.cpp, llama_ftype)
 FILE_TYPES = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1"} | {
     10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M",
     16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 32: "BF16",
@@ -33,12 +34,12 @@ FILE_TYPES = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9:
 
 @dataclass(frozen=True)
 class Header:
-    """What a GGUF file says of itself."""
+    """The fields of a GGUF header that are read here."""
 
     architecture: str
     name: str
     source: str | None  # organisation or address
-    license: str | None  # as the file says it, an SPDX id mostly
+    license: str | None  # as written in the file, mostly an SPDX id
     quantization: str  # of most of the weights
     parameters: int
 
@@ -88,7 +89,7 @@ def _read(path: Path) -> tuple[Field, list[Any]]:
 
     try:
         reader = GGUFReader(path)
-    except Exception as error:  # the reader indexes past the end in many ways
+    except Exception as error:  # reading past the end raises many types of error
         raise ValueError(
             f"{path} ({path.stat().st_size:,} bytes) is truncated or damaged: fetch it again "
             f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason'})"
@@ -112,7 +113,7 @@ def _check_readable(path: Path, architecture: str) -> None:
 
 
 def _quantization(file_type: Any, tensors: list[Any]) -> str:
-    """By the header, else the type of most of the weights."""
+    """The type in the header, else the most frequent one among the weights."""
     if file_type is not None and int(file_type) in FILE_TYPES:
         return FILE_TYPES[int(file_type)]
     elements: dict[str, int] = {}
@@ -123,10 +124,19 @@ def _quantization(file_type: Any, tensors: list[Any]) -> str:
 
 
 def import_gguf(file: str | Path, out: str | Path, dtype: str = "float32") -> bool:
-    """Write the folder `out`: weights in `dtype`, tokenizer, template, generation config, manifest.
+    """Write a model folder: weights, tokenizer, chat template, generation config, manifest.
 
-    Returns False where `out` holds that very import already. Raises ValueError like `read_header`,
-    where `out` holds something else, or where the disk has no room.
+    Args:
+        file: a .gguf file.
+        out: folder to make; may exist if it is empty.
+        dtype: of the saved weights: float32, bfloat16 or float16.
+
+    Returns:
+        False where `out` already holds this import (same SHA-256 and dtype), else True.
+
+    Raises:
+        ValueError: as `read_header`; an unknown dtype; `out` holds something else; or too little
+            free disk space.
     """
     path, folder = Path(file), Path(out)
     if dtype not in DTYPES:
@@ -146,15 +156,15 @@ def import_gguf(file: str | Path, out: str | Path, dtype: str = "float32") -> bo
             "free some, or take --dtype bfloat16"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # a folder of its own: the processes of one launch may all import the same file
+    # a temporary folder each: all processes of one launch may import the same file
     with TemporaryDirectory(prefix=f"{folder.name}.", dir=folder.parent) as scratch:
         part = Path(scratch) / folder.name
         part.mkdir()
         _write(path, fields, part, DTYPES[dtype])
-        said = {"kind": "import", "file": path.name, "sha256": digest, "dtype": dtype}
-        (part / MANIFEST).write_text(json.dumps(said | asdict(header), indent=2) + "\n")
+        manifest = {"kind": "import", "file": path.name, "sha256": digest, "dtype": dtype}
+        (part / MANIFEST).write_text(json.dumps(manifest | asdict(header), indent=2) + "\n")
         try:
-            part.rename(folder)  # onto nothing, or onto an empty folder
+            part.rename(folder)  # atomic; replaces an empty folder only
         except OSError:
             if not _holds(folder, digest, dtype):
                 raise
@@ -180,7 +190,7 @@ def _write(path: Path, fields: Field, folder: Path, dtype: torch.dtype) -> None:
         tokenizer = AutoTokenizer.from_pretrained(**source)
     read = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
     config = read.config
-    for name in ("quantization_config", "_pre_quantization_dtype"):  # it is quantised no more
+    for name in ("quantization_config", "_pre_quantization_dtype"):  # the weights are dequantised
         if hasattr(config, name):
             delattr(config, name)
     config.dtype = dtype
@@ -194,12 +204,12 @@ def _write(path: Path, fields: Field, folder: Path, dtype: torch.dtype) -> None:
 
 
 def as_folder(reference: str) -> str:
-    """A model reference as it is, or for a .gguf file the folder of its import, made once."""
+    """The folder of a .gguf file's import, made on first use; any other reference as it is."""
     path = Path(reference)
     if not is_gguf(path):
         return reference
     if not path.is_file():
-        read_header(path)  # says so
+        read_header(path)  # raises: no such file
     folder = imported_folder(path)
     if not (folder / MANIFEST).is_file():
         print(f"importing {path} once into {folder}", flush=True)
@@ -208,10 +218,10 @@ def as_folder(reference: str) -> str:
 
 
 def imported_folder(path: Path) -> Path:
-    """Where the import of a .gguf file stands or will stand.
+    """The cache folder for the import of a .gguf file, whether it exists or not.
 
-    In $HFLLM_CACHE, else in ~/.cache/hfllm, under the file's path, size and time of change: hashing
-    the file itself on every use would be slow for large ones.
+    Below $HFLLM_CACHE, else ~/.cache/hfllm, under a hash of path, size and modification time:
+    hashing the file's content on every use would be slow.
     """
     state = path.stat()
     key = f"{path.resolve()}/{state.st_size}/{state.st_mtime_ns}"

@@ -1,1 +1,1 @@
-"""Byte-level BPE, the chat template, encoding, and what a tokenizer does to text."""
+"""Tokenizer training, chat templates, rendering with its loss mask, and encoding of text."""

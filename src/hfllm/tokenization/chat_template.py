@@ -2,10 +2,10 @@
 
     <|bos|><|system|>Be brief.<|end|><|user|>Who is Ada?<|end|><|assistant|>A baker.<|end|>
 
-A role is one token of its own because the words "assistant" and "user" cost four tokens in a small
-vocabulary, and there is no newline between parts because every literal character is one more thing
-that a tokenizer can merge with the content. The `{% generation %}` markers hold the answer and its
-end of turn: that is what is trained. The generation prompt is `<|assistant|>`.
+Each role is a special token, because the words "assistant" and "user" take four tokens in a small
+vocabulary. There is no newline between the parts, because BPE could merge it with the content. The
+`{% generation %}` markers enclose the answer and its end-of-turn token: the trained tokens. The
+generation prompt is `<|assistant|>`.
 """
 
 PAD, BOS, EOS = "<|pad|>", "<|bos|>", "<|eos|>"

@@ -1,9 +1,9 @@
-"""Text -> token ids, where text that spells a control token stays text.
+"""Plain text -> token ids; a control token that the text spells is encoded as plain text.
 
-A document that holds the seven characters `<|end|>` must not end a turn: transformers turns them
-into the control token unless `split_special_tokens=True` is given for that text. Everything that
-encodes raw text goes through here; conversations go through `data.render`. Nothing is added: BOS
-and EOS are put around documents by `data.packing.pack`. Cost: 2 MB/s a core.
+A document that contains the seven characters `<|end|>` must not end a turn, but transformers makes
+them the control token unless `split_special_tokens=True` is given. All raw text is encoded here,
+conversations by `tokenization.render`. No BOS or EOS is added: `data.packing.pack` puts them around
+documents. Cost: 2 MB/s per core.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from transformers import PreTrainedTokenizerBase
 
 
 def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Encode one text, without BOS or EOS; control tokens in it are plain text."""
+    """Encode one text, without BOS and EOS."""
     return encode_texts(tokenizer, [text])[0]
 
 
 def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    """Encode many texts at once, on all cores with TOKENIZERS_PARALLELISM=true; as `encode_text`.
+    """Encode many texts as `encode_text` does; on all cores with TOKENIZERS_PARALLELISM=true.
 
-    Raises ValueError where a text is not valid unicode.
+    Raises:
+        ValueError: a text is not valid unicode, or no string.
     """
     if not texts:
         return []
@@ -42,7 +43,11 @@ def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> li
 
 
 def check_unicode(text: str, name: str) -> int:
-    """Return the text's UTF-8 bytes; ValueError where it holds half of a surrogate pair."""
+    """The number of UTF-8 bytes of a text; `name` is what the message calls it.
+
+    Raises:
+        ValueError: the text contains half of a surrogate pair, which UTF-8 cannot encode.
+    """
     try:
         return len(text.encode())
     except UnicodeEncodeError as error:

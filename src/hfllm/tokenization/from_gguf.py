@@ -1,9 +1,9 @@
-"""The byte-level BPE that a GGUF file carries, with the split that the file names.
+"""Build the byte-level BPE tokenizer of a GGUF file, with the pre-tokenizer that the file names.
 
-transformers reads such a vocabulary with GPT-2's split whatever `tokenizer.ggml.pre` says, and adds
-GPT-2's <|endoftext|> past the embedding where the file names no unknown token. Both are silent and
-both cut text otherwise than the model was trained. Source of the splits: the tokenizers of the
-models named, as llama.cpp lists them (src/llama-vocab.cpp).
+transformers takes GPT-2's pre-tokenizer whatever `tokenizer.ggml.pre` says, and adds GPT-2's
+<|endoftext|> beyond the embedding where the file names no unknown token. Both happen silently and
+give other tokens than the model was trained on. Source of the patterns: the tokenizers of the
+models named, as listed in llama.cpp (src/llama-vocab.cpp).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 CONTROL, USER_DEFINED = 3, 4  # tokenizer.ggml.token_type
 ROLES = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 
-# llama-bpe and qwen2 differ in how many digits stand together
+# llama-bpe and qwen2 differ in how many digits one piece may have
 _CL100K = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{digits}|"
     r" ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -48,11 +48,11 @@ SPLITS: dict[str, Callable[[], Any]] = {
 }
 
 
-Field = Callable[[str], Any]  # reads a field of the header, None where it is absent
+Field = Callable[[str], Any]  # header key -> value, None where it is absent
 
 
 def tokenizer_problem(field: Field) -> str | None:
-    """Why the tokenizer in the file is no use, after the file's name; None where it is."""
+    """Why the file's tokenizer cannot be built (follows the file's name in a message), or None."""
     kind = field("tokenizer.ggml.model")
     if not kind:
         return "has no tokenizer inside: nothing could be encoded for it"
@@ -69,7 +69,7 @@ def _split_name(field: Field) -> str:
 
 
 def byte_level_tokenizer(field: Field) -> PreTrainedTokenizerFast:
-    """The tokenizer of a file with `tokenizer.ggml.model` gpt2, which has no problem."""
+    """Build the tokenizer of a file with `tokenizer.ggml.model` gpt2 and no `tokenizer_problem`."""
     name = _split_name(field)
     tokens = list(field("tokenizer.ggml.tokens"))
     types = list(field("tokenizer.ggml.token_type") or [])

@@ -1,12 +1,13 @@
-"""Conversations -> rows for training, through a gate that refuses to start on a broken mask.
+"""The mask gate: conversations -> training rows with a loss mask that has been checked.
 
-Every chat training passes `mask_gate` first. It renders each conversation (render.py), cuts it at
-seq_len and checks what silently ruins chat models elsewhere: a row without a trained token (its
-loss is 0, or NaN), an end of turn outside the mask (the model never stops), a doubled BOS, padding
-that equals the end of turn (masked away with it), and a prompt that is written otherwise at
-inference than in training. What breaks for every row is refused with the row and the reason; rows
-that merely do not fit are dropped and counted. `GateReport.show` prints the first rows with their
-trained tokens in colour. Cost: that of rendering, 0.3 ms a conversation.
+Every chat training passes `mask_gate` before it starts. In order, per conversation: render it
+(render.py), check its loss mask, truncate it to seq_len. Checked is what silently ruins chat
+models: a row without a trained token (its loss is 0, or NaN), an end-of-turn token outside the mask
+(the model never stops), a doubled BOS, a pad token that is the end of turn (masked with the
+padding), and a prompt that differs between training and inference. An error of the mask stops the
+training with the row and the reason; rows that do not fit are dropped and counted.
+`GateReport.show` prints the first rows with their trained tokens in colour. Cost: that of
+rendering, 0.3 ms per conversation.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from hfllm.tokenization.template_plan import Messages
 
 __all__ = ["GateReport", "Rendered", "eot_token_id", "mask_gate", "render"]
 
-COMPARED_ROWS = 100  # rows whose prompt is rendered a second time, as at inference
+COMPARED_ROWS = 100  # rows whose prompt is also rendered as at inference, and compared
 GREEN, RESET = "\x1b[32m", "\x1b[0m"
 
 
 @dataclass
 class GateReport:
-    """What passed the gate and what did not; `rows` are ready to be packed."""
+    """What `mask_gate` kept and dropped; `rows` are ready to be packed."""
 
     tokenizer: PreTrainedTokenizerBase
     seq_len: int
@@ -41,7 +42,7 @@ class GateReport:
     rows: list[Rendered] = field(default_factory=list)  # kept, at most seq_len tokens each
     dropped: Counter[str] = field(default_factory=Counter)  # rows by reason
     examples: dict[str, str] = field(default_factory=dict)  # the first dropped row of each reason
-    truncated: int = 0  # kept rows that lost their end
+    truncated: int = 0  # kept rows that were cut at seq_len
 
     @property
     def tokens(self) -> int:
@@ -50,11 +51,11 @@ class GateReport:
 
     @property
     def trained_tokens(self) -> int:
-        """Tokens in the kept rows that are learned."""
+        """Tokens in the kept rows that carry loss."""
         return sum(sum(row.trained) for row in self.rows)
 
     def text(self, rows: int = 2, color: bool = False) -> str:
-        """The summary and the first rows; trained tokens in green, or in [brackets]."""
+        """Summary and first rows; trained tokens are green, or [in brackets] without `color`."""
         lost = "".join(f"; dropped {n:,} ({reason})" for reason, n in self.dropped.most_common())
         share = self.trained_tokens / max(1, self.tokens)
         lines = [
@@ -133,7 +134,7 @@ def mask_gate(
 
 
 def by_turn(chats: Iterable[Mapping[str, Any]], turns: str) -> Iterator[Mapping[str, Any]]:
-    """Conversations cut behind their last answer, or once behind each; "all": as they are."""
+    """Conversations cut after their last answer ("last"), after each ("each"), or whole ("all")."""
     for chat in chats:
         answers = [i for i, m in enumerate(chat["messages"]) if m["role"] == "assistant"]
         if turns == "all" or not answers:
@@ -191,7 +192,7 @@ def _check_share(report: GateReport, seen: int, max_dropped: float) -> None:
 
 
 def _mask_problem(tokenizer: PreTrainedTokenizerBase, row: Rendered, end: int) -> str | None:
-    """What is wrong with a whole (not truncated) row's mask; None where nothing is."""
+    """What is wrong with the mask of a row that is not truncated yet, or None."""
     trained = [i for i, flag in zip(row.input_ids, row.trained, strict=True) if flag]
     if not trained:
         return "no token is trained; does it hold an assistant's message?"
@@ -206,7 +207,7 @@ def _bos_problem(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str | No
         return None
     if ids[0] != bos:
         if tokenizer("x")["input_ids"][0] != bos:
-            return None  # a model that never sees BOS
+            return None  # the tokenizer writes no BOS at all
         return "the template writes no BOS, but this tokenizer begins every text with it"
     if ids[1:2] == [bos]:
         return "BOS stands twice at the start; let only the template write it"
@@ -219,7 +220,7 @@ def _bos_problem(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str | No
 
 
 def _differs(tokenizer: PreTrainedTokenizerBase, messages: Messages, row: Rendered) -> str | None:
-    """Compare with the rendering at inference, up to the last trained turn's prompt."""
+    """How the row differs from the rendering at inference, up to the last prompt; or None."""
     last = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
     prompt = render(tokenizer, messages[:last], add_generation_prompt=True).input_ids
     if row.input_ids[: len(prompt)] != prompt:

@@ -1,9 +1,9 @@
-"""Give a tokenizer a pad token of its own.
+"""Give a tokenizer a pad token that is neither eos nor the end of a turn.
 
-Many published tokenizers pad with their end of turn (SmolLM2) or have no pad token (Llama). What
-masks padding then masks every end of turn too, and a reward model reads its score at the wrong
-place. Padding carries no loss and attends to nothing, so any control token that the template never
-writes will do: the unknown token, else one that was reserved; where there is none, one is added.
+Many published tokenizers pad with their end-of-turn token (SmolLM2) or have no pad token (Llama). A
+mask of padding then masks every end of turn as well, and a reward model reads its score at the
+wrong position. Padding has no loss and is not attended to, so any control token that the chat
+template never writes will do: the unknown token, else a reserved one, else a new one is added.
 """
 
 from __future__ import annotations
@@ -19,24 +19,22 @@ RESERVED = ("pad", "reserved", "unused", "unk", "extra")
 
 
 def give_pad_token(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Set a pad token of its own where there is none; return what was done ("" for nothing)."""
+    """Set such a pad token unless there is one; return a note of what was done ("" for nothing)."""
     taken = {tokenizer.bos_token, tokenizer.eos_token}
     if tokenizer.chat_template:
-        with suppress(
-            ValueError
-        ):  # turns that end in plain text: the mask gate tells, where it matters
+        with suppress(ValueError):  # turns end in plain text: the mask gate reports it
             taken.add(str(tokenizer.convert_ids_to_tokens(eot_token_id(tokenizer))))
     before = tokenizer.pad_token
     if before is not None and before not in taken:
         return ""
     template = str(tokenizer.chat_template or "")
-    spare = [
+    unused = [
         token.content
         for token in tokenizer.added_tokens_decoder.values()
         if token.special and token.content not in taken and token.content not in template
     ]
-    named = [token for token in spare if any(word in token.lower() for word in RESERVED)]
-    unknown = [token for token in spare if token == tokenizer.unk_token]
+    named = [token for token in unused if any(word in token.lower() for word in RESERVED)]
+    unknown = [token for token in unused if token == tokenizer.unk_token]
     chosen = (unknown + named or [PAD])[0]
     is_new = chosen not in tokenizer.get_vocab()
     tokenizer.add_special_tokens({"pad_token": chosen})

@@ -1,14 +1,14 @@
-"""Conversations -> token ids and the mask of trained tokens, the same for training and inference.
+"""Render conversations: messages -> token ids and loss mask, the same in training and at inference.
 
-In order: render the template; align its text with the template's plan (template_plan.py), so that
-it is known which characters are the template's and which are content; cut where the prompt of
-every assistant turn ends, because at inference the model starts to write there; encode the parts;
-mark the tokens of the answers and their ends of turn. A control token that a content spells is
-encoded as plain text: control tokens come from the template alone.
+In order: render the chat template; align its text with the template's plan (template_plan.py),
+which tells the template's characters from the messages' contents; split the text where the prompt
+of every assistant turn ends, because generation starts there; encode the segments; mark the tokens
+of the answers and their end-of-turn tokens as trained. A control token that a content spells is
+encoded as plain text: control tokens come from the template only.
 
-Where no content spells a control token the ids are those of `apply_chat_template`. Cost: 0.3 ms a
-conversation. Evaluation, generation, reward models and RL render through here too: a second way to
-render is how training and inference come to differ.
+Where no content spells a control token the ids are those of `apply_chat_template`. Cost: 0.3 ms per
+conversation. Evaluation, generation, reward models and RL render here too, so that training and
+inference cannot differ.
 """
 
 from __future__ import annotations
@@ -35,17 +35,22 @@ def render(
     add_generation_prompt: bool = False,
     train: str = "all",
 ) -> Rendered:
-    """Render one conversation; with `add_generation_prompt` as the prompt of the next answer.
+    """Render one conversation.
 
-    `train` says which turns are trained, each with its end-of-turn token: "all" assistant messages
-    (with `{% generation %}` markers in the template: the marked ones), the "last" message, or
-    "none" (what is scored or continued; so is a prompt). Templates of reasoning models cut the
-    thoughts out of earlier turns and write those of the last one their own way: "all" refuses that,
-    because a turn would be trained otherwise than it is asked for; the others take it as written.
+    Args:
+        tokenizer: with a chat template.
+        messages: dicts with `role` and `content` (text).
+        add_generation_prompt: end with the prompt of the next assistant turn; nothing is trained.
+        train: which turns are trained, each with its end-of-turn token: "all" assistant messages
+            (with `{% generation %}` markers in the template, the marked ones), the "last" message,
+            or "none". Templates of reasoning models remove the thoughts of earlier turns and
+            rewrite those of the last: "all" refuses that, because the trained text would differ
+            from the one at inference; "last" and "none" take what the template writes.
 
-    Raises ValueError where the template refuses or drops a message, rewrites one that must be told
-    apart (it is trained, or a content spells a control token), or asks for a trained answer
-    otherwise than it was trained.
+    Raises:
+        ValueError: the template refuses or drops a message; it rewrites one that must be found in
+            its text (because it is trained, or a content spells a control token); or the prompt of
+            a trained turn differs between training and inference.
     """
     contents = [_content(message, i) for i, message in enumerate(messages)]
     roles = tuple(str(message["role"]) for message in messages)
@@ -54,7 +59,7 @@ def render(
     text, _ = render_text(tokenizer, messages, add_generation_prompt)
     try:
         wanted = _wanted(plan, train, len(roles) - 1)
-        begins = _align(text, plan, contents)  # where each piece begins in the text
+        begins = _align(text, plan, contents)  # offset of each piece in the text
     except ValueError:
         if train == "all" or any(map(plan.control.search, contents)):
             raise
@@ -81,7 +86,7 @@ def render(
 
 
 def _wanted(plan: Plan, train: str, last: int) -> set[int]:
-    """The numbers of the messages to train; ValueError where one of them cannot be."""
+    """Indices of the messages to train; ValueError where one of them cannot be trained."""
     assert train in ("all", "last", "none"), train
     if train == "none":
         return set()
@@ -94,7 +99,7 @@ def _wanted(plan: Plan, train: str, last: int) -> set[int]:
 def _last_span(
     tokenizer: PreTrainedTokenizerBase, messages: Messages, text: str
 ) -> tuple[int, int]:
-    """The last turn in a text that cannot be aligned: behind its prompt, to its end of turn."""
+    """Span of the last turn, end token included, in a text that cannot be aligned."""
     prompt, _ = render_text(tokenizer, messages[:-1], True)
     token = end_of_turn(tokenizer)
     if not text.startswith(prompt) or token not in text[len(prompt) :]:
@@ -107,9 +112,10 @@ def _last_span(
 
 
 def eot_token_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id that ends an assistant's turn in this tokenizer's chat template.
+    """The end-of-turn token id of this tokenizer's chat template.
 
-    Raises ValueError where the template ends a turn with no control token.
+    Raises:
+        ValueError: the template ends a turn with no control token.
     """
     return tokenizer.get_vocab()[end_of_turn(tokenizer)]
 
@@ -121,7 +127,7 @@ def _content(message: object, index: int) -> str:
 
 
 def _align(text: str, plan: Plan, contents: Sequence[str]) -> list[int]:
-    """Find where each piece begins, for templates that keep or strip contents; ValueError else."""
+    """Offsets in the text of the plan's pieces; ValueError unless contents are kept or stripped."""
     begins, at = [0], len(plan.pieces[0])
     for i, content in enumerate(contents):
         piece = plan.pieces[i + 1]
@@ -143,7 +149,7 @@ def _align(text: str, plan: Plan, contents: Sequence[str]) -> list[int]:
 
 
 def _spelled(text: str, plan: Plan, begins: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Spans of contents that spell a control token."""
+    """Spans in the text where a content spells a control token."""
     for i in range(len(plan.pieces) - 1):
         begin, end = begins[i] + len(plan.pieces[i]), begins[i + 1]
         yield from (match.span() for match in plan.control.finditer(text, begin, end))
@@ -152,7 +158,7 @@ def _spelled(text: str, plan: Plan, begins: Sequence[int]) -> Iterator[tuple[int
 def _segments(
     text: str, starts: Sequence[int], spelled: Sequence[tuple[int, int]]
 ) -> list[tuple[int, int, bool]]:
-    """Cut at the ends of prompts and around spelled control tokens: (begin, end, is plain)."""
+    """Split at ends of prompts and around spelled control tokens: (begin, end, is plain text)."""
     edges = sorted({0, len(text), *starts, *(edge for span in spelled for edge in span)})
     plain = {begin for begin, _ in spelled}
     return [(a, b, a in plain) for a, b in pairwise(edges)]
@@ -164,10 +170,10 @@ def _encode(
     segments: Sequence[tuple[int, int, bool]],
     adds_space: bool,
 ) -> Iterator[tuple[int, list[int], list[int]]]:
-    """Encode the segments: (begin in the text, ids, offset of each id from there), in order.
+    """Encode the segments: yield (begin in the text, ids, offset of each id from begin), in order.
 
-    SentencePiece-like tokenizers put a space before a text: a segment that goes on is encoded
-    behind a newline, whose tokens are taken away again (as in transformers' `encode_marked_chat`).
+    SentencePiece-like tokenizers put a space before a text: every segment but the first is encoded
+    after a newline, whose tokens are removed again (as in transformers' `encode_marked_chat`).
     """
     encoded: dict[int, tuple[list[int], list[int]]] = {}
     for plain in (False, True):

@@ -1,8 +1,8 @@
-"""Bytes per token: the figure to compare tokenizers by.
+"""Bytes per token, the compression ratio by which tokenizers are compared.
 
-A higher one means fewer tokens for the same text, so a shorter context and cheaper training. It
-depends on the text, so it is given by source, and on held-out text where there is some: a tokenizer
-flatters what it was trained on.
+A higher ratio means fewer tokens for the same text: shorter contexts and cheaper training. It
+depends on the text, so it is reported per source, and on held-out text where there is some, because
+it is too high on the tokenizer's own training text.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hfllm.tokenization.encode import encode_text
 
 
 def bytes_per_token(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> float:
-    """UTF-8 bytes of the texts / tokens that they become (without BOS and EOS)."""
+    """UTF-8 bytes of the texts / their tokens (no BOS or EOS); ValueError without any text."""
     size = tokens = 0
     for text in texts:
         size += len(text.encode())

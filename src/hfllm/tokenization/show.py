@@ -1,8 +1,8 @@
-"""Show how a text is cut: every token in a colour of its own, with its id and its bytes.
+"""Show how a tokenizer splits a text: every token coloured, with its id and its bytes.
 
-Reads `tokenizer.json` with the `tokenizers` library alone (0.01 s to import, against 1 s for
-transformers), because `hfllm tokens` is a command for curiosity. Control tokens that the text
-spells are shown as the plain text that training makes of them.
+Reads `tokenizer.json` with the `tokenizers` library alone (0.01 s to import instead of 1 s for
+transformers), so that `hfllm tokens` answers at once. Control tokens that the text spells are shown
+as plain text, as they are encoded for training.
 """
 
 from __future__ import annotations
@@ -15,15 +15,20 @@ from tokenizers import Tokenizer
 from hfllm.recipe.errors import first_line
 from hfllm.recipe.model_names import how_to_get, is_hub_id
 
-COLORS = (41, 42, 43, 44, 45, 46)  # ANSI backgrounds, in turn
+COLORS = (41, 42, 43, 44, 45, 46)  # ANSI background colours, taken in turn
 RESET = "\x1b[0m"
 
 
 def show_tokens(text: str, tokenizer_dir: str | Path, color: bool = True) -> str:
-    """Return the text with its tokens coloured (or between bars), then a table of the tokens.
+    """The text with its tokens coloured, a line of totals, then a line for each token.
 
-    `tokenizer_dir` is a tokenizer's or a model's folder, a step's, or a hub id (owner/name).
-    Raises ValueError where there is none.
+    Args:
+        text: any text.
+        tokenizer_dir: folder of a tokenizer, a model or a step, or a hub id (owner/name).
+        color: with ANSI colours; else tokens are separated by bars.
+
+    Raises:
+        ValueError: no tokenizer.json there.
     """
     tokenizer = _load(str(tokenizer_dir))
     encoding = tokenizer.encode(text, add_special_tokens=False)
@@ -39,18 +44,18 @@ def show_tokens(text: str, tokenizer_dir: str | Path, color: bool = True) -> str
 
 
 def token_bytes(token: str) -> bytes:
-    """The bytes behind an entry of a byte-level (or byte-fallback) vocabulary."""
+    """The bytes of an entry of a byte-level (or byte-fallback) vocabulary."""
     table = _byte_of_character()
     if all(character in table for character in token):
         return bytes(table[character] for character in token)
     if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
         return bytes([int(token[3:5], 16)])
-    return token.replace("\u2581", " ").encode()  # SentencePiece writes a space so
+    return token.replace("\u2581", " ").encode()  # how SentencePiece writes a space
 
 
 @lru_cache(maxsize=1)
 def _byte_of_character() -> dict[str, int]:
-    """GPT-2's table: printable bytes stand for themselves, the others for characters from 256."""
+    """GPT-2's table: printable bytes are their own characters, the others those from 256 on."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     table = {chr(byte): byte for byte in printable}
@@ -80,7 +85,7 @@ def _load(place: str) -> Tokenizer:
 
 
 def _printable(piece: bytes) -> str:
-    """The piece as text; bytes that are half a character as \\x.."""
+    """The piece as text; bytes of an incomplete character as \\x.."""
     try:
         text = piece.decode()
     except UnicodeDecodeError:

@@ -1,14 +1,15 @@
-"""What a chat template writes around the contents, found by rendering it with stand-ins.
+"""Find what a chat template writes around the messages' contents, by rendering placeholders.
 
-In order, once per sequence of roles: render the template with a private-use stand-in for every
-content; cut the text at the stand-ins (`pieces`); for every assistant turn find where the prompt
-ends (the same conversation, cut before the turn, rendered with the generation prompt: it must be a
-prefix, or training and inference differ) and where the turn ends (its end-of-turn token).
+In order, once per sequence of roles: render the template with a placeholder (private-use
+characters) for every content; split the text at the placeholders (`pieces`); for every assistant
+turn find where its prompt ends (the conversation up to the turn, rendered with the generation
+prompt: it must be a prefix of the text, or training and inference differ) and where the turn ends
+(its end-of-turn token).
 
 Why not `return_assistant_tokens_mask`: most published templates have no `{% generation %}` markers
-and give masks of zeros, some of those that have them leave the end of turn outside, and none keeps
-control tokens that the user's text spells out of the conversation. Where there are markers they
-decide which turns are trained; where a turn begins and ends is found here.
+and give masks of zeros, some markers leave the end-of-turn token outside, and none prevents that
+control tokens spelled by the user become control tokens. Markers decide which turns are trained;
+where a turn starts and ends is found here.
 """
 
 from __future__ import annotations
@@ -27,31 +28,31 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 Messages = Sequence[Mapping[str, Any]]
 
-_STAND_IN = "\ue0f0{}\ue0f1"
-_STAND_INS = re.compile("\ue0f0([0-9]+)\ue0f1")
+_PLACEHOLDER = "\ue0f0{}\ue0f1"
+_PLACEHOLDERS = re.compile("\ue0f0([0-9]+)\ue0f1")
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One trained turn: from a character of the piece before its content to one of that behind."""
+    """A trained turn: from an offset in the piece before its content to one in the next piece."""
 
     message: int
     start: int  # offset in pieces[message]: the end of the prompt
-    end: int  # offset in pieces[message + 1]: behind the end-of-turn token
+    end: int  # offset in pieces[message + 1]: after the end-of-turn token
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A template for one sequence of roles: pieces[0] content[0] pieces[1] content[1] ...
+    """A template's text for one sequence of roles: pieces[0] content[0] pieces[1] content[1] ...
 
-    A turn's problem: its prompt is not a prefix of the conversation, or it does not end with the
-    end-of-turn token.
+    A turn cannot be trained if its prompt is not a prefix of the conversation, or if it does not
+    end with the end-of-turn token (`problems`).
     """
 
     pieces: tuple[str, ...]
     turns: tuple[Turn, ...]  # the assistant's, in order
     problems: dict[int, str]  # assistant messages that cannot be trained, and why
-    control: re.Pattern[str]  # finds the tokenizer's control tokens
+    control: re.Pattern[str]  # matches the tokenizer's control tokens
     adds_space: bool  # the tokenizer puts a space before a text (SentencePiece)
 
 
@@ -61,13 +62,19 @@ _plans: WeakKeyDictionary[PreTrainedTokenizerBase, dict[tuple, Plan]] = WeakKeyD
 def plan_for(
     tokenizer: PreTrainedTokenizerBase, roles: tuple[str, ...], add_generation_prompt: bool
 ) -> Plan:
-    """Return the template's plan for these roles, from the cache where it was made before.
+    """The template's plan for these roles, cached per tokenizer.
 
-    Raises ValueError where the template drops or repeats a message.
+    Args:
+        tokenizer: with a chat template.
+        roles: of the messages, in order.
+        add_generation_prompt: as in `apply_chat_template`.
+
+    Raises:
+        ValueError: the template drops, repeats or reorders a message.
     """
     plans = _plans.setdefault(tokenizer, {})
     template = str(tokenizer.chat_template)
-    # Whatever pieces depend on; a template that writes the date writes another one tomorrow.
+    # All that pieces depend on; a template that writes the date gives other pieces tomorrow.
     today = date.today() if "strftime_now" in template else None
     names = (tokenizer.bos_token, tokenizer.eos_token, len(tokenizer))
     key = (template, today, names, roles, add_generation_prompt)
@@ -79,9 +86,15 @@ def plan_for(
 def render_text(
     tokenizer: PreTrainedTokenizerBase, messages: Messages, add_generation_prompt: bool
 ) -> tuple[str, list[tuple[int, int]]]:
-    """Render a conversation as text, with the spans inside `{% generation %}` markers.
+    """Render a conversation as text, and the spans (begin, end) inside `{% generation %}` markers.
 
-    Raises ValueError where the tokenizer has no template or the template refuses the messages.
+    Args:
+        tokenizer: with a chat template.
+        messages: dicts with `role` and `content`.
+        add_generation_prompt: as in `apply_chat_template`.
+
+    Raises:
+        ValueError: the tokenizer has no template, or the template refuses the messages.
     """
     template: Any = tokenizer.chat_template
     if not isinstance(template, str):
@@ -106,12 +119,12 @@ def render_text(
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return the token that ends an assistant's turn: the first control token after its content.
+    """The token that ends an assistant's turn: the first control token after its content.
 
-    Raises ValueError where there is none, or where text could spell it (a token added without
-    being special).
+    Raises:
+        ValueError: there is none, or a text could spell it (a token that was added as not special).
     """
-    text, _ = render_text(tokenizer, _stand_ins(("user", "assistant")), False)
+    text, _ = render_text(tokenizer, _placeholders(("user", "assistant")), False)
     tail = text[text.rindex("\ue0f1") + 1 :]
     added = tokenizer.added_tokens_decoder.values()
     found = control_pattern(tuple(token.content for token in added)).search(tail)
@@ -131,7 +144,7 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
 
 @lru_cache(maxsize=32)
 def control_pattern(tokens: tuple[str, ...]) -> re.Pattern[str]:
-    """A pattern that finds any of the tokens, the longest first; never matches where none."""
+    """A pattern that matches any of the tokens, longest first; without tokens it never matches."""
     longest_first = sorted(tokens, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
@@ -141,15 +154,15 @@ def _has_markers(template: str) -> bool:
     return re.search(r"\{%-?\s*generation\s*-?%\}", template) is not None
 
 
-def _stand_ins(roles: Sequence[str]) -> list[dict[str, str]]:
-    return [{"role": role, "content": _STAND_IN.format(i)} for i, role in enumerate(roles)]
+def _placeholders(roles: Sequence[str]) -> list[dict[str, str]]:
+    return [{"role": role, "content": _PLACEHOLDER.format(i)} for i, role in enumerate(roles)]
 
 
 def _make_plan(
     tokenizer: PreTrainedTokenizerBase, roles: tuple[str, ...], add_generation_prompt: bool
 ) -> Plan:
-    text, marked = render_text(tokenizer, _stand_ins(roles), add_generation_prompt)
-    found = list(_STAND_INS.finditer(text))
+    text, marked = render_text(tokenizer, _placeholders(roles), add_generation_prompt)
+    found = list(_PLACEHOLDERS.finditer(text))
     if [match[1] for match in found] != [str(i) for i in range(len(roles))]:
         raise ValueError(
             f"the chat template does not write every message once and in order (roles "
@@ -180,7 +193,7 @@ def _adds_space(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def _prompt_end(tokenizer: PreTrainedTokenizerBase, roles: tuple[str, ...], text: str) -> int:
-    prompt, _ = render_text(tokenizer, _stand_ins(roles), True)
+    prompt, _ = render_text(tokenizer, _placeholders(roles), True)
     if not text.startswith(prompt):
         same = next(i for i, (a, b) in enumerate(zip(prompt, text + "\0", strict=False)) if a != b)
         raise ValueError(

@@ -1,14 +1,13 @@
-"""Train a byte-level BPE tokenizer and hand it over as a transformers tokenizer.
+"""Train a byte-level BPE tokenizer with the `tokenizers` library, wrapped for transformers.
 
-In order: the text (at most `max_mb`) is cut by a GPT-4-style pattern, the pieces become bytes, and
-the `tokenizers` library merges the most frequent pairs until the vocabulary is full: 4.6 MB/s on
-two cores. All 256 bytes are in the vocabulary, so every text makes the round trip and there is no
-unknown token. The GPT-4 pattern and not GPT-2's: 3.06 against 2.90 bytes per token at a vocabulary
-of 4,096, and it keeps digit runs short (`digits`), so that numbers are cut the same way wherever
-they stand.
+In order: split the text (at most `max_mb`) by a GPT-4-style pattern, map the pieces to bytes, and
+merge the most frequent pairs until the vocabulary is full. Cost: 4.6 MB/s on two cores. All 256
+bytes are in the vocabulary, so decoding restores every text and there is no unknown token. The
+GPT-4 pattern instead of GPT-2's gives 3.06 instead of 2.90 bytes per token at a vocabulary of
+4,096, and limits runs of digits (`digits`), so that a number is split the same way everywhere.
 
-The folder that `save_pretrained` writes holds everything: vocabulary, special tokens (ids 0..6),
-chat template. `tokenizer(text)` puts `<|bos|>` in front, as every training document has it.
+The folder that `save_pretrained` writes holds vocabulary, special tokens (ids 0..6) and chat
+template. `tokenizer(text)` puts `<|bos|>` before the text, as in every training document.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from hfllm.tokenization.config import TokenizerConfig
 from hfllm.tokenization.encode import check_unicode
 
 BYTES = 256
-# What binds is the model's max_position_embeddings; this only silences warnings about long texts.
+# Only silences warnings about long texts: max_position_embeddings of the model is the limit.
 MAX_LENGTH = 131_072
-# A pair must be seen twice: what stands once in the corpus is no pattern.
+# Occurrences that a pair needs to be merged: one alone is no pattern.
 MIN_FREQUENCY = 2
 
 # After cl100k_base (tiktoken): contractions; a word with at most one leading non-letter; a run of
@@ -37,11 +36,11 @@ SPLIT = (
 
 
 def train_tokenizer(texts: Iterable[str], config: TokenizerConfig) -> PreTrainedTokenizerFast:
-    """Train on `texts` and return a tokenizer of exactly `config.vocab_size` entries.
+    """Train on `texts`; the tokenizer has exactly `config.vocab_size` entries.
 
-    Raises ValueError where the vocabulary cannot hold the bytes and the special tokens, where there
-    is no text, and where the text is too small for the vocabulary (the message says how far it
-    goes).
+    Raises:
+        ValueError: the vocabulary cannot hold the bytes and the special tokens; there is no text,
+            or too little for the vocabulary (the message says how many entries it allows).
     """
     _check(config)
     tokenizer = Tokenizer(models.BPE())
@@ -75,7 +74,7 @@ def train_tokenizer(texts: Iterable[str], config: TokenizerConfig) -> PreTrained
 
 
 def wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
-    """Make a transformers tokenizer of a trained one: special tokens, BOS in front, template."""
+    """The transformers tokenizer of a trained one: special tokens, BOS first, chat template."""
     bos = tokenizer.token_to_id(BOS)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, bos)]

@@ -1,1 +1,1 @@
-"""Fitting a trainer: optimizers, callbacks, checkpoints that survive a kill."""
+"""What the training stages share: loading, data sets, optimizers, callbacks, checkpoints."""

@@ -1,8 +1,8 @@
-"""What hangs on a trainer: the metrics file, plain progress lines, the stop on a signal.
+"""Trainer callbacks: metrics.jsonl and progress lines, stop on a signal, sample texts.
 
-metrics.jsonl holds every number that the trainer logs, one object per line, with the step and the
-seconds of training so far. After a resume the lines beyond the checkpoint are cut off first, so no
-step stands twice.
+metrics.jsonl holds every number that the trainer logs, one JSON object per line, with the step and
+the seconds of training so far. On resume the lines after the checkpoint's step are removed first,
+so that no step is logged twice.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from transformers import TrainerCallback
 from hfllm.modeling.eval_mode import eval_mode
 from hfllm.runs.processes import is_sharded
 
-SAME_ORDER_S = 2.0
+SAME_ORDER_S = 2.0  # signals within this time are taken for one
 
-# What a progress line shows, in this order, where the trainer logs it.
+# Metrics of a progress line, in this order, as far as they are logged.
 SHOWN = (
     "loss", "eval_loss", "eval_bpb", "accuracy", "eval_accuracy", "mean_token_accuracy", "score",
     "reward", "judge/relevance", "objective/kl", "completions/mean_length", "completions/ended",
@@ -32,14 +32,14 @@ SHOWN = (
 
 
 def truncate_metrics(path: Path, last_step: int) -> float:
-    """Drop the lines after `last_step`; returns the seconds that the kept ones had come to."""
+    """Remove the lines after `last_step`; return the training seconds up to there."""
     if not path.is_file():
         return 0.0
     rows = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             row = json.loads(line)
-        except ValueError:  # a kill in the middle of a line
+        except ValueError:  # a line cut off by a kill
             continue
         if row["step"] <= last_step:
             rows.append(row)
@@ -48,14 +48,20 @@ def truncate_metrics(path: Path, last_step: int) -> float:
 
 
 class MetricsLog(TrainerCallback):
-    """Numbers into metrics.jsonl, and a line a log on a console that is no terminal."""
+    """Write logged numbers to metrics.jsonl; print a line per log if there is no progress bar.
+
+    Args:
+        path: of metrics.jsonl.
+        label: beginning of a printed line: the step's name.
+        tokens_per_step: of an optimizer step, for tokens_per_s; None logs no rate.
+    """
 
     def __init__(self, path: Path, label: str, tokens_per_step: int | None = None) -> None:
         self.path, self.label, self.tokens_per_step = path, label, tokens_per_step
         self.start, self.last = 0.0, (0.0, 0)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Cut what a killed run wrote beyond its checkpoint."""
+        """Remove what a killed run wrote after its checkpoint."""
         done = 0.0
         if state.is_world_process_zero:
             done = truncate_metrics(self.path, state.global_step)
@@ -63,7 +69,7 @@ class MetricsLog(TrainerCallback):
         self.last = (time.monotonic(), state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """One JSON object per log; NaN and infinity are kept as strings, not hidden."""
+        """Append one JSON object; NaN and infinity are written as strings."""
         if not state.is_world_process_zero or not logs:
             return
         numbers = {k: v for k, v in logs.items() if isinstance(v, int | float)}
@@ -72,7 +78,7 @@ class MetricsLog(TrainerCallback):
             if steps > 0 and now > self.last[0]:
                 rate = steps * self.tokens_per_step / (now - self.last[0])
                 numbers["tokens_per_s"] = round(rate, 1)
-        if "loss" in numbers or "eval_loss" in numbers:  # evaluation is no training time
+        if "loss" in numbers or "eval_loss" in numbers:  # the rate leaves evaluation out
             self.last = (time.monotonic(), state.global_step)
         row = {"step": state.global_step, "time_s": round(time.monotonic() - self.start, 2)}
         row |= {k: v if math.isfinite(v) else str(v) for k, v in numbers.items()}
@@ -92,11 +98,11 @@ def _short(value: Any) -> str:
 
 
 class StopOnSignal(TrainerCallback):
-    """SIGTERM or Ctrl-C: finish the step, save a checkpoint, end with 143 (or 130).
+    """On SIGTERM or Ctrl-C: finish the step, save a checkpoint, exit with 143 (or 130).
 
-    The library's own just-in-time checkpoint exits 0, so that a scheduler takes the job for done.
-    A second signal ends the process at once, unless it comes within SAME_ORDER_S: a scheduler that
-    signals every process and a launcher that passes the signal on mean one and the same.
+    transformers' own just-in-time checkpoint exits with 0, which a scheduler takes for success. A
+    second signal ends the process at once, unless it comes within SAME_ORDER_S of the first: the
+    scheduler may signal every process while the launcher passes the signal on.
     """
 
     def __init__(self) -> None:
@@ -112,11 +118,11 @@ class StopOnSignal(TrainerCallback):
         print("stopping after this step; a checkpoint is written", file=sys.stderr, flush=True)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Take the signals over for the time of the training."""
+        """Install the signal handlers for the time of training."""
         self.before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """All ranks must agree, or one waits for the others for ever."""
+        """Stop on all ranks if any received a signal, or the others would wait for it for ever."""
         if self._any_rank():
             control.should_save = True
             control.should_training_stop = True
@@ -127,23 +133,30 @@ class StopOnSignal(TrainerCallback):
             if torch.cuda.is_available():
                 flag = flag.cuda()
             torch.distributed.all_reduce(flag)
-            if flag.item() and self.received is None:  # this rank's own signal may still come
+            if flag.item() and self.received is None:  # this rank's signal may arrive later
                 self.received, self.received_at = int(signal.SIGTERM), time.monotonic()
         return self.received is not None
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Give the signals back, and end the process where one came."""
+        """Restore the signal handlers."""
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
     def exit_if_stopped(self) -> None:
-        """After `train` has returned: the checkpoint is on disk."""
+        """Exit with 128 + signal if one came; called after `train`, with the checkpoint on disk."""
         if self.received is not None:
             raise SystemExit(128 + self.received)
 
 
 class SampleText(TrainerCallback):
-    """Continue a few prompts at every evaluation: what the model can say so far."""
+    """Generate continuations of a few prompts at every evaluation.
+
+    Args:
+        prompts: texts to continue.
+        tokenizer: the model's tokenizer.
+        path: of samples.jsonl.
+        max_tokens: of a continuation.
+    """
 
     def __init__(
         self, prompts: list[str], tokenizer: Any, path: Path, max_tokens: int = 32
@@ -158,7 +171,7 @@ class SampleText(TrainerCallback):
         """Greedy continuations, printed and appended to samples.jsonl."""
         if not state.is_world_process_zero or not self.prompts:
             return
-        if is_sharded(args):  # one process alone would wait for the others' shards for ever
+        if is_sharded(args):  # one process alone cannot run a sharded model
             if not self.told:
                 print("        no sample texts: DeepSpeed or FSDP cuts the model up", flush=True)
             self.told = True

@@ -1,10 +1,10 @@
-"""Checkpoints that can be trusted after a kill.
+"""Complete checkpoints: a marker file, written last, tells them from those of a killed save.
 
-transformers writes a checkpoint in place and trusts the highest number: a kill in the middle of a
-save leaves a folder that looks like one, and a missing optimizer.pt silently means a fresh
-optimizer. So every finished checkpoint gets a marker that lists its files with their sizes,
-written last; only a checkpoint whose files are all there, whole, is resumed from, and broken ones
-are set aside with a line.
+transformers writes a checkpoint in place and resumes from the highest number: a kill during a save
+leaves a folder that looks complete, and without its optimizer.pt training goes on with a new
+optimizer, silently. So `MarkCheckpoints` writes complete.json after each save, a list of the files
+with their sizes. A run resumes from the newest checkpoint whose files all have these sizes
+(`last_good`); newer incomplete ones are reported, and removed before training.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MARKER = "complete.json"
 
 
 def mark_complete(checkpoint: Path) -> None:
-    """fsync every file of a checkpoint, then write the marker."""
+    """Sync every file of a checkpoint to disk (fsync), then write the marker."""
     files = {}
     for path in sorted(p for p in checkpoint.rglob("*") if p.is_file() and p.name != MARKER):
         with path.open("rb") as file:
@@ -34,7 +34,7 @@ def mark_complete(checkpoint: Path) -> None:
 
 
 def problem_of(checkpoint: Path) -> str | None:
-    """Why a checkpoint cannot be trusted, or None."""
+    """Why a checkpoint is not complete, or None."""
     marker = checkpoint / MARKER
     if not marker.is_file():
         return "it was interrupted while it was written"
@@ -52,7 +52,7 @@ def problem_of(checkpoint: Path) -> str | None:
 
 
 def last_good(folder: Path) -> tuple[Path | None, list[str]]:
-    """The newest checkpoint that is whole, and a line for every newer one that is not."""
+    """The newest complete checkpoint or None, and a line for every newer incomplete one."""
     notes: list[str] = []
     for checkpoint in sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True):
         problem = problem_of(checkpoint)
@@ -63,13 +63,13 @@ def last_good(folder: Path) -> tuple[Path | None, list[str]]:
 
 
 def step_of(checkpoint: Path) -> int:
-    """The optimizer step in a checkpoint's name; -1 where there is none."""
+    """The optimizer step in a checkpoint's name (checkpoint-STEP); -1 for another name."""
     number = checkpoint.name.rsplit("-", 1)[-1]
     return int(number) if number.isdigit() else -1
 
 
 def discard_broken(folder: Path) -> None:
-    """Remove unfinished checkpoints, so that rotation never keeps one in place of a good one."""
+    """Remove incomplete checkpoints, so that rotation (save_total_limit) does not count them."""
     for checkpoint in folder.glob("checkpoint-*"):
         if problem_of(checkpoint) is not None:
             shutil.rmtree(checkpoint)
@@ -79,7 +79,7 @@ class MarkCheckpoints(TrainerCallback):
     """Write the marker after each save, on the main process."""
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Once every process has written its part (random state, rollouts)."""
+        """Wait until every process has written its part (random state, rollouts), then mark."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.barrier()
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"

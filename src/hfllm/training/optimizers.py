@@ -1,9 +1,9 @@
-"""Muon for the hidden matrices, AdamW for the rest, as one optimizer that Trainer can schedule.
+"""Muon for the hidden matrices and AdamW for the rest, as one torch optimizer for Trainer.
 
-Muon takes matrices only, so embeddings, the head, norms and biases go to AdamW. With
-`match_rms_adamw` both take the same learning rate: Muon's update is scaled to the size that
-AdamW's would have. Source: Jordan et al. 2024 (Muon); Liu et al. 2025 (Muon is scalable), section
-2.2, for the scaling.
+Muon orthogonalises matrices, so embeddings, head, norms and biases go to AdamW. With
+`match_rms_adamw` both take the same learning rate: Muon's update is scaled to the root mean square
+that AdamW's would have. Source: Jordan et al. 2024 (Muon); Liu et al. 2025 (Muon is scalable),
+section 2.2, for the scaling. On the step's cost see fast_cpu/stacked_muon.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ MUON_ARGS = {"ns_steps": int, "momentum": float}  # what trainer.optim_args may 
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
-    """Two optimizers behind one `param_groups`, so that schedulers and checkpoints see one."""
+    """Muon and AdamW behind one `param_groups`, so that schedulers and checkpoints see one.
+
+    Args:
+        params: parameter groups as Trainer makes them, each with its `weight_decay`.
+        muon_ids: `id`s of the parameters that Muon takes (`muon_parameters`).
+        kwargs: lr, weight_decay, muon_args, betas, eps (`optimizer_factory`).
+    """
 
     def __init__(self, params: list[dict[str, Any]], muon_ids: set[int], **kwargs: Any) -> None:
         lr, weight_decay = kwargs["lr"], kwargs["weight_decay"]
@@ -39,23 +45,23 @@ class MuonWithAdamW(torch.optim.Optimizer):
         )
         self.adamw = torch.optim.AdamW(others, lr=lr, betas=kwargs["betas"], eps=kwargs["eps"])
         super().__init__(self.muon.param_groups + self.adamw.param_groups, {"lr": lr})
-        # the very same dicts, not copies: a scheduler that sets lr here sets it there
+        # the same dicts, not copies, so that a scheduler sets lr in both optimizers
         self.param_groups = self.muon.param_groups + self.adamw.param_groups
 
     def step(self, closure: Any = None) -> Any:  # type: ignore[override]
-        """One step of both."""
+        """One step of both optimizers."""
         loss = None if closure is None else closure()
         self.muon.step()
         self.adamw.step()
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Of both."""
+        """Clear the gradients of both optimizers."""
         self.muon.zero_grad(set_to_none)
         self.adamw.zero_grad(set_to_none)
 
     def state_dict(self) -> dict[str, Any]:
-        """Both states, side by side."""
+        """{"muon": state of Muon, "adamw": state of AdamW}."""
         return {"muon": self.muon.state_dict(), "adamw": self.adamw.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -66,8 +72,11 @@ class MuonWithAdamW(torch.optim.Optimizer):
 
 
 def muon_parameters(model: nn.Module) -> set[int]:
-    """ids of the matrices inside the layers; embeddings and the head are not among them."""
-    ends = ("get_input_embeddings", "get_output_embeddings")  # a classifier has no output ones
+    """`id`s of all matrices but embeddings, output head and score head."""
+    ends = (
+        "get_input_embeddings",
+        "get_output_embeddings",
+    )  # a classifier lacks the second
     modules = [getattr(model, name)() for name in ends if hasattr(model, name)]
     outside = {id(p) for module in modules if module is not None for p in module.parameters()}
     outside |= {id(p) for p in getattr(model, "score", nn.Module()).parameters()}
@@ -77,7 +86,16 @@ def muon_parameters(model: nn.Module) -> set[int]:
 def optimizer_factory(
     name: str | None, model: nn.Module, args: Any
 ) -> tuple[type, dict[str, Any]] | None:
-    """What `Trainer(optimizer_cls_and_kwargs=...)` takes; None leaves it to `trainer.optim`."""
+    """The value of `Trainer(optimizer_cls_and_kwargs=...)`.
+
+    Args:
+        name: the recipe's `optimizer`; None leaves the choice to `trainer.optim`.
+        model: its hidden matrices go to Muon.
+        args: TrainingArguments: learning rate, weight decay, betas, eps, `optim_args`.
+
+    Raises:
+        ValueError: an unknown name, DeepSpeed, or an option that Muon does not have (one line).
+    """
     if name is None:
         return None
     if name not in OPTIMIZERS:
@@ -99,7 +117,7 @@ def optimizer_factory(
 
 
 def _muon_args(text: str | None) -> dict[str, Any]:
-    """`trainer.optim_args` ("ns_steps=4,momentum=0.9") as Muon's own options."""
+    """`trainer.optim_args` ("ns_steps=4,momentum=0.9") as Muon's keyword arguments."""
     options: dict[str, Any] = {"momentum": 0.95}
     for pair in (text or "").replace(" ", "").split(","):
         if not pair:

@@ -1,10 +1,13 @@
-"""Warmup-stable-decay needs a number of decay steps; the recipe gives the length of the run.
+"""Defaults for the decay phase of the warmup-stable-decay learning rate schedule.
 
-transformers' schedule takes `num_decay_steps` in lr_scheduler_kwargs and has no default for it.
-Where the recipe leaves it out of pretraining, the last fifth of the run decays with 1 - sqrt to a
-tenth, after Haegele et al. 2024 (Scaling laws and compute-optimal training beyond fixed training
-durations); in SFT, whose length is known only when its rows are packed, the last third, by a cosine
-to zero. Elsewhere it is asked for (recipe.trainers).
+transformers' schedule needs `num_decay_steps` in lr_scheduler_kwargs. Where the recipe sets none:
+
+- pretraining: the last fifth of the steps, 1 - sqrt decay to a tenth of the rate. Source: Haegele
+  et al. 2024 (Scaling laws and compute-optimal training beyond fixed training durations).
+- SFT: the last third of the steps, cosine decay to zero; the number of steps is known only when the
+  rows are packed.
+
+In other stages it must be set (recipe.trainers checks that).
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ SFT_DECAY_SHARE = 1 / 3
 
 
 def decay_arguments(spec: StepSpec) -> dict[str, Any]:
-    """lr_scheduler_kwargs of a warmup-stable-decay pretraining without a length of its decay."""
+    """lr_scheduler_kwargs for pretraining; {} where the schedule is another or the decay is set."""
     values = spec.stage.default_values() | spec.config.trainer
     given = values.get("lr_scheduler_kwargs") or {}
     if values.get("lr_scheduler_type") != "warmup_stable_decay" or "num_decay_steps" in given:
@@ -29,7 +32,7 @@ def decay_arguments(spec: StepSpec) -> dict[str, Any]:
 
 
 def sft_decay(args: Any) -> dict[str, Any] | None:
-    """lr_scheduler_kwargs of an SFT whose `max_steps` are known by now."""
+    """lr_scheduler_kwargs for SFT; `args` are TrainingArguments whose `max_steps` is final."""
     given = args.lr_scheduler_kwargs or {}
     if args.lr_scheduler_type != "warmup_stable_decay" or "num_decay_steps" in given:
         return args.lr_scheduler_kwargs
