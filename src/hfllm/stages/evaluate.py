@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hfllm.data.reading.examples import read_documents, read_pairs, read_prompts
-from hfllm.data.reading.sources import read_rows
+from hfllm.data.reading.examples import read_documents, read_pairs, read_prompts, read_rows
 from hfllm.evaluation.run import evaluate_models
 from hfllm.evaluation.specs import JudgeSpecs, ModelSpec, Result, TaskSpec
 from hfllm.evaluation.table import format_table

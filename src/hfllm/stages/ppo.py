@@ -14,7 +14,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM
 
 from hfllm.data.ledger import Ledger
-from hfllm.data.reading.examples import count_kept, read_prompts
+from hfllm.data.reading.examples import read_prompts
 from hfllm.inference.prompts import positions
 from hfllm.inference.relevance import ENOUGH, RelevanceJudge, open_judge
 from hfllm.modeling.flops import matmul_parameters, ppo_flops_per_token
@@ -161,16 +161,14 @@ def _prompts(
 
     Longer ones are counted, never cut: a cut prompt is another question.
     """
-    from hfllm.data.errors import row_bytes
-
-    kept, longest = [], 0
+    kept: list[dict[str, Any]] = []
+    longest = 0
     for row in read_prompts(config.data.mixture, step.data_of, ledger):
         length = len(render(tokenizer, row["prompt"], add_generation_prompt=True).input_ids)
         if length > config.data.max_prompt_tokens:
-            ledger.add(row["source"], "in", tokens=length)
-            ledger.add(row["source"], "dropped:too_long", 1, length, row_bytes(row))
+            ledger.drop(row, "too_long", tokens=length)
             continue
-        count_kept(ledger, row, tokens=length)
+        ledger.keep(row, tokens=length)
         kept.append(row)
         longest = max(longest, length)
     ledger.check()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hfllm.data.curation.curate import check_curate, curate
-from hfllm.data.errors import DataError
+from hfllm.data.ledger import DataError
 from hfllm.recipe.data_schema import CurateConfig, DedupConfig, FilterConfig, SourceConfig
 
 STORY = (
