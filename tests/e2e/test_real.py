@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hfllm.data.ledger import Ledger
-from hfllm.data.reading.sources import read_rows
+from hfllm.data.reading.examples import read_rows
 from hfllm.recipe.config import SourceConfig
 from hfllm.recipe.graph import sources_in
 from tiny import load_recipe

@@ -2,14 +2,14 @@
 
 import pytest
 
-from hfllm.data.ledger import Ledger
+from hfllm.data.ledger import Example, Ledger
 from hfllm.instructions.build import constrained, usable
 from hfllm.instructions.kinds import KINDS
 
 
 def prompt(i, text=None, turns=1):
     said = [{"role": "user", "content": text or f"Tell me about number {i}."}] * turns
-    return {"id": str(i), "source": "s", "prompt": said}
+    return Example({"id": str(i), "source": "s", "prompt": said})
 
 
 def test_long_repeated_and_multi_turn_prompts_are_left_out_and_counted():
@@ -17,9 +17,7 @@ def test_long_repeated_and_multi_turn_prompts_are_left_out_and_counted():
             prompt(3, turns=3), prompt(4)]  # fmt: skip
     ledger = Ledger()
     for row in rows:
-        from hfllm.data.errors import row_bytes
-
-        ledger.add("s", "in", documents=1, bytes=row_bytes(row))
+        ledger.expect(row)
     assert [row["id"] for row in usable(rows, 40, ledger)] == ["0", "4"]
     ledger.check()
     assert ledger.reasons() == {"too_long": 1, "duplicate": 1, "several_turns": 1}

@@ -10,7 +10,7 @@ from gguf import GGUFReader
 from jinja2 import Environment
 from transformers import AutoModelForCausalLM
 
-from hfllm.data.reading.sources import read_rows
+from hfllm.data.reading.examples import read_rows
 from hfllm.recipe.config import SourceConfig
 from hfllm.tokenization.encode import encode_text
 

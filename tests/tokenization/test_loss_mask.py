@@ -7,7 +7,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from hfllm.data.ledger import Ledger
+from hfllm.data.ledger import Example, Ledger
 from hfllm.tokenization.config import TokenizerConfig
 from hfllm.tokenization.loss_mask import eot_token_id, mask_gate, render
 from hfllm.tokenization.train import train_tokenizer
@@ -230,15 +230,19 @@ def test_contents_must_be_text(content):
 
 
 def rows(*chats):
-    return [{"id": f"c{i}", "source": "s", "messages": said} for i, said in enumerate(chats)]
+    return [
+        Example({"id": f"c{i}", "source": "s", "messages": said}) for i, said in enumerate(chats)
+    ]
 
 
 def test_gate_keeps_truncates_drops_and_counts():
     tokenizer = TOKENIZERS["ours"]
     short, long = chat("Who?", "Ada."), chat("Who?", "Ada is a baker. " * 20)
     hopeless = chat("Who? " * 60, "Ada.")
-    ledger = Ledger()
-    report = mask_gate(tokenizer, rows(short, long, hopeless, short), seq_len=40, ledger=ledger)
+    ledger, chats = Ledger(), rows(short, long, hopeless, short)
+    for each in chats:
+        ledger.expect(each)
+    report = mask_gate(tokenizer, chats, seq_len=40, ledger=ledger)
     whole = [render(tokenizer, said) for said in (short, long, hopeless, short)]
     assert [len(row) for row in report.rows] == [len(whole[0]), 40, len(whole[3])]
     assert report.rows[0] == whole[0]

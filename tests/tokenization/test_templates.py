@@ -10,6 +10,7 @@ import pytest
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
+from hfllm.data.ledger import Example
 from hfllm.tokenization.config import TokenizerConfig
 from hfllm.tokenization.loss_mask import mask_gate, render
 from hfllm.tokenization.train import train_tokenizer
@@ -65,6 +66,10 @@ def chat(said):
     return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(said)]
 
 
+def example(said):
+    return Example({"id": "0", "source": "s", "messages": chat(said)})
+
+
 def trained(tokenizer, row):
     """Decoded runs of trained tokens."""
     runs = [[]]
@@ -89,7 +94,7 @@ def test_every_answer_and_its_end_of_turn_are_trained(name):
         assert tokenizer.decode(row.input_ids) == text
     prompt = render(tokenizer, chat(SAID[:3]), add_generation_prompt=True).input_ids
     assert row.input_ids[: len(prompt)] == prompt
-    report = mask_gate(tokenizer, [{"id": "0", "messages": chat(SAID)}], 400)
+    report = mask_gate(tokenizer, [example(SAID)], 400)
     assert report.end_of_turn == end and len(report.rows) == 1
 
 
@@ -102,7 +107,7 @@ def test_a_template_that_cuts_out_earlier_thoughts_trains_the_last_turn_or_each(
     assert "Hm." not in tokenizer.decode(last.input_ids)
     prompt = render(tokenizer, chat(THOUGHT[:3]), add_generation_prompt=True).input_ids
     assert last.input_ids[: len(prompt)] == prompt, "a conversation goes on as it was trained"
-    rows = [{"id": "0", "messages": chat(THOUGHT)}]
+    rows = [example(THOUGHT)]
     each = mask_gate(tokenizer, rows, 400, turns="each").rows
     assert [trained(tokenizer, row) for row in each] == [[THOUGHT[1] + end], [THOUGHT[3] + end]]
     assert len(mask_gate(tokenizer, rows, 400, turns="last").rows) == 1

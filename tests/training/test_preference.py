@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hfllm.data.ledger import Ledger
+from hfllm.data.ledger import Example, Ledger
 from hfllm.tokenization.config import TokenizerConfig
 from hfllm.tokenization.render import eot_token_id, render
 from hfllm.tokenization.train import train_tokenizer
@@ -22,11 +22,18 @@ def tokenizer():
     return train_tokenizer(["Who is Ada? A baker in the town of Orbin. " * 9], TokenizerConfig(290))
 
 
-def pair(prompt, chosen, rejected, **extra):
-    say = [{"role": "user", "content": prompt}]
+def pair(question, chosen, rejected, **extra):
+    say = [{"role": "user", "content": question}]
     sides = {"chosen": chosen, "rejected": rejected}
     answers = {k: [{"role": "assistant", "content": v}] for k, v in sides.items()}
-    return {"source": "s", "prompt": say, **answers, **extra}
+    return Example({"source": "s", "prompt": say, **answers, **extra})
+
+
+def expecting(pairs):
+    ledger = Ledger()
+    for one in pairs:
+        ledger.expect(one)
+    return ledger
 
 
 def test_rows_are_the_rendering_and_end_with_the_end_of_turn(tokenizer):
@@ -40,14 +47,14 @@ def test_rows_are_the_rendering_and_end_with_the_end_of_turn(tokenizer):
 
 
 def test_what_does_not_fit_is_counted_by_reason(tokenizer):
-    tool = pair("a", "b", "c") | {"prompt": [{"role": "tool", "content": "x"}]}
+    tool = pair("a", "b", "c", prompt=[{"role": "tool", "content": "x"}])
     pairs = [
         pair("Who?", "Ada.", "Bruno."),
         pair("Who?", "Ada.", "Bruno. " * 50, id="long"),
         pair("Who?", "Ada.", "Ada."),
         tool,
     ]
-    ledger = Ledger()
+    ledger = expecting(pairs)
     rows = pair_rows(tokenizer, pairs, 64, ledger)
     assert len(rows) == 1
     assert ledger.reasons() == {"too_long": 1, "same_answer": 1, "template": 1}
@@ -117,7 +124,7 @@ def test_real_pairs_add_up(tokenizer):
     with gzip.open(REAL, "rt") as lines:
         rows = [json.loads(line) for line, _ in zip(lines, range(200), strict=False)]
     pairs = [pair("Human: ?", str(row["chosen"]), str(row["rejected"])) for row in rows]
-    ledger = Ledger()
+    ledger = expecting(pairs)
     kept = []
     fitting = pair_rows(tokenizer, pairs, 400, ledger, kept)
     ledger.check()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hfllm.data.reading.sources import read_rows
+from hfllm.data.reading.examples import read_rows
 from hfllm.evaluation.run import evaluate_models
 from hfllm.evaluation.specs import ModelSpec, TaskSpec
 from hfllm.evaluation.table import format_table
@@ -102,7 +102,7 @@ def read_documents(path: Path) -> list[dict[str, Any]]:
 
 
 def read_file(path: Path) -> list[dict[str, Any]]:
-    """Every row of a file, in any format of data/reading/sources.py."""
+    """Every row of a file, in any format of data/reading/files.py."""
 
     def resolve(step: str) -> Path:
         raise AssertionError(f"a file names no step {step}")

@@ -7,18 +7,16 @@ of a constraint (constraints.py).
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from hfllm.data.errors import row_bytes
-from hfllm.data.ledger import Ledger
-from hfllm.data.reading.examples import count_kept
+from hfllm.data.ledger import Example, Ledger
 from hfllm.instructions.constraints import asked, draw
 
 Row = dict[str, Any]
 
 
-def usable(rows: Iterable[Row], max_words: int, ledger: Ledger) -> Iterator[Row]:
+def usable(rows: Iterable[Example], max_words: int, ledger: Ledger) -> Iterator[Example]:
     """Prompts of one short turn, each once; what is left out is counted with its reason."""
     seen: set[str] = set()
     for row in rows:
@@ -31,15 +29,15 @@ def usable(rows: Iterable[Row], max_words: int, ledger: Ledger) -> Iterator[Row]
         elif text in seen:
             reason = "duplicate"
         if reason:
-            ledger.add(row["source"], f"dropped:{reason}", documents=1, bytes=row_bytes(row))
+            ledger.drop(row, reason)
             continue
-        count_kept(ledger, row)
+        ledger.keep(row)
         seen.add(text)
         yield row
 
 
 def constrained(
-    rows: list[Row], tests: int, kinds: list[str], seed: int
+    rows: Sequence[Row], tests: int, kinds: list[str], seed: int
 ) -> tuple[list[Row], list[Row]]:
     """(training rows, test rows): the first `tests` prompts of a shuffled order are the tests.
 

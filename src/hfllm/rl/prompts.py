@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hfllm.data.errors import row_bytes
 from hfllm.data.ledger import Ledger
-from hfllm.data.reading.examples import count_kept, read_prompts
+from hfllm.data.reading.examples import read_prompts
 from hfllm.inference.prompts import positions
 from hfllm.recipe.config import PromptDataConfig
 from hfllm.runs.layout import Step
@@ -20,14 +19,14 @@ def fitting_prompts(
 
     Longer ones are counted, never cut: a cut prompt is another question.
     """
-    kept, longest = [], 0
+    kept: list[dict[str, Any]] = []
+    longest = 0
     for row in read_prompts(data.mixture, step.data_of, ledger):
         length = len(render(tokenizer, row["prompt"], add_generation_prompt=True).input_ids)
         if length > data.max_prompt_tokens:
-            ledger.add(row["source"], "in", tokens=length)
-            ledger.add(row["source"], "dropped:too_long", 1, length, row_bytes(row))
+            ledger.drop(row, "too_long", tokens=length)
             continue
-        count_kept(ledger, row, tokens=length)
+        ledger.keep(row, tokens=length)
         kept.append(row)
         longest = max(longest, length)
     ledger.check()

@@ -124,7 +124,8 @@ def _vocabulary(recipe: Recipe, spec: StepSpec) -> int | None:
 
 
 def _sources(recipe: Recipe, spec: StepSpec) -> list[str]:
-    from hfllm.data.reading.sources import check_sources, label
+    from hfllm.data.reading.examples import label
+    from hfllm.data.reading.source_checks import check_sources
 
     step = Step(recipe, spec)
     problems = []

@@ -114,8 +114,7 @@ def model_spec(step: Step, reference: str) -> ModelSpec:
 
 def task_spec(step: Step, task: TaskConfig) -> TaskSpec:
     """The task with its rows read."""
-    from hfllm.data.reading.examples import read_documents, read_pairs, read_prompts
-    from hfllm.data.reading.sources import read_rows
+    from hfllm.data.reading.examples import read_documents, read_pairs, read_prompts, read_rows
     from hfllm.evaluation.specs import TaskSpec
 
     readers = {

@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, TextIO
+from typing import TextIO
 
 from transformers import PreTrainedTokenizerBase
 
-from hfllm.data.errors import row_bytes
-from hfllm.data.ledger import Ledger
+from hfllm.data.ledger import Example, Ledger
 from hfllm.tokenization.render import Rendered, eot_token_id, render
 from hfllm.tokenization.template_plan import Messages
 
@@ -54,6 +53,11 @@ class GateReport:
         """Tokens in the kept rows that carry loss."""
         return sum(sum(row.trained) for row in self.rows)
 
+    def drop(self, reason: str, example: str) -> None:
+        """Count a row that is left out; the first example of each reason is kept."""
+        self.dropped[reason] += 1
+        self.examples.setdefault(reason, example)
+
     def text(self, rows: int = 2, color: bool = False) -> str:
         """Summary and first rows; trained tokens are green, or [in brackets] without `color`."""
         lost = "".join(f"; dropped {n:,} ({reason})" for reason, n in self.dropped.most_common())
@@ -83,7 +87,7 @@ class GateReport:
 
 def mask_gate(
     tokenizer: PreTrainedTokenizerBase,
-    chats: Iterable[Mapping[str, Any]],
+    chats: Iterable[Example],
     seq_len: int,
     ledger: Ledger | None = None,
     max_dropped: float = 0.5,
@@ -91,11 +95,11 @@ def mask_gate(
 ) -> GateReport:
     """Render every conversation, check its mask, and return the rows that can be trained.
 
-    `chats` are rows with `messages` (and `id`, `source`). `turns`, for templates that rewrite what
-    was said before: train "all" answers of a row, its "last", or "each" in a row of its own. Into
-    `ledger` go documents, tokens and bytes: in, kept, changed:truncated (in tokens alone),
+    `chats` have `messages`, `source` and maybe an `id`. `turns`, for templates that rewrite what
+    was said before: train "all" answers of a row, its "last", or "each" in a row of its own. The
+    `ledger` gets documents, tokens and bytes: kept, changed:truncated (in tokens alone),
     dropped:template (the template refuses or rewrites the messages) and dropped:no_trained_tokens
-    (nothing trained is left after truncation).
+    (nothing trained is left after truncation); of "each" for each row.
 
     Raises ValueError with the row and the reason where the mask is wrong, and where no row or less
     than 1 - max_dropped of the rows are left.
@@ -104,14 +108,13 @@ def mask_gate(
     report = GateReport(tokenizer, seq_len, str(tokenizer.convert_ids_to_tokens(end)))
     ledger = Ledger() if ledger is None else ledger
     seen = 0
-    for seen, chat in enumerate(by_turn(chats, turns), start=1):
-        name = f"row {seen - 1} (id {chat.get('id', seen - 1)!r})"
-        source, messages = str(chat.get("source", "chats")), chat["messages"]
-        size = row_bytes(dict(chat))
+    for seen, chat in enumerate(by_turn(chats, turns, ledger), start=1):
+        name, messages = f"row {seen - 1} (id {chat.get('id', seen - 1)!r})", chat["messages"]
         try:
             row = render(tokenizer, messages, train="all" if turns == "all" else "last")
         except ValueError as error:
-            _drop(report, ledger, source, "template", f"{name}: {error}", {"bytes": size})
+            report.drop("template", f"{name}: {error}")
+            ledger.drop(chat, "template")
             continue
         if problem := _mask_problem(tokenizer, row, end):
             raise ValueError(f"mask gate: {name}: {problem}")
@@ -120,42 +123,29 @@ def mask_gate(
         kept = row.truncate(seq_len)
         if not any(kept.trained):
             example = f"{name}: {row.trained.index(True):,} tokens come before the first answer"
-            units = {"tokens": len(row), "bytes": size}
-            _drop(report, ledger, source, "no_trained_tokens", example, units)
+            report.drop("no_trained_tokens", example)
+            ledger.drop(chat, "no_trained_tokens", tokens=len(row))
             continue
-        ledger.add(source, "in", documents=1, tokens=len(row), bytes=size)
         report.rows.append(kept)
-        ledger.add(source, "kept", documents=1, tokens=len(kept), bytes=size)
+        ledger.keep(chat, tokens=len(kept))
         if len(kept) < len(row):
             report.truncated += 1
-            ledger.add(source, "changed:truncated", tokens=len(row) - len(kept))
+            ledger.change(chat, "truncated", tokens=len(row) - len(kept))
     _check_share(report, seen, max_dropped)
     return report
 
 
-def by_turn(chats: Iterable[Mapping[str, Any]], turns: str) -> Iterator[Mapping[str, Any]]:
+def by_turn(chats: Iterable[Example], turns: str, ledger: Ledger) -> Iterator[Example]:
     """Conversations cut after their last answer ("last"), after each ("each"), or whole ("all")."""
     for chat in chats:
         answers = [i for i, m in enumerate(chat["messages"]) if m["role"] == "assistant"]
         if turns == "all" or not answers:
             yield chat
             continue
-        for answer in answers if turns == "each" else answers[-1:]:
-            yield {**chat, "messages": chat["messages"][: answer + 1]}
-
-
-def _drop(
-    report: GateReport,
-    ledger: Ledger,
-    source: str,
-    reason: str,
-    example: str,
-    units: dict[str, int],
-) -> None:
-    report.dropped[reason] += 1
-    report.examples.setdefault(reason, example)
-    for bucket in ("in", f"dropped:{reason}"):
-        ledger.add(source, bucket, documents=1, **units)
+        behind = answers if turns == "each" else answers[-1:]
+        ledger.split(chat, len(behind))
+        for answer in behind:
+            yield Example({**chat, "messages": chat["messages"][: answer + 1]}, chat.place)
 
 
 def _check_tokens(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -18,13 +18,12 @@ from typing import Any
 
 from torch.utils.data import ConcatDataset
 
-from hfllm.data.curation.decontaminate import CHAT_NGRAM, read_tests
-from hfllm.data.ledger import Ledger
+from hfllm.data.curation.decontaminate import CHAT_NGRAM, read_tests, without_tests
+from hfllm.data.ledger import Example, Ledger
 from hfllm.data.packing.dataset import META, PackedDataset, write_packed
 from hfllm.data.packing.mixture import MixtureDataset
 from hfllm.data.packing.pack import PackStats, Row, pack
-from hfllm.data.reading.examples import count_kept, read_chats, read_texts
-from hfllm.data.reading.sources import label
+from hfllm.data.reading.examples import label, read_chats, read_texts
 from hfllm.recipe.config import ChatDataConfig, SourceConfig
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import write_atomically
@@ -113,22 +112,20 @@ def _token_lists(
 ) -> Iterator[list[int]]:
     seen = 0
     for batch in _batches(read_texts([source], step.data_of, ledger)):
-        encoded = encode_texts(tokenizer, [row["text"] for row in batch])
-        for row, ids in zip(batch, encoded, strict=True):
+        encoded = encode_texts(tokenizer, [document["text"] for document in batch])
+        for document, ids in zip(batch, encoded, strict=True):
             if max_tokens is not None and seen >= max_tokens:
-                size = len(row["text"].encode())
-                ledger.add(row["source"], "in", tokens=len(ids))
-                ledger.add(row["source"], "dropped:limit", 1, len(ids), size)
+                ledger.drop(document, "limit", tokens=len(ids))
                 continue
             seen += len(ids)
-            count_kept(ledger, row, tokens=len(ids))
+            ledger.keep(document, tokens=len(ids))
             yield ids
 
 
-def _batches(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    batch: list[dict[str, Any]] = []
-    for row in rows:
-        batch.append(row)
+def _batches(documents: Iterable[Example]) -> Iterator[list[Example]]:
+    batch: list[Example] = []
+    for document in documents:
+        batch.append(document)
         if len(batch) == BATCH:
             yield batch
             batch = []
@@ -144,13 +141,13 @@ def chat_rows(
     ledger = Ledger()
     tests = read_tests(config.decontaminate, step.data_of, CHAT_NGRAM)
     for source in sources:
-        read = Ledger()
-        chats = list(read_chats([source], step.data_of, read, tests))
-        ledger.absorb_drops(read)
+        read = read_chats([source], step.data_of, ledger)
+        chats = list(without_tests(read, tests, ledger))
         if not chats:
+            name = label(source)
             raise ValueError(
-                f"{step.name}: source '{label(source)}' gave no conversation; dropped by reason: "
-                f"{read.reasons() or 'none'}"
+                f"{step.name}: source '{name}' gave no conversation; dropped by reason: "
+                f"{ledger.reasons(source=name) or 'none'}"
             )
         report = mask_gate(tokenizer, chats, config.seq_len, ledger, turns=config.turns or "all")
         if show:

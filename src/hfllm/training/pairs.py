@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hfllm.data.errors import row_bytes
-from hfllm.data.ledger import Ledger
+from hfllm.data.ledger import Example, Ledger
 from hfllm.data.reading.examples import read_pairs
 from hfllm.recipe.config import PairDataConfig
 from hfllm.runs.layout import Step
@@ -19,36 +18,33 @@ from hfllm.training.preference import pair_rows, split_by_prompt
 
 def read_split(
     data: PairDataConfig, step: Step, ledger: Ledger, manifest: Manifest
-) -> tuple[list[Any], list[Any]]:
+) -> tuple[list[Example], list[Example]]:
     """Training and held-out pairs.
 
-    What reading the former or the split leaves out is in the ledger; what reading a source of
-    held-out pairs does is a note of the manifest.
+    The ledger has what reading the former or the split leaves out, and expects a word about each
+    training pair; what a source of held-out pairs leaves out is a note of the manifest.
     """
-    read = Ledger()
-    train: list[Any] = list(read_pairs(data.mixture, step.data_of, read))
-    ledger.absorb_drops(read)
+    train = list(read_pairs(data.mixture, step.data_of, ledger))
     if data.heldout:
         apart = Ledger()
-        tests: list[Any] = list(read_pairs(data.heldout, step.data_of, apart))
+        tests = list(read_pairs(data.heldout, step.data_of, apart))
         manifest.notes += apart.left_out("held-out pairs")
         return train, tests
     if not data.holdout:
         return train, []
     kept, heldout = split_by_prompt(train, data.holdout, step.seed)
-    for row in heldout:
-        for bucket in ("in", "dropped:heldout"):
-            ledger.add(row["source"], bucket, documents=1, bytes=row_bytes(dict(row)))
+    for pair in heldout:
+        ledger.drop(pair, "heldout")
     return kept, heldout
 
 
 def heldout_rows(
-    pairs: list[Any], tokenizer: Any, seq_len: int, step: Step, manifest: Manifest
-) -> tuple[list[dict[str, list[int]]], list[Any]]:
+    pairs: list[Example], tokenizer: Any, seq_len: int, step: Step, manifest: Manifest
+) -> tuple[list[dict[str, list[int]]], list[Example]]:
     """Rows of the held-out pairs that fit, and these pairs, written for the evaluation."""
     if not pairs:
         return [], []
-    kept: list[Any] = []
+    kept: list[Example] = []
     rows = pair_rows(tokenizer, pairs, seq_len, kept=kept)
     if lost := len(pairs) - len(kept):
         manifest.notes.append(f"{lost} held-out pairs do not fit data.seq_len or the template")

@@ -17,29 +17,29 @@ import hashlib
 import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from transformers import PreTrainedTokenizerBase
 
-from hfllm.data.errors import row_bytes
-from hfllm.data.ledger import Ledger
+from hfllm.data.ledger import Example, Ledger
 from hfllm.tokenization.render import render
 
 Pair = Mapping[str, Any]
+AnyPair = TypeVar("AnyPair", bound=Pair)
 POOL = 50  # steps
 
 
 def pair_rows(
     tokenizer: PreTrainedTokenizerBase,
-    pairs: Iterable[Pair],
+    pairs: Iterable[Example],
     max_length: int,
     ledger: Ledger | None = None,
-    kept: list[Pair] | None = None,
+    kept: list[Example] | None = None,
 ) -> list[dict[str, list[int]]]:
     """Return {"chosen_ids", "rejected_ids"} of every pair that fits, and count the others.
 
     `pairs` have `prompt`, `chosen` and `rejected`, lists of messages. The ledger gets documents
-    (pairs), tokens (of both sides) and bytes: in, kept, dropped:too_long (tokens > max_length),
+    (pairs), tokens (of both sides) and bytes: kept, dropped:too_long (tokens > max_length),
     dropped:template, dropped:same_answer. `kept` gets the pairs that the rows were made of. Raises
     ValueError where nothing is left.
     """
@@ -47,15 +47,14 @@ def pair_rows(
     rows = []
     first: dict[str, str] = {}
     for i, pair in enumerate(pairs):
-        source = str(pair.get("source", "pairs"))
         row, reason, detail = _pair_row(tokenizer, pair, max_length)
-        tokens, size = sum(map(len, row.values())), row_bytes(dict(pair))
-        for bucket in ("in", f"dropped:{reason}" if reason else "kept"):
-            ledger.add(source, bucket, documents=1, tokens=tokens, bytes=size)
+        tokens = sum(map(len, row.values()))
         if reason:
+            ledger.drop(pair, reason, tokens)
             name = f"row {i} (id {pair.get('id', i)!r})"
             first.setdefault(reason, f"{reason}, first {name}: {detail}")
             continue
+        ledger.keep(pair, tokens)
         rows.append(row)
         if kept is not None:
             kept.append(pair)
@@ -128,8 +127,8 @@ def length_grouped(lengths: Sequence[int], per_step: int, total: int, seed: int)
 
 
 def split_by_prompt(
-    pairs: Sequence[Pair], share: float, seed: int
-) -> tuple[list[Pair], list[Pair]]:
+    pairs: Sequence[AnyPair], share: float, seed: int
+) -> tuple[list[AnyPair], list[AnyPair]]:
     """Split into (train, held out): `share` of the distinct first questions, with all their pairs.
 
     The order of a hash of (seed, question) decides, so other rows do not change a prompt's side by

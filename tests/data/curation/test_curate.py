@@ -7,7 +7,7 @@ import pytest
 
 from hfllm.data.curation.config import CurateConfig, DedupConfig, FilterConfig
 from hfllm.data.curation.curate import check_curate, curate
-from hfllm.data.errors import DataError
+from hfllm.data.ledger import DataError
 from hfllm.recipe.config import SourceConfig
 
 STORY = (

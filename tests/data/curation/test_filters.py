@@ -7,13 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from hfllm.data.curation.config import FilterConfig
-from hfllm.data.curation.decontaminate import CHAT_NGRAM, TestIndex, read_tests
+from hfllm.data.curation.decontaminate import CHAT_NGRAM, TestIndex, read_tests, without_tests
 from hfllm.data.curation.extract import extract_text
 from hfllm.data.curation.filters import check_quality
 from hfllm.data.curation.pii import replace_pii
 from hfllm.data.curation.words import split_words, word_ids
 from hfllm.data.ledger import Ledger
-from hfllm.data.reading.examples import count_kept, read_chats
+from hfllm.data.reading.examples import read_chats
 from hfllm.recipe.config import SourceConfig
 
 WEB = Path(__file__).parents[3] / "shared" / "data" / "web"
@@ -169,9 +169,10 @@ def test_conversations_that_hold_a_test_are_left_out_and_counted(tmp_path):
 
     index = read_tests([SourceConfig(path=str(tests))], resolve, CHAT_NGRAM)
     ledger = Ledger()
-    rows = list(read_chats([SourceConfig(path=str(path))], resolve, ledger, index))
+    read = read_chats([SourceConfig(path=str(path))], resolve, ledger)
+    rows = list(without_tests(read, index, ledger))
     for row in rows:
-        count_kept(ledger, row)
+        ledger.keep(row)
     ledger.check()
     assert [row["id"] for row in rows] == ["chats.jsonl:1"]
     assert ledger.reasons() == {"contamination": 1}

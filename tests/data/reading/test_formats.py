@@ -2,7 +2,7 @@
 
 import pytest
 
-from hfllm.data.errors import DataError, Drop
+from hfllm.data.ledger import DataError, Drop
 from hfllm.data.reading.formats import as_chat, as_document, as_pair, as_prompt
 
 ASK, SAY = {"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Hello."}
@@ -18,6 +18,7 @@ def chat(*roles: str) -> dict:
 
 def test_documents():
     assert as_document({"text": "a", "html": "<p>a", "n": 1}) == {"text": "a", "n": 1}
+    assert as_document({"text": "a", "html": "<p>a", "n": 1}, "html") == {"html": "<p>a", "n": 1}
     assert as_document({"html": "<p>a"}) == {"html": "<p>a"}
     assert as_document({"text": " \n"}) == Drop("empty")
     with pytest.raises(DataError, match="no column text or html; the row has: body, n"):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hfllm.data.ledger import Ledger
-from hfllm.data.reading.examples import count_kept, read_chats, read_pairs, read_prompts
+from hfllm.data.reading.examples import read_chats, read_pairs, read_prompts
 from hfllm.recipe.config import SourceConfig
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -42,7 +42,7 @@ def test_public_rows_are_read_and_conserved(read, name, kept, reasons):
         pytest.skip(name)
     ledger = Ledger()
     for row in read([SourceConfig(path=str(DATA / name))], lambda step: DATA, ledger):
-        count_kept(ledger, row)
+        ledger.keep(row)
     ledger.check()
     assert ledger.total("kept") == kept
     assert ledger.reasons() == reasons

@@ -8,10 +8,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hfllm.data.errors import DataError
-from hfllm.data.ledger import Ledger
-from hfllm.data.reading.examples import count_kept, read_chats, read_documents, read_pairs
-from hfllm.data.reading.sources import check_sources, label, read_rows
+from hfllm.data.ledger import DataError, Ledger
+from hfllm.data.reading.examples import (
+    label,
+    read_chats,
+    read_documents,
+    read_pairs,
+    read_rows,
+)
+from hfllm.data.reading.source_checks import check_sources
 from hfllm.recipe.config import SourceConfig
 
 ROWS = [{"id": str(i), "text": f"word {i} é", "kind": "ab"[i % 2]} for i in range(5)]
@@ -80,7 +85,7 @@ def test_globs_select_and_what_is_left_out_is_counted(tmp_path):
         source = SourceConfig(path=str(path), **more)
         rows = list(read_documents([source], nowhere, ledger))
         for row in rows:
-            count_kept(ledger, row)
+            ledger.keep(row)
         ledger.check()
         assert ledger.total("dropped:where") == 4 - len(rows)
         return [row["id"] for row in rows]
@@ -146,7 +151,7 @@ def test_skipped_damage_is_counted_once(tmp_path, name, raw, message):
     path = write(tmp_path, name, raw)
     ledger = Ledger()
     for row in read_documents([SourceConfig(path=str(path), on_error="skip")], nowhere, ledger):
-        count_kept(ledger, row)
+        ledger.keep(row)
     ledger.check()
     assert ledger.total("dropped:unreadable") == (0 if raw == b"" else 1)
 
@@ -202,7 +207,7 @@ def test_ledger_is_conserved_over_every_way_out(tmp_path):
     ledger = Ledger()
     source = SourceConfig(path=str(path), where={"kind": "x"}, on_error="skip")
     for row in read_chats([source], nowhere, ledger):
-        count_kept(ledger, row, tokens=7)
+        ledger.keep(row, tokens=7)
     ledger.check()
     assert ledger.reasons() == {"where": 1, "empty_answer": 1, "missing_column": 1, "unreadable": 1}
     assert (ledger.total("in"), ledger.total("kept"), ledger.total("kept", "bytes")) == (5, 1, 2)

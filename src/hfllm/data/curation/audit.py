@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any
 
+from hfllm.data.curation.pii import replace_pii
 from hfllm.data.curation.words import split_words
-from hfllm.data.errors import Row
+from hfllm.data.ledger import Row
 
 SHOWN_MISTAKES = 10  # of each kind
 SHOWN_CHARS = 200
@@ -62,12 +63,9 @@ class Audit:
         self.pii.update(planted=len(planted), left=left, placeholders=placeholders)
 
     def _add_words(self, text: str, row: Row, truth: Row) -> None:
-        from hfllm.data.curation.pii import (
-            replace_pii,  # a placeholder in both is no extraction error
-        )
-
         found = Counter(split_words(text))
-        wanted = Counter(split_words(replace_pii(truth["main_text"])[0]))
+        main_text, _ = replace_pii(truth["main_text"])  # a placeholder in both is no error
+        wanted = Counter(split_words(main_text))
         both = sum((found & wanted).values())
         self.words.update(found=found.total(), wanted=wanted.total(), both=both)
 

@@ -1,10 +1,10 @@
 """Raw documents -> clean documents, with a reason for whatever is dropped.
 
-In order: extract the text of HTML pages, quality filters, decontamination, exact duplicates, near
-duplicates, personal data; then a share of the kept goes to heldout.jsonl. What is bad in itself is
-dropped before duplicates are looked for, so that "duplicate" means a second copy of a good text.
-One process, one pass, streaming; the same input gives the same bytes. Memory: the duplicate
-indices, 3.6 kB for each kept document.
+Blocks, in order: extract the text of HTML pages, quality filters, decontamination, exact
+duplicates, near duplicates, personal data; then a share of the kept goes to heldout.jsonl. What is
+bad in itself is dropped before duplicates are looked for, so that "duplicate" means a second copy
+of a good text. One process, one pass, streaming; the same input gives the same bytes. Memory: the
+duplicate indices, 3.6 kB for each kept document.
 
 Writes kept.jsonl, dropped.jsonl (id, source, reason, detail, first 200 characters), heldout.jsonl
 and curation.json. A `truth` column (the small world has one) is never passed on: it is what
@@ -15,20 +15,23 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
 from hfllm.data.curation.audit import Audit, known_truth
-from hfllm.data.curation.blocks import HELDOUT, Draft, Step, build_steps
 from hfllm.data.curation.config import CurateConfig
-from hfllm.data.curation.filters import REASONS
-from hfllm.data.errors import DataError, Row
-from hfllm.data.ledger import Ledger
-from hfllm.data.reading.examples import read_documents
+from hfllm.data.curation.decontaminate import Decontaminate, read_tests
+from hfllm.data.curation.dedup import ExactDuplicates, NearDuplicates
+from hfllm.data.curation.document import Block, Document
+from hfllm.data.curation.extract import extract
+from hfllm.data.curation.filters import REASONS, QualityFilters
+from hfllm.data.curation.holdout import HELDOUT, Holdout
+from hfllm.data.curation.pii import ReplacePII
+from hfllm.data.ledger import DataError, Drop, Example, Ledger
+from hfllm.data.reading.examples import label, read_documents
 from hfllm.data.reading.files import Resolve
-from hfllm.data.reading.sources import check_sources, label
+from hfllm.data.reading.source_checks import check_sources
 from hfllm.recipe.did_you_mean import did_you_mean
 
 SHOWN_CHARS = 200
@@ -38,35 +41,74 @@ FILES = {"kept": "kept.jsonl", "dropped": "dropped.jsonl", HELDOUT: "heldout.jso
 def curate(config: CurateConfig, resolve: Resolve, out: Path) -> Ledger:
     """Read, clean and write all sources; returns the ledger (documents and UTF-8 bytes).
 
-    Raises DataError on a wrong config, an unreadable row (see sources.py), or if nothing is left.
+    Raises DataError on a wrong config, an unreadable row (see examples.py), or if nothing is left.
     """
     sources = [*config.sources, *config.decontaminate]
     if problems := check_curate(config) + check_sources(sources, resolve):
         raise DataError("; ".join(problems))
     out.mkdir(parents=True, exist_ok=True)
-    ledger, audit, replaced = Ledger(), Audit(), Counter[str]()
-    steps = build_steps(config, resolve, replaced)
+    ledger, audit, pii = Ledger(), Audit(), ReplacePII()
+    blocks = build_blocks(config, resolve, pii)
     with contextlib.ExitStack() as stack:
         files = {
             name: stack.enter_context((out / file).open("w", encoding="utf-8", newline="\n"))
             for name, file in FILES.items()
             if name != HELDOUT or config.holdout > 0
         }
-        for draft in _drafts(config, resolve, ledger):
-            _run(draft, steps, ledger)
-            audit.add(draft.row, draft.text, draft.reason)
-            _write(draft, files, ledger)
+
+        def decided(example: Example, text: str, drop: Drop | None) -> None:
+            audit.add(example, text, drop.reason if drop else None)
+            _write(example, text, drop, files)
+
+        def left_out(row: Example, drop: Drop) -> None:
+            decided(row, "", drop)
+
+        for example in read_documents(config.sources, resolve, ledger, left_out):
+            document = Document(example)
+            drop = decide(document, blocks, ledger)
+            decided(example, document.text, drop)
     ledger.check()
     _check_result(ledger, config)
     report = {
         "documents": {bucket: ledger.total(bucket) for bucket in ("in", "kept", "dropped")},
         "reasons": ledger.reasons(),
         "ledger": ledger.to_json(),
-        "pii": dict(replaced),
+        "pii": dict(pii.replaced),
         "truth": audit.to_json(),
     }
     (out / "curation.json").write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n")
     return ledger
+
+
+def build_blocks(config: CurateConfig, resolve: Resolve, pii: ReplacePII) -> list[Block]:
+    """The blocks that the config asks for, in the order of the work."""
+    blocks: list[Block] = [extract]
+    if config.filters:
+        blocks.append(QualityFilters(config.filters))
+    if tests := read_tests(config.decontaminate, resolve, config.decontaminate_ngram):
+        blocks.append(Decontaminate(tests))
+    if config.dedup and config.dedup.exact:
+        blocks.append(ExactDuplicates())
+    if config.dedup and config.dedup.near:
+        blocks.append(NearDuplicates(config.dedup))
+    if config.pii:
+        blocks.append(pii)
+    if config.holdout > 0:
+        blocks.append(Holdout(config.holdout, by_title=config.holdout_group == "title"))
+    return blocks
+
+
+def decide(document: Document, blocks: list[Block], ledger: Ledger) -> Drop | None:
+    """Run the blocks until one drops the document, and say what became of it; None: it is kept."""
+    for block in blocks:
+        verdict = block(document)
+        if isinstance(verdict, Drop):
+            ledger.drop(document, verdict.reason)
+            return verdict
+        if verdict and (taken := document.rewrite(verdict.text)):
+            ledger.change(document, verdict.reason, bytes=taken)
+    ledger.keep(document)
+    return None
 
 
 def check_curate(config: CurateConfig) -> list[str]:
@@ -88,40 +130,15 @@ def check_curate(config: CurateConfig) -> list[str]:
     return problems
 
 
-def _drafts(config: CurateConfig, resolve: Resolve, ledger: Ledger) -> Iterator[Draft]:
-    """Documents as drafts, those that the reader drops (already counted) with their reason."""
-    left_out: list[Draft] = []
-
-    def on_drop(row: Row, reason: str) -> None:
-        left_out.append(Draft(row, "", reason, counted=True))
-
-    for row in read_documents(config.sources, resolve, ledger, on_drop):
-        yield from left_out
-        left_out.clear()
-        yield Draft(row, row.get("text", ""))
-    yield from left_out
-
-
-def _run(draft: Draft, steps: list[Step], ledger: Ledger) -> None:
-    for step in steps:
-        if draft.reason:
-            return
-        step(draft, ledger)
-
-
-def _write(draft: Draft, files: Mapping[str, IO[str]], ledger: Ledger) -> None:
-    """Write a decided document to its file and count it."""
-    row, reason = draft.row, draft.reason
-    if not draft.counted:
-        bucket = f"dropped:{reason}" if reason else "kept"
-        ledger.add(row["source"], bucket, documents=1, bytes=len(draft.text.encode()))
-    if reason in (None, HELDOUT):
-        hidden = ("html", "text", "truth") if known_truth(row) else ("html", "text")
-        columns = {key: value for key, value in row.items() if key not in hidden}
-        line, name = columns | {"text": draft.text}, reason or "kept"
+def _write(example: Example, text: str, drop: Drop | None, files: Mapping[str, IO[str]]) -> None:
+    """Write a decided document to its file."""
+    if drop is None or drop.reason == HELDOUT:
+        hidden = ("html", "text", "truth") if known_truth(example) else ("html", "text")
+        columns = {key: value for key, value in example.items() if key not in hidden}
+        line, name = columns | {"text": text}, drop.reason if drop else "kept"
     else:
-        shown = {"reason": reason, "detail": draft.detail, "text": draft.text[:SHOWN_CHARS]}
-        line, name = {"id": row["id"], "source": row["source"], **shown}, "dropped"
+        shown = {"reason": drop.reason, "detail": drop.detail, "text": text[:SHOWN_CHARS]}
+        line, name = {"id": example["id"], "source": example.source, **shown}, "dropped"
     files[name].write(json.dumps(line, ensure_ascii=False) + "\n")
 
 

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from hfllm.data.curation.document import Document
 from hfllm.data.curation.words import ngram_ids, split_words, word_ids
-from hfllm.data.errors import Row
+from hfllm.data.ledger import Drop, Example, Ledger, Row
+from hfllm.data.reading.examples import read_rows
 from hfllm.data.reading.files import Resolve
-from hfllm.data.reading.sources import read_rows
 from hfllm.recipe.config import SourceConfig
 
 QUESTIONS = (
@@ -30,6 +31,30 @@ QUESTIONS = (
 ANSWERS = ("answer", "solution", "output", "canonical_solution", "target")
 MIN_WORDS = 3  # a shorter question would match half of all prose
 CHAT_NGRAM = 13
+
+
+class Decontaminate:
+    """The block: drop a document that holds a test."""
+
+    def __init__(self, tests: TestIndex) -> None:
+        """Look for these."""
+        self.tests = tests
+
+    def __call__(self, document: Document) -> Drop | None:
+        """Drop("contamination", the test's id) or nothing."""
+        found = self.tests.find(document.ids)
+        return Drop("contamination", found) if found else None
+
+
+def without_tests(
+    chats: Iterable[Example], tests: TestIndex | None, ledger: Ledger
+) -> Iterator[Example]:
+    """Those conversations of which no message holds a test; the others are dropped, and counted."""
+    for chat in chats:
+        if tests and any(tests.find_text(message["content"]) for message in chat["messages"]):
+            ledger.drop(chat, "contamination")
+        else:
+            yield chat
 
 
 class TestIndex:

@@ -16,10 +16,39 @@ from collections import defaultdict
 
 import numpy as np
 
+from hfllm.data.curation.config import DedupConfig
+from hfllm.data.curation.document import Document
 from hfllm.data.curation.words import hash64, ngram_ids
+from hfllm.data.ledger import Drop
 
 BLOCK = 1024  # shingles hashed at once: 112 x 1024 x 8 bytes stay in the cache
 CANDIDATE_SHARE = 0.97  # of pairs at the wanted similarity
+
+
+class ExactDuplicates:
+    """The block: drop a document whose normalised text was there before."""
+
+    def __init__(self) -> None:
+        """Start with nothing seen."""
+        self.index = ExactIndex()
+
+    def __call__(self, document: Document) -> Drop | None:
+        """Drop("exact_duplicate", the earlier one's name) or nothing."""
+        earlier = self.index.find_or_add(document.text, document.name)
+        return Drop("exact_duplicate", earlier) if earlier else None
+
+
+class NearDuplicates:
+    """The block: drop a document that is as similar to a kept one as the config says."""
+
+    def __init__(self, config: DedupConfig) -> None:
+        """Start with nothing seen."""
+        self.index = NearIndex(config.hashes, config.similarity, config.shingle_words)
+
+    def __call__(self, document: Document) -> Drop | None:
+        """Drop("near_duplicate", the kept one's name) or nothing."""
+        earlier = self.index.find_or_add(document.ids, document.name)
+        return Drop("near_duplicate", earlier) if earlier else None
 
 
 class ExactIndex:

@@ -15,6 +15,9 @@ import logging
 from functools import cache
 from typing import Any
 
+from hfllm.data.curation.document import Change, Document
+from hfllm.data.ledger import Drop
+
 PRUNE = ["//nav", "//body/header", "//body/footer", "//body/aside"]
 
 
@@ -29,6 +32,14 @@ def _trafilatura() -> Any:
         raise ImportError(f"extracting text from HTML needs {error.name}: {remedy}") from error
     logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # "discarding data: None" per page
     return trafilatura
+
+
+def extract(document: Document) -> Drop | Change | None:
+    """The block: the main text of a page; Drop("no_text") where it has none."""
+    if "html" not in document.example:
+        return None
+    text = extract_text(document.text)
+    return Change(text, "boilerplate") if text else Drop("no_text")
 
 
 def extract_text(html: str) -> str:

@@ -17,8 +17,10 @@ from collections.abc import Collection, Iterator
 import numpy as np
 
 from hfllm.data.curation.config import FilterConfig
-from hfllm.data.curation.language import check_language
+from hfllm.data.curation.document import Document
+from hfllm.data.curation.language import check_language, unknown_languages
 from hfllm.data.curation.words import ngram_ids
+from hfllm.data.ledger import Drop
 
 STOP_WORDS = frozenset(
     ("the", "be", "to", "of", "and", "that", "have", "with")  # Gopher's eight
@@ -35,6 +37,25 @@ REASONS = (
 )  # fmt: skip
 RUN_WORDS = 5
 MIN_LINES = 4  # with fewer, a repeated line is emphasis, not a menu
+
+
+class QualityFilters:
+    """The block: drop a document for the first reason that its source is not exempt from."""
+
+    def __init__(self, config: FilterConfig) -> None:
+        """ValueError where a language is none that the model knows."""
+        if unknown := unknown_languages(config.languages or []):
+            raise ValueError(
+                f"filters.languages: no language {unknown[0]!r}; use ISO codes such as en"
+            )
+        self.config = config
+        self.exempt = {source: frozenset(reasons) for source, reasons in config.exempt.items()}
+
+    def __call__(self, document: Document) -> Drop | None:
+        """Drop(one of REASONS) or nothing."""
+        exempt = self.exempt.get(document.source, frozenset())
+        reason = check_quality(document.text, document.words, document.ids, self.config, exempt)
+        return Drop(reason) if reason else None
 
 
 def check_quality(

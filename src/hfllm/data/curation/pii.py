@@ -12,6 +12,8 @@ import ipaddress
 import re
 from collections import Counter
 
+from hfllm.data.curation.document import Change, Document
+
 EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}\b")
 IP = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\d)")
 PHONE = re.compile(
@@ -29,6 +31,20 @@ ANNOUNCED = re.compile(
     r"(?:[ .:]|us|me|him|her|at|on|number|no|is|now|the|today)*)"
     r"(\d{3,5}[ .-]?\d{3,5}(?:[ .-]?\d{2,4})?)\b(?![\w-]*\d)"
 )
+
+
+class ReplacePII:
+    """The block: a document without its addresses; `replaced` counts them by kind."""
+
+    def __init__(self) -> None:
+        """Start with nothing replaced."""
+        self.replaced: Counter[str] = Counter()
+
+    def __call__(self, document: Document) -> Change | None:
+        """Change(text, "pii") or nothing."""
+        text, found = replace_pii(document.text)
+        self.replaced.update(found)
+        return Change(text, "pii") if found else None
 
 
 def replace_pii(text: str) -> tuple[str, Counter[str]]:

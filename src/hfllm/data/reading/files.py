@@ -1,19 +1,33 @@
-"""Find the files that a source names; where there is none, say what was probably meant."""
+"""A source's files, found, and the rows in them: JSON lines, JSON lists, parquet, text.
+
+In order: find the files that a `path` or `step` names (where there is none, say what was probably
+meant); pick a reader by each file's ending; yield (place, row), the place being what an error
+message names ("web.jsonl:17"). A text file is one row. Damage is told to `bad`, which raises or
+counts; so a reader goes on where that can be done: after a broken line with the next line. Lines
+are read as bytes and decoded one by one, because only then can the message name the byte. Memory:
+one line; a JSON list is held whole.
+"""
 
 from __future__ import annotations
 
 import glob
+import gzip
+import json
 import os
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, Any, cast
 
-from hfllm.data.errors import DataError
-from hfllm.data.reading.file_readers import READERS, suffix
+from hfllm.data.ledger import DataError, Row
+from hfllm.data.reading.parquet import read_parquet
 from hfllm.recipe.config import SourceConfig
 from hfllm.recipe.did_you_mean import first_missing, near_path
 from hfllm.recipe.model_names import how_to_get
 
 Resolve = Callable[[str], Path]  # name of a step -> the data folder it writes
+Located = tuple[str, Row]
+Bad = Callable[..., None]  # bad(message, rows=1, bytes=0): raises DataError, or counts
 
 
 def find_files(source: SourceConfig, resolve: Resolve) -> list[Path]:
@@ -31,7 +45,7 @@ def find_files(source: SourceConfig, resolve: Resolve) -> list[Path]:
 
 
 def _default_file(step: str, folder: Path) -> str:
-    names = sorted(p.name for p in folder.iterdir() if suffix(p) in READERS)
+    names = sorted(p.name for p in folder.iterdir() if _suffix(p) in READERS)
     if "kept.jsonl" in names:
         return "kept.jsonl"
     if len(names) != 1:
@@ -42,23 +56,19 @@ def _default_file(step: str, folder: Path) -> str:
 
 def _expand(pattern: str) -> list[Path]:
     """A file, the readable files below a folder, or the matches of a glob."""
-    path = Path(pattern)
+    path, readable = Path(pattern), f"(readable: {' '.join(READERS)})"
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if suffix(p) in READERS and p.is_file())
+        found = sorted(p for p in path.rglob("*") if _suffix(p) in READERS and p.is_file())
         if not found:
-            raise DataError(f"no readable file below {pattern} (readable: {' '.join(READERS)})")
+            raise DataError(f"no readable file below {pattern} {readable}")
         return found
-    found = (
-        [path]
-        if path.exists()
-        else [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
-    )
+    found = [path] if path.exists() else sorted(map(Path, glob.glob(pattern, recursive=True)))
     if not found:
         raise DataError(f"no file {pattern}{_hint(path)}")
     for each in found:
-        if suffix(each) not in READERS:
+        if _suffix(each) not in READERS:
             ending = each.suffix or "a file without ending"
-            raise DataError(f"{each}: cannot read {ending} (readable: {' '.join(READERS)})")
+            raise DataError(f"{each}: cannot read {ending} {readable}")
     return found
 
 
@@ -72,3 +82,126 @@ def _hint(path: Path) -> str:
     if made := how_to_get(path):
         return made
     return f"; there is no folder {wrong}: get the data (README.md, Data) or change the path"
+
+
+def read_file(path: Path, bad: Bad) -> Iterator[Located]:
+    """Yield (place, row) from one file; an empty file is told to `bad` with rows=0."""
+    reader = READERS[_suffix(path)]
+    empty = True
+    for located in reader(path, bad):
+        empty = False
+        yield located
+    if empty and path.stat().st_size == 0:
+        bad(f"{path}: the file is empty", rows=0)
+
+
+def _suffix(path: Path) -> str:
+    """The ending that picks the reader, in lower case: ".jsonl", ".jsonl.gz", ".parquet" ..."""
+    ends = [part.lower() for part in path.suffixes[-2:]]
+    return "".join(ends) if ends[-1:] == [".gz"] else "".join(ends[-1:])
+
+
+def _open(path: Path) -> IO[bytes]:
+    return cast(IO[bytes], gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def _lines(path: Path, bad: Bad) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (line number, byte offset in the unpacked file, line), blank lines left out."""
+    number = offset = 0
+    try:
+        with _open(path) as file:
+            for number, line in enumerate(file, 1):
+                start, offset = offset, offset + len(line)
+                if number == 1:
+                    line = line.removeprefix(b"\xef\xbb\xbf")
+                if line.strip():
+                    yield number, start, line
+    except EOFError:
+        bad(f"{path}: the gzip file is cut off after line {number:,} (byte {offset:,} unpacked)")
+    except (OSError, zlib.error) as error:
+        bad(f"{path}: unreadable after line {number:,} (byte {offset:,} unpacked): {error}")
+
+
+def _decode(raw: bytes, start: int = 0) -> str:
+    """UTF-8 to str; ValueError names the offending byte, counted from `start`."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte = f"0x{raw[error.start]:02x} at byte {start + error.start:,}"
+        raise ValueError(f"invalid UTF-8 ({byte}); convert the file to UTF-8") from None
+
+
+def _parse(raw: bytes, start: int) -> Any:
+    """One JSON value; ValueError says what is wrong and at which byte of the file."""
+    text = _decode(raw, start)
+    try:
+        value = json.loads(text)
+        if "\\ud" in text or "\\uD" in text:  # an escaped half of a surrogate pair is no text
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except json.JSONDecodeError as error:
+        at = start + len(text[: error.pos].encode())
+        cut = "; the line is cut off" if not raw.endswith(b"\n") else ""
+        raise ValueError(f"broken JSON at byte {at:,} ({error.msg}{cut})") from None
+    except UnicodeEncodeError:
+        raise ValueError("a lone surrogate (\\ud800-\\udfff) is no valid text") from None
+    except RecursionError:
+        raise ValueError("JSON nested too deeply") from None
+
+
+def _read_json_lines(path: Path, bad: Bad) -> Iterator[Located]:
+    for number, start, line in _lines(path, bad):
+        place = f"{path}:{number}"
+        try:
+            row = _parse(line, start)
+        except ValueError as error:
+            bad(f"{place}: {error}", bytes=len(line))
+            continue
+        if isinstance(row, dict):
+            yield place, row
+        else:
+            bad(f"{place}: a {type(row).__name__} where an object {{...}} belongs", bytes=len(line))
+
+
+def _read_json(path: Path, bad: Bad) -> Iterator[Located]:
+    """A list of objects; a .json file that holds one object per line is read as JSON lines."""
+    first = next(_lines(path, lambda *_, **__: None), None)
+    if first is None or not first[2].lstrip().startswith(b"["):
+        yield from _read_json_lines(path, bad)
+        return
+    raw = b""
+    try:
+        with _open(path) as file:
+            raw = file.read()
+        rows = _parse(raw.removeprefix(b"\xef\xbb\xbf"), 0)
+    except (ValueError, EOFError, OSError, zlib.error) as error:
+        bad(f"{path}: {error or 'cut off'}", bytes=len(raw))
+        return
+    for number, row in enumerate(rows, 1):
+        if isinstance(row, dict):
+            yield f"{path}: row {number:,}", row
+        else:
+            bad(f"{path}: row {number:,}: a {type(row).__name__} where an object belongs")
+
+
+def _read_text(path: Path, bad: Bad) -> Iterator[Located]:
+    raw = path.read_bytes()
+    if not raw:
+        return
+    try:
+        text = _decode(raw).removeprefix("\ufeff")
+    except ValueError as error:
+        bad(f"{path}: {error}", bytes=len(raw))
+        return
+    yield str(path), {"id": f"{path.parent.name}/{path.name}", "text": text}
+
+
+READERS: dict[str, Callable[[Path, Bad], Iterator[Located]]] = {
+    ".jsonl": _read_json_lines,
+    ".jsonl.gz": _read_json_lines,
+    ".json": _read_json,
+    ".json.gz": _read_json,
+    ".parquet": read_parquet,
+    ".txt": _read_text,
+    ".md": _read_text,
+}

@@ -2,7 +2,7 @@
 
 Where `format` is null, it is guessed: the first format in the table of its kind whose columns the
 row has. Columns that an adapter does not use are kept. Malformed rows raise DataError, useless
-ones come back as `Drop` (data/errors.py says which is which).
+ones come back as `Drop` (data/ledger.py says which is which).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from hfllm.data.errors import DataError, Drop, Row
+from hfllm.data.ledger import DataError, Drop, Row
 from hfllm.data.reading.messages import (
     Messages,
     check_chat,
@@ -25,12 +25,15 @@ CALCULATOR = re.compile(r"<<[^<>]*>>")  # gsm8k: "9 * 2 = $<<9*2=18>>18"
 
 
 def as_document(row: Row, format: str | None = None) -> Row | Drop:
-    """A document: `text`, or `html` that curation has yet to extract; blank: Drop("empty")."""
+    """A document: `text`, or `html` that curation has yet to extract; blank: Drop("empty").
+
+    Of a row that has both, the column of the format stays (by default the text).
+    """
     column = _format(row, format, DOCUMENTS)
-    drop = [key for key in ("html",) if column == "text"]
     if not _text(row, column).strip():
         return Drop("empty")
-    return {key: value for key, value in row.items() if key not in drop}
+    other = "html" if column == "text" else "text"
+    return {key: value for key, value in row.items() if key != other}
 
 
 def as_chat(row: Row, format: str | None = None) -> Row | Drop:
@@ -223,3 +226,4 @@ PROMPTS: dict[str, tuple[Columns, Callable[[Row], Messages | Drop]]] = {
     "gsm8k": (("question", "final"), lambda row: to_messages(_text(row, "question"), "question")),
     "question_answer": (("question",), lambda row: to_messages(_text(row, "question"), "question")),
 }
+FORMATS = tuple(DOCUMENTS | CHATS | PAIRS | PROMPTS)  # what `format` of a source may say

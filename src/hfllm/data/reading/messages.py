@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from hfllm.data.errors import DataError, Drop
+from hfllm.data.ledger import DataError, Drop
 
 Messages = list[dict[str, str]]
 

@@ -1,0 +1,47 @@
+"""Problems of sources that can be seen without reading a row; for checks before a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hfllm.data.reading.examples import label
+from hfllm.data.reading.files import Resolve, find_files
+from hfllm.data.reading.formats import FORMATS
+from hfllm.recipe.config import SourceConfig
+
+ON_ERROR = ("raise", "skip")
+
+
+def check_sources(sources: list[SourceConfig], resolve: Resolve) -> list[str]:
+    """Problems, one line each.
+
+    A step that has not run yet is no problem; `resolve` may raise for a step that never will.
+    """
+    names = [label(source) for source in sources]
+    problems = [
+        f"two sources are called {name!r}: give one another `name`"
+        for name in sorted({name for name in names if names.count(name) > 1})
+    ]
+    for source, name in zip(sources, names, strict=True):
+        problems += [f"source {name!r}: {problem}" for problem in _check(source, resolve)]
+    return problems
+
+
+def _check(source: SourceConfig, resolve: Resolve) -> Iterator[str]:
+    places = [key for key in ("step", "path", "hub") if getattr(source, key)]
+    if len(places) != 1:
+        yield f"set exactly one of `step`, `path` and `hub`, not {' and '.join(places) or 'none'}"
+    if source.on_error not in ON_ERROR:
+        yield f"on_error is {source.on_error!r}, but must be one of {', '.join(ON_ERROR)}"
+    if source.format and source.format not in FORMATS:
+        yield f"format {source.format!r} is unknown; known: {', '.join(FORMATS)}"
+    for key in ("weight", "limit"):
+        value = getattr(source, key)
+        if value is not None and value <= 0:
+            yield f"{key} is {value}, but must be above 0"
+    if places in (["step"], ["path"]):
+        try:
+            if not source.step or resolve(source.step).is_dir():
+                find_files(source, resolve)
+        except (ValueError, KeyError) as error:
+            yield str(error)
