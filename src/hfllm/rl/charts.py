@@ -134,3 +134,14 @@ PPO_CHARTS = (
         "Tokens whose probability, or value, moved further than PPO allows in one update.",
     ),
 )
+
+# In the table of all metrics, and folded away on the page.
+PPO_UNCHARTED = (
+    "loss",  # policy and value together, around 0 by construction
+    "reward", "reward_std", "rewards/*", "frac_reward_zero_std",  # before KL and penalties
+    "completions/min_length", "completions/max_length",
+    "completions/min_terminated_length", "completions/max_terminated_length",
+    "clip_ratio/low_mean", "clip_ratio/low_min", "clip_ratio/high_mean", "clip_ratio/high_max",
+    "policy/approx_kl", "value/mean", "step_time", "sampling/*", "tools/*", "aux_loss",
+    "entropy_coef", "policy_loss",
+)  # fmt: skip

@@ -28,7 +28,7 @@ from hfllm.recipe.training import (
 )
 from hfllm.report.collect import StepView
 from hfllm.report.number_format import number, short
-from hfllm.rl.charts import PPO_CHARTS
+from hfllm.rl.charts import PPO_CHARTS, PPO_UNCHARTED
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_main_process
@@ -118,7 +118,7 @@ STAGE = Stage(
         *CONSOLE_TAIL,
     ),
     charts=(*PPO_CHARTS, ENTROPY, *TRAINER_CHARTS),
-    uncharted=TRAINER_UNCHARTED,
+    uncharted=(*TRAINER_UNCHARTED, *PPO_UNCHARTED),
     key_figure=key_figure,
     sentence=sentence,
 )

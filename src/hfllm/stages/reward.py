@@ -123,7 +123,13 @@ STAGE = Stage(
     check=check,
     console=(*CONSOLE_HEAD, "accuracy", "eval_accuracy", *CONSOLE_TAIL),
     charts=(*CHARTS, *TRAINER_CHARTS),
-    uncharted=TRAINER_UNCHARTED,
+    uncharted=(
+        *TRAINER_UNCHARTED,
+        "eval_num_tokens",
+        "eval_max_reward",
+        "eval_mean_reward",
+        "eval_min_reward",
+    ),
     key_figure=key_figure,
     sentence=sentence,
 )
