@@ -34,7 +34,7 @@ LOOK_AHEAD = {("runs/preflight.py", "data"), ("runs/preflight.py", "modeling")}
 # Which room may import a library whose upgrades break callers.
 KEPT_TO = {"trl": {"stages", "rl", "training"}}
 
-MAX_FILE, MAX_FUNCTION, MAX_ARGUMENTS = 250, 60, 6
+MAX_FILE, MAX_CLASS_FILE, MAX_FUNCTION, MAX_ARGUMENTS = 250, 450, 60, 6
 
 
 def room_of(path: Path) -> str:
@@ -60,6 +60,13 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, int, bool]]:
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
     return (node for node in ast.walk(tree) if isinstance(node, kinds))
+
+
+def most_lines(tree: ast.Module) -> int:
+    """A file that is one class, which reads from top to bottom, may be longer."""
+    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    here = [type(node) for node in tree.body if isinstance(node, kinds)]
+    return MAX_CLASS_FILE if here == [ast.ClassDef] else MAX_FILE
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +120,7 @@ def test_libraries_that_break_callers_are_kept_to_their_rooms(modules):
 
 
 def test_nothing_is_too_long(modules):
-    wrong = [f"{place}: {lines} lines" for place, _, lines in modules if lines > MAX_FILE]
+    wrong = [f"{place}: {n} lines" for place, tree, n in modules if n > most_lines(tree)]
     for place, tree, _ in modules:
         for node in functions(tree):
             length = (node.end_lineno or node.lineno) - node.lineno + 1

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from hfllm.instructions.constraints import all_hold, draw, holds, so_far
+from hfllm.instructions.constraints import all_hold, draw, holds, prefix_features
 from hfllm.instructions.kinds import KINDS
 
 CASES = [
@@ -40,7 +40,7 @@ def test_what_is_broken_or_kept_for_good_stays_so(kind, given, good, bad):
     constraint = {"kind": kind, **given}
     at = 3 * list(KINDS).index(kind)
     for text in good + bad:
-        told = [so_far([constraint], text[:n])[at : at + 3] for n in range(len(text) + 1)]
+        told = [prefix_features([constraint], text[:n])[at : at + 3] for n in range(len(text) + 1)]
         assert all(sum(one) == 1 and min(one) >= 0 for one in told)
         _, kept, broken = zip(*told, strict=True)
         assert list(kept) == sorted(kept) and list(broken) == sorted(broken)
@@ -52,7 +52,7 @@ def test_what_is_broken_or_kept_for_good_stays_so(kind, given, good, bad):
 
 def test_what_a_beginning_tells():
     def told(beginning, *constraints):
-        numbers = so_far(list(constraints), beginning)
+        numbers = prefix_features(list(constraints), beginning)
         states = ("open", "kept", "broken")
         names = [(kind, state) for kind in KINDS for state in states]
         return {name: x for name, x in zip(names, numbers, strict=True) if x}

@@ -6,6 +6,7 @@ import torch
 
 from hfllm.recipe.trainers import name_here
 from hfllm.rl.config import PPOConfig
+from hfllm.rl.rollout import Rollout
 
 # The key is spelled otherwise before transformers 5.23.
 CHECKPOINTING = name_here("activation_checkpointing", PPOConfig.__dataclass_fields__)
@@ -15,6 +16,11 @@ SPECIAL = ["<|pad|>", "<|bos|>", "<|eos|>", "<|system|>", "<|user|>", "<|assista
 def even_tokens(completion_ids, **_) -> list[float]:
     """A toy reward: the share of even token ids in the answer."""
     return [sum(token % 2 == 0 for token in ids) / max(1, len(ids)) for ids in completion_ids]
+
+
+def scores(batch):
+    """What `even_tokens` gives for the answers of a rollout, (B,)."""
+    return torch.tensor(even_tokens(Rollout.from_batch(batch).answers()))
 
 
 def rollout(trainer, rows=8):

@@ -1,8 +1,8 @@
-"""Rollouts in one piece: every token once, where it belongs, and back."""
+"""Rows without padding: every token once, where it belongs, and back."""
 
 import torch
 
-from hfllm.rl.unpad import by_length, in_order, tight, tight_chunks
+from hfllm.rl.unpad import by_length, in_order, unpad, unpadded_chunks
 
 PROMPTS, ANSWERS = [3, 1, 5, 2, 2], [2, 4, 1, 4, 0]  # tokens of five rows
 P, T = 5, 4
@@ -18,7 +18,7 @@ def padded():
 
 
 def test_rows_stand_flush_left_and_only_answers_are_labels():
-    rows = tight(*padded(), T)
+    rows = unpad(*padded(), T)
     assert rows.ids.shape == (5, 6)  # the longest: 5 + 1 and 2 + 4 tokens
     for row, (prompt, answer) in enumerate(zip(PROMPTS, ANSWERS, strict=True)):
         tokens = [10 * row + place for place in range(prompt + answer)]
@@ -29,32 +29,32 @@ def test_rows_stand_flush_left_and_only_answers_are_labels():
         assert rows.labels[row, prompt : prompt + answer].tolist() == labels
 
 
-def test_back_puts_each_answers_tokens_into_their_places():
+def test_repad_puts_each_answers_tokens_into_their_places():
     ids, mask = padded()
-    rows = tight(ids, mask, T)
+    rows = unpad(ids, mask, T)
     written = mask[:, P:] > 0
     for given in (rows.ids, rows.ids[:, 1:], rows.ids[:, 2:]):  # a row of 1 + 4 tokens: 1 to spare
-        found = rows.back(given)
+        found = rows.repad(given)
         starts = torch.tensor(PROMPTS) >= rows.ids.size(1) - given.size(1)  # nothing cut off
         assert torch.equal((found * written)[starts], (ids[:, P:] * written)[starts])
         assert found.shape == (5, T)
 
 
-def test_back_carries_the_gradient():
+def test_repad_carries_the_gradient():
     x = torch.ones((5, 5), requires_grad=True)
     ids, mask = padded()
-    (tight(ids, mask, T).back(x) * mask[:, P:]).sum().backward()
+    (unpad(ids, mask, T).repad(x) * mask[:, P:]).sum().backward()
     assert x.grad.sum() == sum(ANSWERS)
 
 
 def test_chunks_hold_every_row_once_and_the_short_ones_together():
     ids, mask = padded()
-    chunks = list(tight_chunks(ids, mask, T, 2))
+    chunks = list(unpadded_chunks(ids, mask, T, 2))
     assert sorted(i for numbers, _ in chunks for i in numbers.tolist()) == [0, 1, 2, 3, 4]
     assert [rows.ids.size(1) for _, rows in chunks] == [5, 6, 6]
     assert sum(rows.ids.numel() for _, rows in chunks) < mask.numel()
     assert all(torch.equal(rows.mask.sum(1), mask[numbers].sum(1)) for numbers, rows in chunks)
-    whole = in_order([(numbers, rows.back(rows.ids)) for numbers, rows in chunks])
+    whole = in_order([(numbers, rows.repad(rows.ids)) for numbers, rows in chunks])
     written = mask[:, P:] > 0
     assert torch.equal(whole * written, ids[:, P:] * written)
 

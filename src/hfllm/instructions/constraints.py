@@ -53,8 +53,8 @@ def holds(constraint: Parameters, answer: str) -> bool:
     return share_held(constraint, answer) == 1
 
 
-def so_far(constraints: list[Parameters], beginning: str) -> list[float]:
-    """What an answer's beginning tells of each kind: shares open, kept for good, broken for good.
+def prefix_features(constraints: list[Parameters], prefix: str) -> list[float]:
+    """What an answer's prefix tells of each kind: shares open, kept for good, broken for good.
 
     Three numbers a kind, in the order of KINDS; all of them add up to 1 (to 0 without constraints).
     The last word may still grow ("good" into "goodness"), so it keeps nothing yet.
@@ -62,8 +62,8 @@ def so_far(constraints: list[Parameters], beginning: str) -> list[float]:
     out = [0.0] * (3 * len(KINDS))
     for one in constraints:
         kind, at = KINDS[one["kind"]], 3 * _ORDER[one["kind"]]
-        kept = share_held(one, LAST_WORD.sub("", beginning)) if kind.lasting else 0.0
-        broken = float(kind.broken(beginning, one))
+        kept = share_held(one, LAST_WORD.sub("", prefix)) if kind.lasting else 0.0
+        broken = float(kind.broken(prefix, one))
         for offset, share in enumerate((1 - kept - broken, kept, broken)):
             out[at + offset] += share / len(constraints)
     return out

@@ -12,7 +12,8 @@ import torch
 Reduce = Callable[[torch.Tensor], torch.Tensor]  # sums a tensor over processes
 
 
-def _alone(sums: torch.Tensor) -> torch.Tensor:
+def alone(sums: torch.Tensor) -> torch.Tensor:
+    """Sums over processes where there is one."""
     return sums
 
 
@@ -97,7 +98,7 @@ def _moments(
 def whiten(
     x: torch.Tensor,
     mask: torch.Tensor,
-    reduce: Reduce = _alone,
+    reduce: Reduce = alone,
     shift: bool = True,
 ) -> torch.Tensor:
     """`x` with variance 1 (and mean 0 if `shift`) over the masked tokens of all processes.
@@ -113,7 +114,7 @@ def whiten(
 
 
 def explained_variance(
-    values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor, reduce: Reduce = _alone
+    values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor, reduce: Reduce = alone
 ) -> torch.Tensor:
     """1 - Var(returns - values) / Var(returns): 1 is a perfect critic, 0 knows only the mean.
 

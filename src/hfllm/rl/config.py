@@ -62,10 +62,10 @@ class PPOConfig(GRPOConfig):
         "A value head on the policy's own last hidden states instead of a second model: no pass of "
         "its own, and no gradient into the policy. Give it a critic_learning_rate of about 1e-3.",
     )
-    informed_critic: bool = _setting(
+    privileged_critic: bool = _setting(
         True,
-        "The critic is told what reward functions know of the score from the answer so far (their "
-        "`so_far`, informed.py); without such a function nothing changes.",
+        "The critic is told what reward functions know of the score from an answer's beginning "
+        "(their `prefix_features`, privileged_critic.py); without one nothing changes.",
     )
     critic_warmup_steps: int = _setting(
         0, "Optimizer steps at the start that train the critic alone."

@@ -1,11 +1,10 @@
 """The critic: a value model V(state) per token, and its place inside the policy.
 
 `build_critic` loads it (from a reward model: the head comes along, so values start near scores;
-from a language model: the head starts at zero). The trainer hangs it into the policy as the
-submodule `critic`, so that one optimizer, one DDP or ZeRO engine and one backward see both.
-`without_critic` takes it out again where a library walks the policy's modules (saving, loading,
-weight sync to vLLM): the saved policy is then an ordinary model folder, and the critic lies beside
-it in `critic/`.
+from a language model: the head starts at zero). `Critic` hangs it into the policy as the submodule
+`critic`, so that one optimizer, one DDP or ZeRO engine and one backward see both, and takes it out
+again where a library walks the policy's modules (saving, loading, weight sync to vLLM): the saved
+policy is then an ordinary model folder, and the critic lies beside it in `critic/`.
 
 Why a separate model by default: a policy that is trained whole changes under a head that reads it,
 and its last hidden states are made for the next token. `ValueHead` (`shared_critic`) is the cheap
@@ -16,6 +15,7 @@ the value loss never moves the policy and no second model runs. It suits adapter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -25,9 +25,11 @@ from transformers import (
     PreTrainedModel,
 )
 
-from hfllm.rl.unpad import Tight
+from hfllm.modeling.adapters import without_adapter
+from hfllm.rl.unpad import UnpaddedBatch
 
 FOLDER = "critic"
+State = dict[str, torch.Tensor]
 
 
 def build_critic(folder: str | Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
@@ -100,30 +102,121 @@ class ValueHead(PreTrainedModel):
         return self.score(hidden).float().squeeze(-1)
 
 
-def state_values(critic: PreTrainedModel, rows: Tight) -> torch.Tensor:
+def build_value_head(policy: PreTrainedModel) -> ValueHead:
+    """A head for the trunk of `policy`."""
+    hidden = policy.config.get_text_config().hidden_size
+    return ValueHead(ValueHeadConfig(hidden_size=hidden))
+
+
+def state_values(critic: PreTrainedModel, rows: UnpaddedBatch) -> torch.Tensor:
     """V(state before each of the answers' tokens), (B, T), float32.
 
     The value at token t is read at token t - 1, which has seen neither t nor later.
     """
     output = critic(input_ids=rows.ids, use_cache=False)
-    return rows.back(output.logits[:, :-1, 0].float())
+    return rows.repad(output.logits[:, :-1, 0].float())
 
 
-@contextmanager
-def without_critic(policy: torch.nn.Module) -> Iterator[PreTrainedModel]:
-    """Inside, `policy` is the plain model again; yields the critic, which comes back at the end."""
-    critic = policy._modules.pop(FOLDER)
-    assert isinstance(critic, PreTrainedModel)
-    try:
-        yield critic
-    finally:
-        policy._modules[FOLDER] = critic
+def padded_state_values(
+    critic: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, tokens: int
+) -> torch.Tensor:
+    """The same of TRL's padded rows: ids and mask (B, P + T), the last `tokens` are T."""
+    output = critic(input_ids=ids, attention_mask=mask, use_cache=False)
+    return output.logits[:, -tokens - 1 : -1, 0].float()
 
 
-def split_state(
-    state: dict[str, torch.Tensor],
-) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """A gathered state dict of the policy with its critic -> the policy's and the critic's own."""
+class Critic:
+    """The critic in its place, the submodule `critic` of a policy.
+
+    The module is found there each time: an engine may put another around it.
+    """
+
+    def __init__(self, policy: torch.nn.Module, model: PreTrainedModel) -> None:
+        """Hang `model` into `policy`; a `ValueHead` reads the last hidden states of its trunk."""
+        policy.add_module(FOLDER, model)
+        self._policy = policy
+        self.is_head = isinstance(model, ValueHead)
+        self._states: torch.Tensor | None = None  # the trunk's last, (B, W, H)
+        if self.is_head:
+            without_adapter(policy).base_model.register_forward_hook(self._keep_states)
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The module in the policy."""
+        model: Any = self._policy.get_submodule(FOLDER)
+        return model
+
+    # ---- values of a head on the trunk
+
+    def _keep_states(self, _module: Any, _args: Any, output: Any) -> None:
+        self._states = output.last_hidden_state
+
+    def forget_states(self) -> None:
+        """Call it before a pass that is to be read: generation ran the trunk too."""
+        self._states = None
+
+    def values_of_pass(self) -> torch.Tensor | None:
+        """V before each token but the first of the last pass, (B, W - 1).
+
+        None where the critic is a model of its own, and after a pass of the reference.
+        """
+        if self._states is None:
+            return None
+        states, self._states = self._states[:, :-1], None
+        return self.model(states)
+
+    # ---- beside the policy, not in it
+
+    @contextmanager
+    def detached(self) -> Iterator[PreTrainedModel]:
+        """Inside, the policy is the plain model again; the critic comes back at the end."""
+        critic = self._policy._modules.pop(FOLDER)
+        assert isinstance(critic, PreTrainedModel)
+        try:
+            yield critic
+        finally:
+            self._policy._modules[FOLDER] = critic
+
+    def save(self, folder: str | Path, state: State | None = None) -> None:
+        """Write `folder`/critic.
+
+        `state` is what an engine gathered (`split_state`), {} on the processes that hold nothing.
+        """
+        if state != {}:
+            self.model.save_pretrained(Path(folder) / FOLDER, state_dict=state)
+
+    def load(self, folder: str | Path) -> None:
+        """Read the weights of `folder`/critic."""
+        load_critic(self.model, folder)
+
+    # ---- optimizer
+
+    def split_parameters(
+        self, model: torch.nn.Module
+    ) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
+        """The policy's parameters and the critic's, of the `model` that an engine made of both."""
+        critic = list(self.model.parameters())
+        own = {id(p) for p in critic}
+        return [p for p in model.parameters() if id(p) not in own], critic
+
+    def split_groups(self, optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+        """Give the critic parameter groups of its own: same settings, its own learning rate."""
+        own = {id(p) for p in self.model.parameters()}
+        for group in list(optimizer.param_groups):
+            parameters = group["params"]
+            group["params"] = [p for p in parameters if id(p) not in own]
+            critic = [p for p in parameters if id(p) in own]
+            if critic:
+                optimizer.add_param_group({**group, "params": critic, "lr": learning_rate})
+
+
+def split_state(state: State | None) -> tuple[State | None, State | None]:
+    """A gathered state dict of the policy with its critic -> the policy's and the critic's own.
+
+    None where nothing was gathered: each saves what it holds.
+    """
+    if state is None:
+        return None, None
     prefix = FOLDER + "."
     critic = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     return {k: v for k, v in state.items() if not k.startswith(prefix)}, critic

@@ -8,6 +8,7 @@ import torch
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
+from hfllm.fast_cpu import SWITCH
 from hfllm.modeling.adapters import without_adapter
 from hfllm.modeling.eval_mode import eval_mode
 from hfllm.rl.config import PPOConfig
@@ -29,6 +30,14 @@ def check_rollout_fits(args: PPOConfig, dataset: Any) -> None:
         )
 
 
+def _position_tables(model: torch.nn.Module) -> list[str]:
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Embedding) and _POSITION_TABLE.search(name)
+    ]
+
+
 def check_positions(model: torch.nn.Module) -> None:
     """`generate` tells a left-padded row's positions to models that take them, and to no others.
 
@@ -37,11 +46,7 @@ def check_positions(model: torch.nn.Module) -> None:
     Raises:
         ValueError: if left padding changes the logits (BART's decoder).
     """
-    tables = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Embedding) and _POSITION_TABLE.search(name)
-    ]
+    tables = _position_tables(model)
     plain = without_adapter(model)
     if not tables or "position_ids" in inspect.signature(plain.forward).parameters:
         return
@@ -56,6 +61,20 @@ def check_positions(model: torch.nn.Module) -> None:
         raise ValueError(
             f"{type(plain).__name__} has a table of positions ({tables[0]}) but no position_ids: "
             "left padding shifts them while it samples, use another model"
+        )
+
+
+def check_padded_rows(model: torch.nn.Module) -> None:
+    """TRL's padded rows have positions from the first column on, padding counted.
+
+    Raises:
+        ValueError: the model has a table of positions, so that they would shift its answers.
+    """
+    tables = _position_tables(model)
+    if tables:
+        raise ValueError(
+            f"{SWITCH}: the model has a table of positions ({tables[0]}), which trl's padded rows "
+            "would shift: leave unpad on"
         )
 
 

@@ -1,63 +1,62 @@
-"""What a rollout and its updates cost and are like, noted beside GRPO's own metrics."""
+"""Metrics beside GRPO's own: means over all processes, and seconds per part of a training step."""
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import torch
-from transformers import PreTrainedModel
-from trl import GRPOTrainer
 
-from hfllm.rl.config import PPOConfig
+from hfllm.rl.advantages import Reduce
+
+Metrics = dict[str, list[float]]  # TRL logs the mean of each list and clears them
 
 
-class MeteredTrainer(GRPOTrainer):
-    """GRPOTrainer with `_note` (a mean over all processes) and `_timed` (seconds per part)."""
+class Meter:
+    """Writes into the metrics of a TRL trainer."""
 
-    args: PPOConfig
-    model: PreTrainedModel
+    def __init__(
+        self, metrics: Mapping[str, Metrics], mode: Callable[[], str], reduce: Reduce
+    ) -> None:
+        """Start at zero seconds.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Start the clocks."""
-        super().__init__(*args, **kwargs)
-        self._seconds: dict[str, float] = defaultdict(float)  # since the last log
+        Args:
+            metrics: TRL's `_metrics`, {"train": ..., "eval": ...}.
+            mode: which of the two is going on.
+            reduce: sums a tensor over processes.
+        """
+        self._metrics, self._mode, self._reduce = metrics, mode, reduce
+        self._seconds: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+
+    @property
+    def current(self) -> Metrics:
+        """The metrics of training or of evaluation, whichever is going on."""
+        return self._metrics[self._mode()]
+
+    def note(self, name: str, x: torch.Tensor) -> None:
+        """Log the mean of `x` over all processes; NaN does not count."""
+        x = x.detach().float().reshape(-1)
+        x = x[~x.isnan()]
+        total, count = self._reduce(torch.stack([x.sum(), x.new_tensor(float(len(x)))])).tolist()
+        self.current[name].append(total / count if count else float("nan"))
 
     @contextmanager
-    def _timed(self, part: str) -> Iterator[None]:
+    def timed(self, part: str) -> Iterator[None]:
+        """Add the seconds inside to `part`: "rollout", or "generate" within it."""
         start = time.perf_counter()
         try:
             yield
         finally:
-            self._seconds[part] += time.perf_counter() - start
+            self._seconds[self._mode()][part] += time.perf_counter() - start
 
-    def _sum(self, x: torch.Tensor) -> torch.Tensor:
-        """Sum over processes."""
-        return self.accelerator.reduce(x, reduction="sum")
+    def add_times(self) -> None:
+        """Add the seconds since the last log: generating, scoring and updating.
 
-    def _note(self, name: str, x: torch.Tensor) -> None:
-        """Log the mean of `x` over all processes; NaN does not count."""
-        x = x.detach().float().reshape(-1)
-        x = x[~x.isnan()]
-        total, count = self._sum(torch.stack([x.sum(), x.new_tensor(float(len(x)))])).tolist()
-        mode = "train" if self.model.training else "eval"
-        self._metrics[mode][name].append(total / count if count else float("nan"))
-
-    def training_step(self, model: torch.nn.Module, *args: Any) -> torch.Tensor:
-        """GRPO's, timed."""
-        with self._timed("step"):
-            return super().training_step(model, *args)
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the seconds since the last log: generating, scoring and updating."""
-        metrics = self._metrics["train" if self.model.training else "eval"]
-        if metrics:
-            spent, self._seconds = self._seconds, defaultdict(float)
-            metrics["time/generate_s"] = [spent["generate"]]
-            metrics["time/score_s"] = [spent["rollout"] - spent["generate"]]
-            if self.model.training:
-                metrics["time/update_s"] = [spent["step"] - spent["rollout"]]
-            if self.num_generations == 1:
-                metrics.pop("frac_reward_zero_std", None)  # of groups of one answer: always 1
-        super().log(logs, start_time)
+        A training step of TRL's (`step_time`) holds the rollout that it began with.
+        """
+        spent = self._seconds.pop(self._mode(), defaultdict(float))
+        metrics = self.current
+        metrics["time/generate_s"] = [spent["generate"]]
+        metrics["time/score_s"] = [spent["rollout"] - spent["generate"]]
+        if self._mode() == "train":
+            metrics["time/update_s"] = [sum(metrics.get("step_time", [])) - spent["rollout"]]

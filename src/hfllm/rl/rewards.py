@@ -3,7 +3,8 @@
 A reward function is called by the trainer with keyword arguments `prompts`, `completions` (lists
 of messages), `completion_ids` and one list per column of the data set, and returns one number per
 completion (None: not applicable). Several are summed, weighted by `reward_weights`. One that has an
-attribute `so_far(beginning, **row)` tells PPO's critic what is known before the end (informed.py).
+attribute `prefix_features(prefix, **row)` tells PPO's critic what is known before the end
+(privileged_critic.py).
 
 `RewardModelScorer` is such a function around a reward model (`inference.reward_model`). It
 takes every answer for finished, also a cut one: keep PPO's `missing_eos_penalty`. TRL would also
@@ -16,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from trl.models import prepare_deepspeed
 
 from hfllm.inference.load import load_reward
 from hfllm.inference.prompts import Message
 from hfllm.inference.relevance import RelevanceJudge, is_relevant
 from hfllm.inference.reward_model import RewardModel
-from hfllm.instructions.constraints import share_held, so_far
+from hfllm.instructions.constraints import prefix_features, share_held
 
 RewardFunction = Callable[..., list[float | None]]
 Note = Callable[[str, float], None]  # TRL's `log_metric`
@@ -39,6 +41,17 @@ class RewardModelScorer(RewardModel):
         if prompts and isinstance(prompts[0], str):
             raise ValueError("a reward model needs chat prompts: lists of {role, content} messages")
         return self.score([(p + c, True) for p, c in zip(prompts, completions, strict=True)])
+
+
+def place_reward_models(functions: list[Any], accelerator: Any) -> None:
+    """Move those inside reward functions to the device, as TRL does with bare modules."""
+    for function in functions:
+        if isinstance(function, RewardModelScorer):
+            function.model = (
+                prepare_deepspeed(function.model, accelerator)
+                if accelerator.state.deepspeed_plugin is not None
+                else function.model.to(accelerator.device)
+            )
 
 
 def load_reward_model(
@@ -68,7 +81,7 @@ class _Counting:
     def __init__(self, function: RewardFunction) -> None:
         self.function = function
         self.__name__ = getattr(function, "__name__", type(function).__name__)
-        self.so_far = getattr(function, "so_far", None)
+        self.prefix_features = getattr(function, "prefix_features", None)
 
 
 class CountedIfAnswer(_Counting):
@@ -172,9 +185,9 @@ def contains_answer(
     ]
 
 
-def constraints_so_far(beginning: str, /, constraints: Any = None, **_: Any) -> list[float]:
+def constraint_features(prefix: str, /, constraints: Any = None, **_: Any) -> list[float]:
     """Which kinds of constraints of a row are open, kept or broken for good."""
-    return so_far(constraints or [], beginning)
+    return prefix_features(constraints or [], prefix)
 
 
 def keeps_constraints(
@@ -203,7 +216,7 @@ def share_of_constraints(
 
 
 for _checked in (keeps_constraints, share_of_constraints):
-    _checked.__dict__["so_far"] = constraints_so_far
+    _checked.__dict__["prefix_features"] = constraint_features
 
 
 def _shares_held(

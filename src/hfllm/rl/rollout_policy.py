@@ -1,4 +1,4 @@
-"""A low-precision copy of the policy that writes the rollouts.
+"""The rollout policy: a low-precision copy of the policy that samples the answers.
 
 On a CPU with bf16, sampling is 1.3 times as fast from bf16 weights, and autocast gains nothing.
 Rows that have ended leave the copy's batch (fast_cpu/decoding.py), but for images, beams and
@@ -12,18 +12,19 @@ closure over the original, and a deep copy would go on using the original's weig
 
 import copy
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, Trainer
 
 from hfllm.fast_cpu.decoding import only_samples_texts, rows_can_leave, without_ended_rows
 from hfllm.modeling.adapters import without_adapter
 
 
-class LowPrecisionCopy:
+class RolloutPolicy:
     """`model` is the copy; call `sync` before sampling from it."""
 
     def __init__(self, policy: PreTrainedModel, dtype: str, device: torch.device) -> None:
@@ -56,6 +57,17 @@ class LowPrecisionCopy:
                 f"generate_dtype: the policy has no weight {min(missing)} for the copy that "
                 "samples; leave generate_dtype null"
             )
+
+    @contextmanager
+    def sampling_for(self, trainer: Trainer, policy: torch.nn.Module) -> Iterator[None]:
+        """Inside, a TRL `trainer` samples from the copy of `policy`, brought up to date."""
+        wrapped = trainer.model_wrapped
+        self.sync(policy)
+        trainer.model_wrapped = self.model
+        try:
+            yield
+        finally:
+            trainer.model_wrapped = wrapped
 
 
 def _generate(generate: Any, *, generation_config: Any, **inputs: Any) -> torch.Tensor:

@@ -1,8 +1,13 @@
-"""Rollouts without the padding between: prompt and answer in one piece, then what is missing.
+"""Remove the padding between prompt and answer: each row in one piece, and results put back.
 
 GRPO pads prompts on the left and answers on the right, to the longest of each; a row that is long
 in both is rare. Written from the first column on, a row is as wide as it is long, its positions
-are those of training, and behind a causal mask the padding after it needs no mask at all.
+are those of training, and behind a causal mask the padding after it needs no mask at all:
+
+    TRL's rows      . . p p | a a a .        unpadded   p p a a a
+                    p p p p | a . . .                   p p p p a
+
+`HFLLM_SLOW=unpad` (fast_cpu) leaves the rows as TRL lays them out.
 """
 
 from collections.abc import Iterator
@@ -11,9 +16,11 @@ from typing import Any
 
 import torch
 
+Rows = tuple[torch.Tensor, torch.Tensor, int]  # ids and mask (B, P + T), and T: see `unpad`
+
 
 @dataclass(frozen=True)
-class Tight:
+class UnpaddedBatch:
     """Rows as they are run through a model, and where their tokens stood before."""
 
     ids: torch.Tensor  # (B, W), W the tokens of the longest row
@@ -23,30 +30,39 @@ class Tight:
     prompt: int  # P
     width: int  # P + T
 
-    def back(self, x: torch.Tensor) -> torch.Tensor:
+    def repad(self, x: torch.Tensor) -> torch.Tensor:
         """Of the last K columns, (B, K), what belongs to the answers in their places: (B, T)."""
         padded = x.new_zeros((len(x), self.width))
         return padded.scatter(1, self.columns[:, -x.size(1) :], x)[:, self.prompt :]
 
 
-def tight(ids: torch.Tensor, attention_mask: torch.Tensor, tokens: int) -> Tight:
-    """Prompts and answers (B, P + T), padded outside, of which the last `tokens` are T."""
+def unpad(ids: torch.Tensor, mask: torch.Tensor, tokens: int) -> UnpaddedBatch:
+    """Lay rows out from the first column on.
+
+    Args:
+        ids: prompts and answers, (B, P + T), padded on both sides.
+        mask: (B, P + T), 0 on padding.
+        tokens: T, the columns at the end that are the answers'.
+    """
     width = ids.size(1)
-    longest = int(attention_mask.sum(dim=1).max())
+    longest = int(mask.sum(dim=1).max())
     # A stable sort puts the tokens first and leaves them in their order.
-    columns = (attention_mask == 0).int().argsort(dim=1, stable=True)[:, :longest]
-    mask, ids = attention_mask.gather(1, columns), ids.gather(1, columns)
+    columns = (mask == 0).int().argsort(dim=1, stable=True)[:, :longest]
+    mask, ids = mask.gather(1, columns), ids.gather(1, columns)
     written = (columns >= width - tokens) & (mask > 0)
     labels = ids.masked_fill(~written, -100)
-    return Tight(ids, mask, labels, columns, width - tokens, width)
+    return UnpaddedBatch(ids, mask, labels, columns, width - tokens, width)
 
 
-def tight_chunks(
-    ids: torch.Tensor, attention_mask: torch.Tensor, tokens: int, size: int
-) -> Iterator[tuple[torch.Tensor, Tight]]:
-    """Rows of similar length together, `size` at most: their numbers (N,), and the rows."""
-    for rows in attention_mask.sum(dim=1).argsort(stable=True).split(size):
-        yield rows, tight(ids[rows], attention_mask[rows], tokens)
+def unpadded_chunks(
+    ids: torch.Tensor, mask: torch.Tensor, tokens: int, size: int
+) -> Iterator[tuple[torch.Tensor, UnpaddedBatch]]:
+    """Rows of similar length together, `size` at most: their numbers (N,), and the rows.
+
+    The other arguments are those of `unpad`.
+    """
+    for rows in mask.sum(dim=1).argsort(stable=True).split(size):
+        yield rows, unpad(ids[rows], mask[rows], tokens)
 
 
 def in_order(parts: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:

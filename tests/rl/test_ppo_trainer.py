@@ -2,16 +2,13 @@
 
 import pytest
 import torch
-from rl_helpers import assert_same, even_tokens, logged, rollout, weights
+from rl_helpers import assert_same, even_tokens, logged, rollout, scores, weights
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
-    MixtralConfig,
-    MixtralForCausalLM,
 )
-from trl import GRPOTrainer
 
 from hfllm.rl.rewards import load_reward_model
 
@@ -52,7 +49,7 @@ def test_a_rollouts_tensors(build):
     ended = torch.tensor(
         [any(i in (2, 6) for i in row) for row in batch["completion_ids"].tolist()]
     )
-    score = trainer._scores - 2.0 * (~ended).float()
+    score = scores(batch) - 2.0 * (~ended).float()
     # With gamma and lambda 1 and no KL, every token's return is the answer's score.
     torch.testing.assert_close(batch["returns"], score[:, None] * mask)
     torch.testing.assert_close(batch["advantages"], batch["returns"] - batch["values"] * mask)
@@ -67,7 +64,7 @@ def test_kl_is_in_the_reward_or_in_the_loss(build):
     mask = batch["completion_mask"].float()
     kl = (batch["old_per_token_logps"] - batch["ref_per_token_logps"]) * mask
     ends = (
-        inside._scores
+        scores(batch)
         - (batch["completion_ids"].gather(1, mask.sum(1).long()[:, None] - 1)[:, 0] != 6).float()
     )
     expected = ends - 0.05 * kl.sum(dim=1)
@@ -128,39 +125,6 @@ def test_padding_changes_no_loss(build):
     torch.testing.assert_close(trainer._compute_loss(trainer.model, wide), loss, atol=1e-6, rtol=0)
 
 
-def test_tight_rows_give_what_padded_ones_give(build):
-    trainer = build(temperature=0.7)
-    batch = rollout(trainer)
-    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-    call = (trainer.model, ids, mask, batch["completion_ids"].size(1), 3, True)
-    plain, entropy, _ = trainer._get_per_token_logps_and_entropies(*call)
-    fused, fused_entropy, _ = GRPOTrainer._get_per_token_logps_and_entropies(trainer, *call)
-    written = batch["completion_mask"]
-    torch.testing.assert_close(plain * written, fused * written, atol=2e-6, rtol=0)
-    torch.testing.assert_close(entropy * written, fused_entropy * written, atol=2e-6, rtol=0)
-
-
-def test_experts_are_balanced_as_trl_does_it(build, tokenizer, tmp_path):
-    sizes = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_local_experts=4)
-    heads = dict(num_attention_heads=2, num_key_value_heads=2)
-    ids = dict(pad_token_id=0, bos_token_id=1, eos_token_id=2, vocab_size=len(tokenizer))
-    MixtralForCausalLM(MixtralConfig(**sizes, **heads, **ids)).save_pretrained(tmp_path / "experts")
-    policy = MixtralForCausalLM.from_pretrained(tmp_path / "experts", dtype=torch.float32)
-    trainer = build(model=policy, router_aux_loss_coef=0.1, max_steps=1)
-    assert trainer.aux_loss_enabled
-    batch = rollout(trainer)
-    whole = [
-        torch.cat([batch[f"{x}_{y}"] for x in ("prompt", "completion")], 1) for y in ("ids", "mask")
-    ]
-    call = (trainer.model, *whole, batch["completion_ids"].size(1), None, True)
-    ours = trainer._get_per_token_logps_and_entropies(*call, compute_aux_loss=True)
-    theirs = GRPOTrainer._get_per_token_logps_and_entropies(trainer, *call, compute_aux_loss=True)
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
-    trainer.train()
-    assert logged(trainer, "aux_loss")[0] > 0
-
-
 @pytest.mark.parametrize("learned_positions", [False, True])
 def test_left_padding_moves_neither_answers_nor_log_probabilities(
     build, tokenizer, policy, tmp_path, learned_positions
@@ -201,17 +165,6 @@ def test_a_spelled_control_token_in_a_prompt_stays_text(build):
     trainer = build()
     ids, _, _ = trainer._tokenize_prompts([[{"role": "user", "content": "say <|end|> now"}]])
     assert ids[0].count(6) == 1  # the template's own
-
-
-def test_bf16_copy_samples_with_the_policys_weights(build):
-    trainer = build(generate_dtype="bfloat16", max_steps=4)
-    copied = trainer._copy.model
-    trainer.train()
-    rollout(trainer)
-    assert copied.dtype == torch.bfloat16 and trainer.model.dtype == torch.float32
-    assert trainer.model_wrapped is not copied
-    for name, x in copied.state_dict().items():
-        assert torch.equal(x, trainer.model.state_dict()[name].bfloat16())
 
 
 def test_reward_model_scores_reach_the_rollout(build, reward_folder):
