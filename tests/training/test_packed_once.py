@@ -2,6 +2,7 @@
 
 import json
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 from hfllm.data.ledger import Ledger
 from hfllm.training import datasets as rows
@@ -16,13 +17,15 @@ def test_other_processes_wait_outside_the_barrier(tmp_path, monkeypatch):
             (tmp_path / rows.LEDGER).write_text(json.dumps(Ledger().to_json()))
 
     @contextmanager
-    def barrier():
+    def barrier(**_):
         seen.append("barrier")
         yield
 
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setattr(rows.time, "sleep", pack_meanwhile)
-    found = rows.packed_once(tmp_path, barrier, lambda: seen.append("packed"))
+    found = rows.packed_once(
+        tmp_path, SimpleNamespace(main_process_first=barrier), lambda: seen.append("packed")
+    )
     assert seen == ["waited", "waited", "waited", "barrier"] and found.total == 0
 
 
@@ -32,9 +35,14 @@ def test_the_main_process_does_not_wait_and_packs(tmp_path, monkeypatch):
     made.add("web", "kept", documents=1)
 
     @contextmanager
-    def barrier():
+    def barrier(**_):
         yield
 
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setattr(rows.time, "sleep", lambda _: 1 / 0)
-    assert rows.packed_once(tmp_path, barrier, lambda: made).ledger.total("kept") == 1
+    assert (
+        rows.packed_once(
+            tmp_path, SimpleNamespace(main_process_first=barrier), lambda: made
+        ).ledger.total("kept")
+        == 1
+    )

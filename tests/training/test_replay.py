@@ -2,11 +2,11 @@
 
 import pytest
 
-from hfllm.data.packing.dataset import PackedDataset
+from hfllm.data.packing.dataset import PackedDataset, PackedSplit
+from hfllm.data.packing.mixture import chat_mixture
 from hfllm.data.packing.pack import PackStats
 from hfllm.recipe.config import ChatDataConfig, SourceConfig
 from hfllm.runs.manifest import Manifest
-from hfllm.training.datasets import Rows, chat_mixture
 
 REPLAY = ("sft.data.replay=[{path: data/documents.jsonl}]", "sft.data.replay_share=0.5")
 
@@ -17,7 +17,7 @@ class Sized(list):
 
 def test_the_share_holds_whatever_the_sizes():
     names = {"chats": 30, "more": 10, "web": 500}
-    rows = Rows({name: Sized([name] * n) for name, n in names.items()}, None)
+    rows = PackedSplit({name: Sized([name] * n) for name, n in names.items()}, None)
     data = ChatDataConfig(
         mixture=[SourceConfig(path="chats.jsonl"), SourceConfig(path="more.jsonl")],
         replay=[SourceConfig(path="web.jsonl")],

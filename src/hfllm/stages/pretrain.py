@@ -36,7 +36,6 @@ from hfllm.runs.manifest import Manifest
 if TYPE_CHECKING:
     from transformers import Trainer
 
-    from hfllm.training.datasets import Rows
     from hfllm.training.fit import TrainingInfo
 
 BITS_PER_BYTE = Chart(
@@ -145,9 +144,10 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[Trainer, Trai
     """The trainer, and what `fit` needs to know about it."""
     from transformers import Trainer
 
+    from hfllm.data.packing.mixture import mixture
     from hfllm.data.packing.pack import PackedCollator
     from hfllm.training.callbacks import SampleText
-    from hfllm.training.datasets import mixture
+    from hfllm.training.datasets import packed_documents
     from hfllm.training.eval_loss import nll_metrics, row_sums
     from hfllm.training.fit import TrainingInfo, rows_per_step
     from hfllm.training.load import end_ids, load_tokenizer
@@ -161,7 +161,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[Trainer, Trai
         raise ValueError(f"{key} must be set: the mixture is laid out for it")
     tokenizer = load_tokenizer(step, manifest.notes)
     model = _model(config, step, tokenizer)
-    train, heldout = _rows(config, step, args, tokenizer)
+    train, heldout = packed_documents(config.data, step, args, tokenizer)
     if heldout:
         manifest.notes += heldout.ledger.left_out("held-out documents")
     manifest.ledger = train.ledger.to_json()
@@ -185,7 +185,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[Trainer, Trai
     info = TrainingInfo(
         tokenizer=tokenizer,
         end_ids=end_ids(tokenizer, chat=False),
-        row_tokens=stats["tokens"] / max(1, stats["rows"]),
+        row_tokens=train.row_tokens,
         seq_len=config.data.seq_len,
         extra=extra,
     )
@@ -201,23 +201,3 @@ def _model(config: Config, step: Step, tokenizer: Any) -> Any:
     if config.init:
         return load_init(step, AutoModelForCausalLM, tokenizer)
     return build_model(config.model, tokenizer, config.data.seq_len, step.seed)
-
-
-def _rows(config: Config, step: Step, args: Any, tokenizer: Any) -> tuple[Rows, Rows | None]:
-    from hfllm.training.datasets import packed_once, packing_first, text_rows
-
-    data = config.data
-    train = packed_once(
-        step.data / "train",
-        packing_first(args),
-        lambda: text_rows(data.mixture, data.seq_len, step, tokenizer, step.data / "train"),
-    )
-    if not data.heldout:
-        return train, None
-    folder, limit = step.data / "heldout", data.max_heldout_tokens
-    heldout = packed_once(
-        folder,
-        packing_first(args),
-        lambda: text_rows(data.heldout, data.seq_len, step, tokenizer, folder, limit),
-    )
-    return train, heldout

@@ -6,11 +6,9 @@ and pack with losses that the ledger cannot see, so it is switched off.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfllm.recipe.checks import check_chat_data, check_packed_attention, is_known_attention
@@ -38,8 +36,6 @@ from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_sharded
 
 if TYPE_CHECKING:
-    from hfllm.data.ledger import Ledger
-    from hfllm.training.datasets import Rows
     from hfllm.training.fit import TrainingInfo
     from hfllm.training.sft_trainer import OnePassSFTTrainer
 
@@ -121,9 +117,10 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[OnePassSFTTra
     from trl.trainer.utils import FusedCausalLMOutput
 
     from hfllm.data.packing.dataset import as_hf_dataset
+    from hfllm.data.packing.mixture import chat_mixture
     from hfllm.data.packing.pack import PackedCollator
     from hfllm.fast_cpu.trained_head import KEPT, score_trained_positions
-    from hfllm.training.datasets import chat_mixture, packed_once, packing_first
+    from hfllm.training.datasets import packed_chats
     from hfllm.training.eval_loss import nll_metrics
     from hfllm.training.fit import TrainingInfo, rows_per_step, total_rows
     from hfllm.training.load import end_ids, load_init, load_tokenizer, peft_config
@@ -136,17 +133,11 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[OnePassSFTTra
     )
     tokenizer = load_tokenizer(step, manifest.notes)
     model = load_init(step, AutoModelForCausalLM, tokenizer)
-    data, train_folder = config.data, step.data / "train"
-    train = packed_once(
-        train_folder,
-        packing_first(args),
-        lambda: _rows(config, step, tokenizer, train_folder),
-    )
-    heldout = _heldout(config, step, args, tokenizer)
+    train, heldout = packed_chats(config.data, step, args, tokenizer)
     if heldout:
         manifest.notes += heldout.ledger.left_out("held-out chats")
     manifest.ledger = train.ledger.to_json()
-    rows: Any = chat_mixture(train, data, partial(total_rows, args), step.seed)
+    rows: Any = chat_mixture(train, config.data, partial(total_rows, args), step.seed)
     manifest.metrics |= {f"epochs/{name}": round(n, 3) for name, n in rows.epochs.items()}
     args.max_steps, args.num_train_epochs = len(rows) // rows_per_step(args), 1.0
     args.lr_scheduler_kwargs = sft_decay(args)
@@ -169,33 +160,8 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[OnePassSFTTra
     info = TrainingInfo(
         tokenizer=tokenizer,
         end_ids=end_ids(tokenizer, chat=True),
-        row_tokens=stats["tokens"] / max(1, stats["rows"]),
-        seq_len=data.seq_len,
+        row_tokens=train.row_tokens,
+        seq_len=config.data.seq_len,
         extra={"trained_share": round(stats["trained_tokens"] / max(1, stats["tokens"]), 4)},
     )
     return trainer, info
-
-
-def _rows(config: Config, step: Step, tokenizer: Any, folder: Path) -> Ledger:
-    """Pack the chats, and the documents that are replayed among them."""
-    from hfllm.training.datasets import chat_rows, text_rows
-
-    data = config.data
-    ledger = chat_rows(data.mixture, data, step, tokenizer, folder)
-    if data.replay:
-        ledger.merge(text_rows(data.replay, data.seq_len, step, tokenizer, folder))
-    return ledger
-
-
-def _heldout(config: Config, step: Step, args: Any, tokenizer: Any) -> Rows | None:
-    from hfllm.training.datasets import chat_rows, packed_once, packing_first
-
-    if not config.data.heldout:
-        return None
-    folder = step.data / "heldout"
-    data = dataclasses.replace(config.data, decontaminate=[])  # they may be the tests themselves
-    return packed_once(
-        folder,
-        packing_first(args),
-        lambda: chat_rows(data.heldout, data, step, tokenizer, folder, show=False),
-    )

@@ -12,12 +12,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.utils.data import ConcatDataset
 
+from hfllm.data.ledger import Ledger
 from hfllm.data.packing.pack import IGNORED, PackStats, Row, positions_of
 
 if TYPE_CHECKING:
@@ -112,3 +115,36 @@ def _open(path: Path, dtype: np.dtype, shape: tuple[int, int]) -> np.ndarray:
     if (size := path.stat().st_size if path.exists() else 0) != expected:
         raise ValueError(f"{path}: {size:,} bytes, but {expected:,} were written; pack again")
     return np.memmap(path, dtype, mode="r", shape=shape)
+
+
+@dataclass
+class PackedSplit:
+    """The packed sources of one split, by label, and what was counted while making them."""
+
+    sources: dict[str, PackedDataset]
+    ledger: Ledger
+
+    def joined(self) -> Any:
+        """Every source after the other, for an evaluation."""
+        return ConcatDataset(list(self.sources.values()))
+
+    @property
+    def total(self) -> int:
+        """Rows over all sources."""
+        return sum(len(rows) for rows in self.sources.values())
+
+    @property
+    def stats(self) -> dict[str, int]:
+        """Packing counts summed over the sources."""
+        keys = ("documents", "tokens", "trained_tokens", "split", "rows", "padding")
+        return {k: sum(rows.stats[k] for rows in self.sources.values()) for k in keys}
+
+    @property
+    def row_tokens(self) -> float:
+        """Mean tokens of a row, padding left out."""
+        return self.stats["tokens"] / max(1, self.stats["rows"])
+
+
+def folder_name(name: str) -> str:
+    """A source's label as a folder name."""
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in name)

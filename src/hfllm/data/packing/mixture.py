@@ -13,12 +13,16 @@ shuffle is not needed. Cost: about 1 us a row and source.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 import torch
+
+from hfllm.data.packing.dataset import PackedSplit, folder_name
+from hfllm.data.reading.examples import label
+from hfllm.recipe.config import ChatDataConfig, SourceConfig
 
 
 def mixture_order(
@@ -73,6 +77,57 @@ class MixtureDataset(torch.utils.data.Dataset):
         """The row of step `index`."""
         source, row = self.order[index]
         return self.datasets[source][int(row)]
+
+
+def mixture(
+    rows: PackedSplit, sources: list[SourceConfig], total_rows: int, seed: int
+) -> MixtureDataset:
+    """`total_rows` rows in the order of (seed, step), by the sources' weights."""
+    weights = shares(rows, sources) if any(s.weight is not None for s in sources) else None
+    return _mixed(rows, sources, weights, total_rows, seed)
+
+
+def chat_mixture(
+    rows: PackedSplit, data: ChatDataConfig, total_rows: Callable[[int], int], seed: int
+) -> MixtureDataset:
+    """The same, with `replay_share` of the rows from the `replay` sources where there are any.
+
+    `total_rows` says how many to train of so many rows in one pass: a pass is one over the chats.
+    """
+    if not data.replay:
+        return mixture(rows, data.mixture, total_rows(rows.total), seed)
+    in_pass = sum(len(rows.sources[folder_name(label(s))]) for s in data.mixture) / (
+        1 - data.replay_share
+    )
+    chats, replay = shares(rows, data.mixture), shares(rows, data.replay)
+    weights = {name: (1 - data.replay_share) * share for name, share in chats.items()}
+    weights |= {name: data.replay_share * share for name, share in replay.items()}
+    total = total_rows(round(in_pass))
+    return _mixed(rows, [*data.mixture, *data.replay], weights, total, seed)
+
+
+def shares(rows: PackedSplit, sources: list[SourceConfig]) -> dict[str, float]:
+    """Shares of the sources among themselves: by weight, or by rows where there is none."""
+    names = [folder_name(label(source)) for source in sources]
+    missing = [n for n, source in zip(names, sources, strict=True) if source.weight is None]
+    if missing and len(missing) < len(sources):
+        raise ValueError(f"mixture: give every source a weight or none; without one: {missing}")
+    size = {n: len(rows.sources[n]) for n in missing}
+    parts = [s.weight if s.weight else size[n] for n, s in zip(names, sources, strict=True)]
+    return {name: part / sum(parts) for name, part in zip(names, parts, strict=True)}
+
+
+def _mixed(
+    rows: PackedSplit,
+    sources: list[SourceConfig],
+    weights: dict[str, float] | None,
+    total_rows: int,
+    seed: int,
+) -> MixtureDataset:
+    if len({folder_name(label(s)) for s in sources}) < len(sources):
+        raise ValueError("data.mixture: two sources have the same folder name; give them a `name:`")
+    sources_by_name: Any = rows.sources
+    return MixtureDataset(sources_by_name, weights, total_rows, seed)
 
 
 def _shares(sizes: Mapping[str, int], weights: Mapping[str, float] | None) -> list[float]:
