@@ -99,7 +99,7 @@ def trainer_side(rows: list, args: argparse.Namespace, folder: Path) -> tuple[fl
             )
         },
     )
-    log = MetricsLog(folder / "metrics.jsonl", "bench", args.batch * args.seq_len)
+    log = MetricsLog(folder / "metrics.jsonl", "bench", STAGE.console, args.batch * args.seq_len)
     trainer = Trainer(
         build_model(args.model),
         arguments,

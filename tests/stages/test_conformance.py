@@ -121,7 +121,7 @@ def test_it_runs_from_a_tiny_recipe_and_tells_of_itself(space, name):
 
 
 @pytest.mark.parametrize("name", TRAINING)
-def test_every_metric_it_logs_has_a_chart_or_is_named_as_left_out(space, name):
+def test_every_metric_it_logs_has_a_chart_or_is_named_as_left_out(space, name, capsys):
     recipe_of(space, name)
     stage, step = STAGES[name], make(space, name)
     keys = logged(step)
@@ -130,7 +130,8 @@ def test_every_metric_it_logs_has_a_chart_or_is_named_as_left_out(space, name):
     assert not [key for key in sorted(keys) if not any(matches(one, key) for one in known)]
     drawn = {key for key in keys for chart in stage.charts if chart.match([key])}
     assert not drawn & set(stage.uncharted)  # said twice
-    assert any(key in stage.console for key in keys)
+    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith(f"{name}  step"))
+    assert [key for key in stage.console if f"  {key} " in line][0] == "loss"
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from hfllm.stages.sft import STAGE
 from hfllm.training import callbacks
 from hfllm.training.callbacks import MetricsLog, StopOnSignal, truncate_metrics
 
@@ -36,7 +37,7 @@ ARGS = SimpleNamespace(disable_tqdm=True)
 def test_every_number_is_kept_with_step_time_and_rate(tmp_path, capsys, monkeypatch):
     clock = iter([0.0, 0.0, 2.0, 2.0, 2.5, 5.0, 5.0, 6.0])
     monkeypatch.setattr(callbacks.time, "monotonic", lambda: next(clock, 6.0))
-    log = MetricsLog(tmp_path / "m.jsonl", "sft", tokens_per_step=100)
+    log = MetricsLog(tmp_path / "m.jsonl", "sft", STAGE.console, tokens_per_step=100)
     log.on_train_begin(ARGS, state(0), None)
     log.on_log(ARGS, state(4), None, logs={"loss": 2.0, "text": "left out", "grad_norm": 1})
     first = lines(tmp_path / "m.jsonl")[0]
@@ -47,14 +48,14 @@ def test_every_number_is_kept_with_step_time_and_rate(tmp_path, capsys, monkeypa
 
 
 def test_what_is_not_finite_is_shown_and_the_file_stays_json(tmp_path):
-    log = MetricsLog(tmp_path / "m.jsonl", "sft")
+    log = MetricsLog(tmp_path / "m.jsonl", "sft", STAGE.console)
     log.on_log(ARGS, state(1), None, logs={"loss": float("nan"), "grad_norm": float("inf")})
     row = json.loads((tmp_path / "m.jsonl").read_text(), parse_constant=lambda _: 1 / 0)
     assert (row["loss"], row["grad_norm"]) == ("nan", "inf")
 
 
 def test_another_rank_writes_nothing(tmp_path):
-    log = MetricsLog(tmp_path / "m.jsonl", "sft")
+    log = MetricsLog(tmp_path / "m.jsonl", "sft", STAGE.console)
     log.on_log(ARGS, state(1, is_world_process_zero=False), None, logs={"loss": 1.0})
     assert not (tmp_path / "m.jsonl").exists()
 

@@ -12,6 +12,7 @@ import math
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,6 @@ from hfllm.modeling.eval_mode import eval_mode
 from hfllm.runs.processes import is_sharded
 
 SAME_ORDER_S = 2.0  # signals within this time are taken for one
-
-# Metrics of a progress line, in this order, as far as they are logged.
-SHOWN = (
-    "loss", "eval_loss", "eval_bpb", "accuracy", "eval_accuracy", "mean_token_accuracy", "score",
-    "reward", "judge/relevance", "objective/kl", "completions/mean_length", "completions/ended",
-    "learning_rate", "grad_norm", "tokens_per_s",
-)  # fmt: skip
 
 
 def truncate_metrics(path: Path, last_step: int) -> float:
@@ -53,11 +47,15 @@ class MetricsLog(TrainerCallback):
     Args:
         path: of metrics.jsonl.
         label: beginning of a printed line: the step's name.
+        shown: metrics of a printed line, in order, as far as they are logged: the stage's `console`.
         tokens_per_step: of an optimizer step, for tokens_per_s; None logs no rate.
     """
 
-    def __init__(self, path: Path, label: str, tokens_per_step: int | None = None) -> None:
-        self.path, self.label, self.tokens_per_step = path, label, tokens_per_step
+    def __init__(
+        self, path: Path, label: str, shown: Sequence[str], tokens_per_step: int | None = None
+    ) -> None:
+        self.path, self.label, self.shown = path, label, shown
+        self.tokens_per_step = tokens_per_step
         self.start, self.last = 0.0, (0.0, 0)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -84,11 +82,11 @@ class MetricsLog(TrainerCallback):
         row |= {k: v if math.isfinite(v) else str(v) for k, v in numbers.items()}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        if args.disable_tqdm and any(key in SHOWN for key in row):
+        if args.disable_tqdm and any(key in self.shown for key in row):
             print(self._line(row, state.max_steps), flush=True)
 
     def _line(self, row: dict[str, Any], max_steps: int) -> str:
-        parts = [f"{key} {_short(row[key])}" for key in SHOWN if key in row]
+        parts = [f"{key} {_short(row[key])}" for key in self.shown if key in row]
         place = f"step {row['step']:>5}/{max_steps}"
         return f"{self.label}  {place}  {row['time_s']:>6.0f} s  " + "  ".join(parts)
 

@@ -43,7 +43,7 @@ def fit(trainer: Trainer, step: Step, manifest: Manifest, info: TrainingInfo) ->
     per_step = rows_per_step(trainer.args)
     tokens_per_step = int(per_step * info.row_tokens) if info.row_tokens else None
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(MetricsLog(step.metrics, step.name, tokens_per_step))
+    trainer.add_callback(MetricsLog(step.metrics, step.name, step.stage.console, tokens_per_step))
     trainer.add_callback(MarkCheckpoints())
     trainer.add_callback(stop)
     checkpoint = _checkpoint(trainer, step, manifest)
