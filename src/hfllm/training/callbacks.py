@@ -47,7 +47,7 @@ class MetricsLog(TrainerCallback):
     Args:
         path: of metrics.jsonl.
         label: beginning of a printed line: the step's name.
-        shown: metrics of a printed line, in order, as far as they are logged: the stage's `console`.
+        shown: metrics of a printed line, in order, as far as they are logged (the stage's console).
         tokens_per_step: of an optimizer step, for tokens_per_s; None logs no rate.
     """
 
