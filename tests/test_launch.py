@@ -80,7 +80,8 @@ def test_another_rank_is_silent_and_takes_no_lock(workspace, monkeypatch, capsys
 
 
 def test_what_fails_on_another_rank_alone_is_told_with_its_rank(workspace, monkeypatch, capsys):
-    step = workspace.step("tokenizer")
+    finish(workspace.step("tokenizer"))
+    step = workspace.step("pretrain")
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setattr(launch, "preflight", lambda *_: None)
     monkeypatch.setattr(launch.time, "sleep", lambda _: None)
@@ -90,7 +91,7 @@ def test_what_fails_on_another_rank_alone_is_told_with_its_rank(workspace, monke
 
     monkeypatch.setattr(launch, "_run_stage", ill)
     with pytest.raises(SystemExit):
-        main("tokenizer", ["recipe.yaml"])
+        main("pretrain", ["recipe.yaml"])
     assert capsys.readouterr().err == "error: process 1: a reward function says no\n"
 
     def ill_everywhere(_):  # the main process has written it down by then
@@ -99,7 +100,7 @@ def test_what_fails_on_another_rank_alone_is_told_with_its_rank(workspace, monke
 
     monkeypatch.setattr(launch, "_run_stage", ill_everywhere)
     with pytest.raises(SystemExit):
-        main("tokenizer", ["recipe.yaml"])
+        main("pretrain", ["recipe.yaml"])
     assert capsys.readouterr().err == ""
 
 

@@ -149,6 +149,8 @@ def run_step(step: Step) -> None:
             print(f"{step.name}: {now.reason}; nothing to do", flush=True)
         return
     if not is_main_process():
+        if not step.stage.trains:
+            return  # the main process makes data and tests models, alone
         wait_for_parents(step)
         _run_on_another_rank(step)
         return
@@ -222,7 +224,7 @@ def wait_for_parents(step: Step, poll_s: float = 0.5, timeout_s: float = WAIT_SE
         while not status(parent).is_done:
             now = status(parent)
             failed = now.state == "failed" and parent.manifest.stat().st_mtime > begun - 1
-            if failed or (parent.stage.trains and now.state != "interrupted"):
+            if failed or (not parent.stage.makes_data and now.state != "interrupted"):
                 raise ValueError(f"{step.name}: its parent '{name}' is {now.state}")
             if time.monotonic() > deadline:
                 raise ValueError(f"{step.name}: waited {timeout_s:.0f} s for '{name}'")

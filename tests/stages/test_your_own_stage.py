@@ -60,6 +60,37 @@ def test_its_keys_are_checked_like_any_other(trained, module):
         trained.load("student.teacher=reward")
 
 
+COPY = '''"""Copy: a model step that trains nothing."""
+import shutil
+from dataclasses import dataclass
+from hfllm.recipe.stage import LANGUAGE_MODEL, Stage, model_ref
+
+@dataclass
+class Config:
+    source: str | None = model_ref(required=True)
+
+STAGE = Stage(config=Config, makes=LANGUAGE_MODEL)
+
+def run(config, step, manifest):
+    shutil.copytree(step.model_of(config.source), step.model)
+'''
+
+
+def test_a_stage_may_make_a_model_without_training(trained, module, monkeypatch):
+    (trained.folder / "my_stages" / "copy.py").write_text(COPY)
+    trained.recipe(
+        {"merged": {"stage": "my_stages.copy", "source": "sft"}, "reward": {"init": "merged"}}
+    )
+    with pytest.raises(ValueError, match="its parent 'merged' is missing .*--only merged"):
+        trained.run("reward")  # a model is never made on the way
+    monkeypatch.setenv("RANK", "1")
+    trained.run("merged")  # one process makes it
+    assert not trained.step("merged").folder.exists()
+    monkeypatch.setenv("RANK", "0")
+    trained.run("merged")
+    assert (trained.run("reward").model / "model.safetensors").is_file()
+
+
 def test_a_module_that_is_no_stage_is_told_in_one_line(trained, module):
     trained.recipe({"student": STUDENT | {"stage": "my_stages.distil"}})
     with pytest.raises(RecipeError, match="student: stage 'my_stages.distil': no module"):

@@ -168,7 +168,7 @@ def _step(name: str, section: Any, stages: Stages, problems: list[str]) -> StepS
 def _stage(step: str, said: Any, stages: Stages) -> Stage:
     """The stage that a step says, else the one of its own name. Raises ValueError."""
     name = step if said is None else said
-    if isinstance(name, str):
+    if isinstance(name, str) and not (said is None and "." in name):  # a module is said, not meant
         try:
             return stages[name]
         except KeyError:

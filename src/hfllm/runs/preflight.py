@@ -84,9 +84,9 @@ def _model(recipe: Recipe, spec: StepSpec) -> str | None:
     from hfllm.modeling.build import check_positions
 
     root = spec
-    while root.config.init in recipe.steps:
+    while getattr(root.config, "init", None) in recipe.steps:
         root = recipe.steps[root.config.init]
-    seq_len = getattr(spec.config.data, "seq_len", None)
+    seq_len = getattr(getattr(spec.config, "data", None), "seq_len", None)
     try:
         config = _config(recipe, root)
     except ValueError as error:
@@ -107,8 +107,12 @@ def _config(recipe: Recipe, root: StepSpec) -> Any:
 
     from hfllm.modeling.build import make_config
 
-    if not root.config.init:  # a model from scratch
-        return make_config(root.config.model, root.config.data.seq_len, _vocabulary(recipe, root))
+    if not isinstance(root.config, TrainConfig):
+        return None  # a stage that makes a model and trains none
+    if not root.config.init:
+        if (model := getattr(root.config, "model", None)) is None:
+            return None
+        return make_config(model, root.config.data.seq_len, _vocabulary(recipe, root))  # type: ignore[attr-defined]
     if not Path(root.config.init).is_dir():
         return None  # seen when it is loaded
     try:
