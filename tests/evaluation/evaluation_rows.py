@@ -1,4 +1,4 @@
-"""Test rows as the small world writes them, and what the tests of tasks share."""
+"""Shared by the tests of evaluation: test rows in the format of the small world, and fake answers."""
 
 import torch
 
