@@ -1,4 +1,4 @@
-"""Shared by the tests of evaluation: test rows in the format of the small world, and fake answers."""
+"""Shared by the evaluation tests: test rows as the small world writes them, and fake answers."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""evaluate_models and evaluate_folder: files, results, paired differences, mistakes in the request."""
+"""evaluate_models and evaluate_folder: files, results, differences, mistakes in the request."""
 
 import json
 

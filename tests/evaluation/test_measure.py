@@ -1,4 +1,4 @@
-"""Every metric that an evaluation writes is declared in measure.py, and every declared one is written."""
+"""The metrics that an evaluation writes are exactly those declared in measure.py."""
 
 import importlib.util
 import subprocess
