@@ -57,7 +57,7 @@ class StepView:
         return number(self.manifest.get(key))
 
     def metric(self, *keys: str) -> float | None:
-        """The first of `keys` in the final metrics, else in the last logged values; None if in none."""
+        """The first of `keys` in the final metrics, else in the last logged values, else None."""
         final = self.section("metrics")
         for key in keys:
             if number(final.get(key)) is not None:

@@ -69,7 +69,7 @@ FACT_VALUES: dict[str, tuple[str, ...]] = {
 
 FACTS = tuple(FACT_VALUES)
 
-# Words for spelling and counting, beside the jobs and pets.
+# Words for spelling and counting, in addition to the jobs and pets.
 COMMON_WORDS = _listed(
     "apple, bridge, candle, carpet, castle, cloud, copper, corner, cotton, door, farm, "
     "feather, fence, field, flower, forest, garden, glass, hammer, harbor, island, "

@@ -7,10 +7,10 @@ import datasets
 import evaluate
 
 DESCRIPTION = """
-An answer loops where some run of 4 words (letters and digits, case ignored) stands in it at least
-3 times: prose hardly ever does that, a degenerate model does it all the time. It is the same
-answer where another one of the list has the same words in the same order; that share grows with
-the length of the list, so compare models on the same prompts.
+An answer loops if some sequence of 4 words (letters and digits, case ignored) occurs in it at least
+3 times, which is rare in prose and frequent in degenerate output. It is the same answer if another
+one of the list has the same words in the same order; that share grows with the length of the list,
+so compare models on the same prompts.
 """
 INPUTS = """
 predictions: the answers, one per prompt
