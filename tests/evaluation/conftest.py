@@ -1,4 +1,4 @@
-"""Language models and a reward model, tiny, made on the spot."""
+"""Fixtures: tiny language models and a tiny reward model, built on the fly."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Test rows as the small world writes them, and what the tests of tasks share."""
+"""Shared by the evaluation tests: test rows as the small world writes them, and fake answers."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""The likelihoods behind `choices` and `bits_per_byte` against lm-eval's own."""
+"""The log-likelihoods behind `choices` and `bits_per_byte` equal those of lm-eval."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Best of n: expectations over all choices of n, in subsets of its task."""
+"""Best-of-n: the weights equal a count over all subsets of n; results per n."""
 
 import itertools
 import math
@@ -6,7 +6,7 @@ import math
 import pytest
 from evaluation_rows import answer_row
 
-from hfllm.evaluation.best_of import favourite_weights, without_choices
+from hfllm.evaluation.best_of import choices_as_rivals, rank_weights
 from hfllm.evaluation.graders import is_correct
 from hfllm.evaluation.run import evaluate_models
 from hfllm.evaluation.specs import ModelSpec, ScorerSpecs, TaskSpec
@@ -16,16 +16,16 @@ from hfllm.evaluation.specs import ModelSpec, ScorerSpecs, TaskSpec
 def test_the_weights_are_those_of_every_choice_of_n(many, n):
     choices = list(itertools.combinations(range(many), n))
     counted = [sum(max(c) == rank for c in choices) / len(choices) for rank in range(many)]
-    assert favourite_weights(many, n) == pytest.approx(counted)
+    assert rank_weights(many, n) == pytest.approx(counted)
 
 
 def test_sampled_answers_are_graded_as_the_row_says():
     for row in (answer_row(0), {"answer": "a", "check": "contains", "choices": ["a", "b"]}):
         said = f"{row['answer']} {row['choices'][1]}"
-        assert not is_correct(row, said) and not is_correct(without_choices(row), said)
-        assert is_correct(without_choices(row), row["answer"])
-        assert not without_choices(row)["choices"]
-    assert without_choices({"prompt": "Why?"}) == {"prompt": "Why?"}
+        assert not is_correct(row, said) and not is_correct(choices_as_rivals(row), said)
+        assert is_correct(choices_as_rivals(row), row["answer"])
+        assert not choices_as_rivals(row)["choices"]
+    assert choices_as_rivals({"prompt": "Why?"}) == {"prompt": "Why?"}
 
 
 def test_favourites_stand_beside_the_model_and_have_higher_rewards(folders, tmp_path):

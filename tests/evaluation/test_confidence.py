@@ -1,4 +1,4 @@
-"""Confidence is measured where the model would say the fact."""
+"""Confidence is measured at the position of the answer where a choice is likeliest to begin."""
 
 import pytest
 import torch

@@ -1,3 +1,5 @@
+"""evaluate_models and evaluate_folder: files, results, differences, mistakes in the request."""
+
 import json
 
 import pytest

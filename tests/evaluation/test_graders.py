@@ -1,3 +1,5 @@
+"""Graders: right answers, refusals and true scores by the columns of a test row."""
+
 import pytest
 
 from hfllm.evaluation.graders import is_correct, is_refusal, true_score

@@ -1,3 +1,5 @@
+"""95% intervals: Wilson and bootstrap."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""The `evaluate` modules against hand-computed values."""
+
 import math
 
 import pytest

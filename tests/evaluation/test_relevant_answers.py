@@ -1,10 +1,10 @@
-"""With a judge, an evaluation says which replies are answers; without one, nothing of it."""
+"""Relevance of replies is measured with a judge, and not without one."""
 
 import json
 
 from hfllm.evaluation.run import evaluate_models
+from hfllm.evaluation.sample import Sample
 from hfllm.evaluation.specs import ModelSpec, ScorerSpecs, TaskSpec
-from hfllm.evaluation.tasks.answers import Sample
 from hfllm.evaluation.tasks.instructions import summarize
 
 LIMIT = [{"kind": "no_comma", "text": "No comma."}]

@@ -1,4 +1,4 @@
-"""Rewards of answers, and the KL to a reference model."""
+"""Rewards of answers, and the KL divergence from a reference model."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Each constraint on answers that keep it and that nearly do."""
+"""Each kind of constraint on answers that satisfy it and on near misses."""
 
 import random
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Real answers that keep constraints: each is checked, and none of the tests' words is in them."""
+"""Demonstrations: real answers that satisfy constraints, with no parameter of the tests."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Real prompts with constraints: nothing in both halves, whatever is left out is counted."""
+"""Prompts with constraints: training and tests are disjoint, every dropped prompt is counted."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The instructions step: files that ppo and evaluate read, a ledger that adds up."""
+"""The instructions step: its files, which ppo and evaluate read, and its ledger."""
 
 import json
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Fixtures: the run folder of run_fixture.py, written once."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,7 +1,6 @@
-"""A run folder as a run leaves it: manifests, metrics, results and samples of eight steps.
+"""A complete run folder without training: manifests, metrics, results and samples of eight steps.
 
-Deterministic and without any library; `write_run` takes the steps to leave out, so that partial
-runs can be told from whole ones.
+Deterministic, standard library only; `write_run` takes the steps to leave out, for partial runs.
 """
 
 from __future__ import annotations

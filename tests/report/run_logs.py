@@ -1,4 +1,4 @@
-"""What the trainers of the fixture run logged: curves with noise, and one value that is NaN."""
+"""metrics.jsonl of the fixture run: noisy curves, and one value that is NaN."""
 
 from __future__ import annotations
 

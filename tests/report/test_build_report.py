@@ -1,4 +1,4 @@
-"""The page as a whole: what stands in it, that nothing breaks it, and that it loads nothing."""
+"""The whole page: it shows the figures, survives broken and hostile input, and loads nothing."""
 
 from __future__ import annotations
 

@@ -1,3 +1,5 @@
+"""Model cards: front matter, data, settings, base models."""
+
 from __future__ import annotations
 
 import json

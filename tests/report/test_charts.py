@@ -1,3 +1,5 @@
+"""Drawings: ticks, scales, thinning, smoothing; everything is inside its frame."""
+
 from __future__ import annotations
 
 import re
@@ -6,9 +8,9 @@ from xml.etree import ElementTree
 import pytest
 
 from hfllm.report.collect import StepView
-from hfllm.report.drawing.bars import Interval, interval_plot, stacked_bar
+from hfllm.report.drawing.bars import ColoredInterval, interval_plot, stacked_bar
 from hfllm.report.drawing.flow import Node, flow_tall, flow_wide
-from hfllm.report.drawing.line_chart import STRETCHES, Line, is_noisy, line_chart, smoothed, thinned
+from hfllm.report.drawing.line_chart import SEGMENTS, Line, is_noisy, line_chart, smoothed, thinned
 from hfllm.report.drawing.svg import Scale, log_ticks, tick_label, ticks
 from hfllm.report.view.training import over
 from hfllm.stages import find_stages
@@ -50,7 +52,7 @@ def test_thinning_keeps_ends_and_every_spike() -> None:
     points[4321] = (4321.0, 99.0)
     points[8765] = (8765.0, -99.0)
     kept = thinned(points)
-    assert len(kept) <= 2 * STRETCHES + 2
+    assert len(kept) <= 2 * SEGMENTS + 2
     assert {points[0], points[-1], points[4321], points[8765]} <= set(kept)
     assert kept == sorted(kept)
 
@@ -105,7 +107,7 @@ def test_bar_widths_are_the_shares_and_negative_sizes_take_none() -> None:
 
 
 def test_interval_plot_skips_models_without_a_value() -> None:
-    svg = interval_plot([Interval("c1", 0.5, 0.4, 0.6), None], (0, 1), "accuracy")
+    svg = interval_plot([ColoredInterval("c1", 0.5, 0.4, 0.6), None], (0, 1), "accuracy")
     assert len(re.findall("<circle", svg)) == 1
 
 

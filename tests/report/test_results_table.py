@@ -1,3 +1,5 @@
+"""Tables of results: columns, marks, percent, folded rows, reliability plots."""
+
 from __future__ import annotations
 
 import re
@@ -7,7 +9,8 @@ from typing import Any
 from hfllm.evaluation.measure import RELEVANT
 from hfllm.inference.relevance import ENOUGH
 from hfllm.report.collect import Run, StepView
-from hfllm.report.view.reliability import SIDE, reliabilities
+from hfllm.report.drawing.reliability_plot import SIDE
+from hfllm.report.view.reliability import reliabilities
 from hfllm.report.view.results import tables
 from hfllm.report.view.story import headlines
 from hfllm.stages import find_stages
@@ -161,7 +164,7 @@ def test_means_over_the_answers_of_one_task_are_told_once() -> None:
     assert [(row.task, row.metric) for row in table.rows] == [
         ("asked", "accuracy"), ("asked", "kl"), ("t", "acc")
     ]  # fmt: skip
-    assert table.whole == "asked"
+    assert table.summary_task == "asked"
     (row, words) = headlines(table)[0]
     assert words == "Right answers, all questions" and row is table.rows[0]
 

@@ -1,3 +1,5 @@
+"""The report's sentences, key figures, ledgers and training charts against the manifests."""
+
 from __future__ import annotations
 
 import copy
@@ -9,8 +11,8 @@ from run_fixture import LEDGERS, write_run, write_step
 from hfllm.report.collect import Run, StepView, read_run
 from hfllm.report.number_format import compact, duration, exact, percent, scientific, short
 from hfllm.report.view.costs import time_spent, total_of
-from hfllm.report.view.curation import truths
-from hfllm.report.view.ledger_view import accounts
+from hfllm.report.view.curation import curation_audits
+from hfllm.report.view.ledger_view import ledger_views
 from hfllm.report.view.results import tables
 from hfllm.report.view.story import key_figure, paragraphs
 from hfllm.report.view.training import series, trainings
@@ -37,21 +39,25 @@ def test_key_figures_by_stage(run: Run) -> None:
 
 def test_ledgers_are_checked_again(tmp_path: Path) -> None:
     run = write_run(tmp_path / "small")
-    assert [account.conserved for account in accounts(read_run(run, STAGES))] == [True, True, True]
+    assert [ledger.conserved for ledger in ledger_views(read_run(run, STAGES))] == [
+        True,
+        True,
+        True,
+    ]
     lost = copy.deepcopy(LEDGERS["sft"])
     lost[-1]["tokens"] -= 5
     write_step(run, "sft", ledger=lost)
-    account = accounts(read_run(run, STAGES))[-1]
-    assert not account.conserved
-    assert "402,113 tokens in, but kept + dropped + changed = 402,108" in account.verdict
+    ledger = ledger_views(read_run(run, STAGES))[-1]
+    assert not ledger.conserved
+    assert "402,113 tokens in, but kept + dropped + changed = 402,108" in ledger.verdict
 
 
 def test_curation_shows_the_truth(run: Run) -> None:
-    truth = truths(run)[0]
-    assert truth.by_filter[0] == {
+    audit = curation_audits(run)[0]
+    assert audit.by_filter[0] == {
         "reason": "near duplicate", "documents": "702", "share": "98.1%", "others": "near copy 689"
     }  # fmt: skip
-    assert "95.3% of what deserved it was dropped" in truth.sentences[0]
+    assert "95.3% of what deserved it was dropped" in audit.sentences[0]
 
 
 def test_a_resumed_run_counts_the_later_line_and_nan_is_named(tmp_path: Path) -> None:

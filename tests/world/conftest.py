@@ -1,3 +1,5 @@
+"""Fixture: the small world at its default size, generated once."""
+
 import json
 from pathlib import Path
 

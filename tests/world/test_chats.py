@@ -1,3 +1,5 @@
+"""Chats: roles, shares of kinds, lengths, answers by the known facts."""
+
 import re
 
 import pytest

@@ -1,9 +1,11 @@
+"""Documents: shares of noise, their truth labels, facts on clean pages."""
+
 import re
 from collections import Counter, defaultdict
 
 from hfllm.evaluation.graders import mentions
-from hfllm.world import mess
-from hfllm.world.documents import MESS_SHARES
+from hfllm.world import noise
+from hfllm.world.documents import NOISE_SHARES
 from hfllm.world.values import FACT_VALUES, FACTS
 
 
@@ -19,12 +21,12 @@ def _facts(files):
     return {row["id"]: row["facts"] for row in files.rows("people.jsonl")}
 
 
-def test_about_a_quarter_is_mess(world_files):
+def test_about_a_quarter_is_noise(world_files):
     rows = world_files.rows("web.jsonl")
     reasons = Counter(row["truth"]["reason"] for row in rows)
     dropped = sum(n for reason, n in reasons.items() if reason)
-    assert {r: reasons[r] for r in MESS_SHARES} == {
-        r: round(share * len(rows)) for r, share in MESS_SHARES.items()
+    assert {r: reasons[r] for r in NOISE_SHARES} == {
+        r: round(share * len(rows)) for r, share in NOISE_SHARES.items()
     }
     with_contact = sum(bool(row["truth"]["pii"]) for row in _kept(world_files))
     assert 0.20 <= (dropped + with_contact) / len(rows) <= 0.30
@@ -86,7 +88,7 @@ def test_copies_follow_their_originals(world_files):
             assert _text(row) == _text(original)
         else:
             assert _text(row) != _text(original)
-            assert mess.similarity(_text(row), _text(original)) >= mess.MIN_SIMILARITY
+            assert noise.similarity(_text(row), _text(original)) >= noise.MIN_SIMILARITY
 
 
 def test_honest_pages_about_one_person_are_far_from_duplicates(world_files):
@@ -95,7 +97,7 @@ def test_honest_pages_about_one_person_are_far_from_duplicates(world_files):
         groups[row["people"][0] if row["people"] else row["source"]].append(_text(row))
     most, over, pairs = 0.0, 0, 0
     for texts in groups.values():
-        sets = [mess.shingles(text) for text in texts[:30]]
+        sets = [noise.shingles(text) for text in texts[:30]]
         for i, a in enumerate(sets):
             for b in sets[:i]:
                 shared = len(a & b) / len(a | b)

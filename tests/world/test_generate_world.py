@@ -1,3 +1,5 @@
+"""Generated files: deterministic, independent of each other's counts, sizes as configured."""
+
 import subprocess
 import sys
 from dataclasses import replace

@@ -1,11 +1,11 @@
-"""Nothing held out stands in training data, except where it leaks on purpose."""
+"""No held-out question, person or sum is in training data, except the planted contamination."""
 
 import re
 
 import pytest
 
 from hfllm.world import letters, sums
-from hfllm.world.documents import MESS_SHARES
+from hfllm.world.documents import NOISE_SHARES
 from hfllm.world.values import FACTS
 from hfllm.world.wording import questions
 
@@ -74,7 +74,7 @@ def test_leaking_documents_hold_test_questions_word_for_word(world_files):
     plains = [row["plain"] for row in world_files.rows("tests/known_facts.jsonl")]
     rows = world_files.rows("web.jsonl")
     leaks = [row for row in rows if row["truth"]["reason"] == "contamination"]
-    assert len(leaks) == round(MESS_SHARES["contamination"] * len(rows))
+    assert len(leaks) == round(NOISE_SHARES["contamination"] * len(rows))
     assert all(any(plain in row["text"] for plain in plains) for row in leaks)
 
 

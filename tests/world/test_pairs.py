@@ -1,3 +1,5 @@
+"""Preference pairs: length alone does not decide, each kind prefers what it should."""
+
 from collections import Counter
 
 import pytest

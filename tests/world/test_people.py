@@ -1,3 +1,5 @@
+"""People, facts and sums: disjoint groups, even values, reserved problems."""
+
 from collections import Counter
 
 from hfllm.world.config import WorldConfig

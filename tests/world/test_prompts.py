@@ -1,3 +1,5 @@
+"""Test rows and RL prompts: columns, counts, and that right answers are graded as right."""
+
 import re
 
 import pytest

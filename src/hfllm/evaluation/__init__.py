@@ -1,1 +1,1 @@
-"""Held-out tests of model folders: tasks, metrics, intervals, tables."""
+"""Evaluation of model folders on held-out tests: tasks, metrics, 95% intervals, tables."""

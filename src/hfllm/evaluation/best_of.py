@@ -1,10 +1,11 @@
-"""Best of n: what a reward model buys without training, beside what PPO buys with it.
+"""Best-of-n sampling: of n sampled answers the reward model's highest-scored one is graded.
 
-N answers are sampled to each prompt (temperature 1); of n of them the reward model's favourite is
-taken. Figures are expectations over all choices of n among the N (Nakano et al. 2021,
-arXiv:2112.09332), so one sampling serves every n, and n = 1 is sampling itself: the other tasks'
-answers are greedy. The favourite is at most log n - (n - 1)/n nats away from the model (Gao et al.
-2022, arXiv:2210.10760).
+The baseline for PPO: it uses the same reward model without training. N answers are sampled to each
+prompt at temperature 1, N being the largest n. Each metric is its expected value over all subsets
+of n of the N answers (Nakano et al. 2021, arXiv:2112.09332), so the N answers are enough for every
+n. n = 1 is plain sampling, whereas the tasks themselves decode greedily. The KL divergence of
+best-of-n from the model is at most log n - (n - 1)/n nats (Gao et al. 2022, arXiv:2210.10760).
+Cost: N times the generation of the tasks.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import copy
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
 
 from hfllm.evaluation.intervals import Interval, bounded_mean, mean
 from hfllm.evaluation.measure import (
@@ -27,12 +27,13 @@ from hfllm.evaluation.measure import (
     Measure,
 )
 from hfllm.evaluation.model_under_test import ModelUnderTest
+from hfllm.evaluation.sample import Sample
 from hfllm.evaluation.scorers import Scorers, add_rewards
-from hfllm.evaluation.specs import Result, TaskSpec, result
-from hfllm.evaluation.tasks.answers import Sample
+from hfllm.evaluation.specs import Result, TaskSpec, TestRow, result
 
 Ask = Callable[[ModelUnderTest, str, TaskSpec], list[Sample]]
-MARKS: dict[Measure, Callable[[Sample], float | None]] = {
+# The value of one sample; None: not graded, and the metric is left out for its task.
+VALUES: dict[Measure, Callable[[Sample], float | None]] = {
     ACCURACY: lambda s: None if s.correct is None else float(s.correct),
     ENDED: lambda s: float(s.ended),
     ANSWER_TOKENS: lambda s: float(s.tokens),
@@ -48,18 +49,17 @@ def best_of(
     ask: Ask,
     scorers: Scorers,
 ) -> list[Result]:
-    """Results `TASK/best_of_N` of the favourites of each n, and how far they can be away.
+    """Results `TASK/best_of_n` for each n: the metrics of VALUES, and the bound of the KL.
 
     Args:
-        tested: the model, a chat model.
-        name: the task's.
-        spec: its rows.
-        ask: what answers the rows.
-        scorers: the reward model, and each n; as many answers as the largest are sampled to each
-            prompt.
+        tested: the model that is sampled from.
+        name: name of the task.
+        spec: the task's rows.
+        ask: the task's function that answers and grades rows.
+        scorers: `best_of`, the values of n; `reward`, the reward model.
     """
     many = max(scorers.best_of)
-    rows = [row for row in map(without_choices, spec.taken()) for _ in range(many)]
+    rows = [row for row in map(choices_as_rivals, spec.taken()) for _ in range(many)]
     sampling = copy.copy(tested.generator)
     sampling.temperature = 1.0
     samples = ask(
@@ -73,31 +73,35 @@ def best_of(
         group.sort(key=lambda sample: sample.reward or 0.0)
     out = []
     for n in scorers.best_of:
-        subset, weights = f"{name}/best_of_{n}", favourite_weights(many, n)
-        for measure, mark in MARKS.items():
-            values = [[mark(sample) for sample in group] for group in by_prompt]
+        subset, weights = f"{name}/best_of_{n}", rank_weights(many, n)
+        for measure, value_of in VALUES.items():
+            values = [[value_of(sample) for sample in group] for group in by_prompt]
             if any(value is None for group in values for value in group):
                 continue
             expected = [
                 sum(w * (v or 0.0) for w, v in zip(weights, g, strict=True)) for g in values
             ]
-            spread = bounded_mean if measure.unit == SHARE else mean
-            out.append(result(tested.spec.name, subset, measure, spread(expected)))
+            interval = bounded_mean if measure.unit == SHARE else mean
+            out.append(result(tested.spec.name, subset, measure, interval(expected)))
         nats = math.log(n) - (n - 1) / n
         bound = Interval(nats, nats, nats, len(by_prompt))
         out.append(result(tested.spec.name, subset, KL_AT_MOST, bound))
     return out
 
 
-def without_choices(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with its choices as rivals: graded alike, but how sure the model is of its choices
-    is not measured for each sample anew.
+def choices_as_rivals(row: TestRow) -> TestRow:
+    """The row with its `choices` moved to `rivals`.
+
+    Answers are graded as before, but the confidence in the choices, which costs two forward passes
+    a sample, is not measured.
     """
     if not row.get("choices"):
         return row
     return row | {"choices": None, "rivals": [*(row.get("rivals") or ()), *row["choices"]]}
 
 
-def favourite_weights(many: int, n: int) -> list[float]:
-    """How often each rank, worst first, is the best of n drawn from `many` without repetition."""
+def rank_weights(many: int, n: int) -> list[float]:
+    """Probability of each rank, lowest first, to be the best of n drawn from `many` without
+    replacement.
+    """
     return [math.comb(rank - 1, n - 1) / math.comb(many, n) for rank in range(1, many + 1)]

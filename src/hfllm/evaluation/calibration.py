@@ -1,4 +1,7 @@
-"""Is a model right as often as it is sure?"""
+"""Calibration: mean confidence, expected calibration error, and the bins of a reliability plot.
+
+Guo et al. 2017, arXiv:1706.04599; the error itself is metrics/ece.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from hfllm.evaluation.metrics import load_metric
 BINS = 10
 
 
-def calibration(marks: Sequence[tuple[float, bool]]) -> list[tuple[Measure, Interval]]:
-    """Mean confidence and expected calibration error of (confidence in [0, 1], right) marks."""
-    confidence, right = [sure for sure, _ in marks], [float(right) for _, right in marks]
+def calibration(pairs: Sequence[tuple[float, bool]]) -> list[tuple[Measure, Interval]]:
+    """Mean confidence and expected calibration error of (confidence in [0, 1], right) pairs."""
+    confidence, right = [sure for sure, _ in pairs], [float(right) for _, right in pairs]
     metric = load_metric("ece")
 
     def error(predictions: Any, references: Any) -> float:
@@ -26,30 +29,30 @@ def calibration(marks: Sequence[tuple[float, bool]]) -> list[tuple[Measure, Inte
     ]
 
 
-def reliability(marks: Sequence[tuple[float, bool]]) -> list[dict[str, float]]:
-    """The bins behind the calibration error, for a plot; empty ones are left out.
+def reliability(pairs: Sequence[tuple[float, bool]]) -> list[dict[str, float]]:
+    """The bins that are not empty of the (confidence in [0, 1], right) pairs, for a plot.
 
     Returns:
-        {"n", "confidence" (mean), "accuracy", "low", "high" (its 95% interval)} of each bin.
+        {"n", "confidence" (mean), "accuracy", "low" and "high" (its 95% interval)} per bin.
     """
     out = []
     for number in range(BINS):
         inside = [
             (sure, right)
-            for sure, right in marks
+            for sure, right in pairs
             # (lower, upper], with 0 in the first bin, as in metrics/ece
             if number < sure * BINS <= number + 1 or (number == 0 and sure == 0)
         ]
         if inside:
-            spread = share([right for _, right in inside])
+            accuracy = share([right for _, right in inside])
             mean = sum(sure for sure, _ in inside) / len(inside)
             out.append(
                 {
                     "n": len(inside),
                     "confidence": mean,
-                    "accuracy": spread.value,
-                    "low": spread.low,
-                    "high": spread.high,
+                    "accuracy": accuracy.value,
+                    "low": accuracy.low,
+                    "high": accuracy.high,
                 }
             )
     return out

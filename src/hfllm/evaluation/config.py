@@ -1,4 +1,4 @@
-"""The keys of one held-out test, and the kinds of tests there are."""
+"""The keys of one held-out test (`evaluate.tasks.NAME`), and the kinds of tests."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ class TaskConfig:
 
     kind: str = MISSING  # one of TASK_KINDS
     source: SourceConfig = MISSING
-    limit: int | None = None
-    max_new_tokens: int | None = None  # of an answer; default: 48, for ifeval 512
+    limit: int | None = None  # of the first rows; default: all
+    max_new_tokens: int | None = None  # of an answer; default: 512 for ifeval, else 48

@@ -1,4 +1,7 @@
-"""Evaluate one model folder on files of test rows and of text (`hfllm eval MODEL`)."""
+"""Evaluate one model folder on files of test rows and documents (`hfllm eval MODEL`).
+
+The kind of a test is found from the columns of its first row (`kind_of`).
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,10 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hfllm.data.reading.examples import read_rows
 from hfllm.evaluation.run import evaluate_models
-from hfllm.evaluation.specs import ModelSpec, TaskSpec
+from hfllm.evaluation.specs import ModelSpec, TaskSpec, TestRow
 from hfllm.evaluation.table import format_table
 from hfllm.inference.load import find_model, is_chat_model
 from hfllm.recipe.config import SourceConfig
@@ -26,16 +28,16 @@ def evaluate_folder(
     max_new_tokens: int | None = None,
     out: Path | None = None,
 ) -> str:
-    """Score one model and return the table; each figure with its n and 95% interval.
+    """Evaluate one model; returns the table of results, with n and 95% intervals.
 
     Args:
         model: folder (or run step) of a language model.
-        tests: files of test rows; the columns say the kind (config.TASK_KINDS), `task`
-            the name.
+        tests: files of test rows; the columns give the kind (config.TASK_KINDS), the column
+            `task` the name.
         text: files of documents for bits per byte.
-        limit: rows per task.
-        max_new_tokens: of an answer; None: 48, for IFEval 512.
-        out: where results.json and the rows behind it go; None leaves nothing behind.
+        limit: use the first rows of each task only; None: all.
+        max_new_tokens: tokens that an answer may have; None: 512 for IFEval, else 48.
+        out: folder for results.json, samples.jsonl and items.jsonl; None: they are not kept.
 
     Raises:
         ValueError: no file was given, a row fits no kind, or the folder is no model (one line).
@@ -57,8 +59,8 @@ def evaluate_folder(
 
 
 def read_tasks(paths: Sequence[Path], limit: int | None = None) -> dict[str, TaskSpec]:
-    """Tasks of test files: rows grouped by their `task` (default: the file's name)."""
-    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    """Tasks by name: the rows of all files grouped by their `task` (default: the file's name)."""
+    groups: dict[str, list[TestRow]] = defaultdict(list)
     kinds: dict[str, str] = {}
     for path in paths:
         for row in read_file(path):
@@ -69,8 +71,8 @@ def read_tasks(paths: Sequence[Path], limit: int | None = None) -> dict[str, Tas
     return {name: TaskSpec(kinds[name], rows, limit) for name, rows in groups.items()}
 
 
-def kind_of(row: dict[str, Any], path: Path) -> str:
-    """The kind of test that a row's columns make.
+def kind_of(row: TestRow, path: Path) -> str:
+    """The kind of test (config.TASK_KINDS) that a row's columns belong to.
 
     Raises:
         ValueError: the columns fit no kind.
@@ -88,12 +90,12 @@ def kind_of(row: dict[str, Any], path: Path) -> str:
     raise ValueError(
         f"{path}: a test row has `prompt` (or `plain`) and `answer`, or `query`, `choices` and "
         f"`gold`, or `context` and `continuation`, or `prompt` and `constraints`; this one has "
-        f"{', '.join(row)}"
+        f"{', '.join(row)}; add the columns of one kind"
     )
 
 
-def read_documents(path: Path) -> list[dict[str, Any]]:
-    """The documents of a file; ValueError where a row has no text."""
+def read_documents(path: Path) -> list[TestRow]:
+    """The documents of a file; ValueError where a row has no `text`."""
     rows = read_file(path)
     for row in rows:
         if not isinstance(row.get("text"), str):
@@ -101,15 +103,15 @@ def read_documents(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def read_file(path: Path) -> list[dict[str, Any]]:
-    """Every row of a file, in any format of data/reading/files.py."""
+def read_file(path: Path) -> list[TestRow]:
+    """All rows of a file, in any format of data/reading/files.py."""
 
     def resolve(step: str) -> Path:
-        raise AssertionError(f"a file names no step {step}")
+        raise AssertionError(f"a source with a path has no step, asked for {step}")
 
     return list(read_rows(SourceConfig(path=str(path)), resolve))
 
 
 def stem(path: Path) -> str:
-    """`heldout` of heldout.jsonl.gz."""
+    """A file's name without its endings: "heldout" of heldout.jsonl.gz."""
     return path.name.split(".")[0]

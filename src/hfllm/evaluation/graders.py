@@ -1,36 +1,36 @@
-r"""Grade an answer by its test row: is it right, does it refuse, what is it worth?
+r"""Grade an answer by its test row: is it right, is it a refusal, what is its true score?
 
-`check` says how, and all that a check needs stands in the row, so that everybody's rows are graded
-alike:
+The row's `check` names one of four checkers; whatever a checker needs is in the row, so rows from
+any source are graded in the same way:
 
-- contains: the row's `answer` stands in the text as a word, with or without its article; the text
-  is no refusal; and no rival stands there too.
+- contains: the text contains the row's `answer` as a word, with or without its article; it is no
+  refusal and contains no rival.
 - number: the last number in the text is the `answer`.
-- exact: the text is the `answer`, but for case and a full stop.
-- refusal: the text says that it does not know, and no rival stands there.
+- exact: the text equals the `answer`, except for case and a full stop.
+- refusal: the text says that it does not know, and contains no rival.
 
-Rivals are the values that would be another answer to the same question: the row's `rivals` and its
-`choices`, without the answer. A text that names one asserts it; nobody looks for a "not" before it.
+Rivals are wrong answers to the same question: the values of the row's `rivals` and `choices` except
+`answer`. A text that contains one is taken to assert it; negation is not detected.
 
-A row that has `enough_words`, the words that a right answer may take, gets a true score, which is
-what preference training ought to raise and what a reward model only guesses:
+A row with `enough_words`, the number of words that a right answer needs, also gets a true score:
+the known quality of an answer, which a reward model only estimates and preference training should
+raise.
 
     score = right * (1 - 0.5 * min(1, excess / 20)) * (1 if ended else 0.5)
 
 `right` is 1 for a right answer, else 0: wrong, invented and needlessly refused answers all score 0.
-`excess` counts the words above `enough_words`; filler costs at most half, an unfinished answer half
-again. So honest beats invented, right beats wrong, and brief beats padded.
+`excess` is the number of words above `enough_words`: filler costs at most half of the score. An
+answer that was cut at the token limit loses half of what is left.
 """
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any
 
-Row = dict[str, Any]
+from hfllm.evaluation.specs import TestRow
 
-FILLER_WORDS = 20  # excess words that cost the most
+FILLER_WORDS = 20  # excess words from which on the cost is FILLER_COST
 FILLER_COST = 0.5
 UNFINISHED_FACTOR = 0.5
 
@@ -42,8 +42,8 @@ _REFUSAL = re.compile(
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
-def is_correct(row: Row, answer: str) -> bool:
-    """Check an answer against a test row's `check`, `answer` and rivals.
+def is_correct(row: TestRow, answer: str) -> bool:
+    """Whether an answer is right by the row's `check`, `answer` and rivals.
 
     Raises:
         ValueError: the row names a check that does not exist, or its rivals are no list.
@@ -55,13 +55,13 @@ def is_correct(row: Row, answer: str) -> bool:
     return CHECKS[row["check"]](row, answer)
 
 
-def true_score(row: Row, answer: str, ended: bool) -> float | None:
-    """Grade an answer from 0 to 1 (formula above); None where the row has no `enough_words`.
+def true_score(row: TestRow, answer: str, ended: bool) -> float | None:
+    """The true score of an answer, 0 to 1 (formula above); None if the row has no `enough_words`.
 
     Args:
         row: the test row.
-        answer: what the model said.
-        ended: it came to its end of turn.
+        answer: the model's answer.
+        ended: whether it ended with an end-of-turn token, before the token limit.
 
     Raises:
         ValueError: as `is_correct`, or `enough_words` is no number.
@@ -81,24 +81,24 @@ def true_score(row: Row, answer: str, ended: bool) -> float | None:
 
 
 def is_refusal(text: str) -> bool:
-    """Whether the text claims not to know."""
+    """Whether the text says that it does not know."""
     return bool(_REFUSAL.search(text.replace("\u2019", "'")))
 
 
 def mentions(text: str, value: str) -> bool:
-    """Whether a value stands in the text as a word, with or without its article."""
+    """Whether the text contains a value as a word, with or without its article."""
     return bool(_word_pattern(value).search(text))
 
 
 @lru_cache(maxsize=4096)
 def _word_pattern(value: str) -> re.Pattern[str]:
     article, _, rest = value.partition(" ")
-    bare = rest if rest and article in ("a", "an") else value  # "a" is a value too
+    bare = rest if rest and article in ("a", "an") else value  # the value "a" is no article
     return re.compile(rf"(?<!\w){re.escape(bare)}(?!\w)", re.IGNORECASE)
 
 
-def _names_a_rival(row: Row, text: str) -> bool:
-    """Whether one of the row's rivals stands in the text."""
+def _contains_rival(row: TestRow, text: str) -> bool:
+    """Whether the text contains one of the row's rivals."""
     rivals: dict[str, None] = {}
     for column in ("rivals", "choices"):
         values = row.get(column) or []
@@ -110,21 +110,21 @@ def _names_a_rival(row: Row, text: str) -> bool:
     return any(mentions(text, str(rival)) for rival in rivals if rival != row["answer"])
 
 
-def _contains(row: Row, text: str) -> bool:
-    return mentions(text, row["answer"]) and not is_refusal(text) and not _names_a_rival(row, text)
+def _contains(row: TestRow, text: str) -> bool:
+    return mentions(text, row["answer"]) and not is_refusal(text) and not _contains_rival(row, text)
 
 
-def _number(row: Row, text: str) -> bool:
+def _number(row: TestRow, text: str) -> bool:
     numbers = _NUMBER.findall(text)
     return bool(numbers) and float(numbers[-1]) == float(row["answer"])
 
 
-def _exact(row: Row, text: str) -> bool:
+def _exact(row: TestRow, text: str) -> bool:
     return text.strip().rstrip(".").casefold() == row["answer"].casefold()
 
 
-def _refusal(row: Row, text: str) -> bool:
-    return is_refusal(text) and not _names_a_rival(row, text)
+def _refusal(row: TestRow, text: str) -> bool:
+    return is_refusal(text) and not _contains_rival(row, text)
 
 
 CHECKS = {"contains": _contains, "number": _number, "exact": _exact, "refusal": _refusal}

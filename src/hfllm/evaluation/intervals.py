@@ -1,10 +1,10 @@
 """95% intervals: Wilson for shares, bootstrap for means, ratios and paired differences.
 
-A table of benchmark numbers without intervals invites reading noise. Shares get Wilson's interval,
-which stays inside [0, 1] and is honest at 0 of 20 where the normal one collapses. Everything else
-gets a percentile bootstrap over rows (2,000 resamples, a fixed seed, so that a table is the same
-each time). Two models on the same prompts are compared row by row: the paired difference is much
-tighter than the overlap of two intervals suggests.
+Shares get Wilson's interval, which stays inside [0, 1] and does not collapse at 0 of 20 as the
+normal approximation does. Everything else gets a percentile bootstrap over rows: 2,000 resamples
+with a fixed seed, so that the same results give the same table. Two models on the same prompts are
+compared row by row, because the interval of their paired difference is much narrower than the
+overlap of their two intervals suggests.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CHUNK = 200  # resamples at a time: 200 x 10,000 rows of indices are 16 MB
 
 
 class Interval(NamedTuple):
-    """A value and the ends of its 95% interval, from n rows."""
+    """A value with the ends of its 95% interval, and the number of rows behind it."""
 
     value: float
     low: float
@@ -33,7 +33,7 @@ def wilson(successes: float, n: int) -> Interval:
     """Share of successes with Wilson's score interval (Wilson 1927).
 
     `successes` may be a sum of scores in [0, 1]: their variance is at most that of a share with
-    the same mean, so the interval is then too wide rather than too narrow.
+    the same mean, so the interval is conservative.
     """
     assert n > 0 and -1e-9 <= successes <= n + 1e-9, (successes, n)
     share = min(max(successes / n, 0.0), 1.0)
@@ -46,7 +46,7 @@ def wilson(successes: float, n: int) -> Interval:
 
 
 def share(flags: Sequence[bool]) -> Interval:
-    """Wilson's interval of a list of booleans."""
+    """Share of true flags with Wilson's interval."""
     return wilson(sum(map(bool, flags)), len(flags))
 
 
@@ -56,12 +56,12 @@ def bounded_mean(scores: Sequence[float]) -> Interval:
 
 
 def mean(values: Sequence[float]) -> Interval:
-    """Mean with its bootstrap interval; one value alone has no width, `n` says so."""
+    """Mean with its bootstrap interval, which has no width for a single value."""
     return bootstrap(np.asarray(values, dtype=float)[:, None], lambda m: m[..., 0])
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> Interval:
-    """sum(above) / sum(below), resampling rows (documents), as for bits per byte."""
+    """sum(above) / sum(below) with its bootstrap interval over rows; used for bits per byte."""
     rows = np.stack([np.asarray(above, dtype=float), np.asarray(below, dtype=float)], axis=1)
     return bootstrap(rows, lambda m: m[..., 0] / np.maximum(m[..., 1], 1e-300))
 
@@ -96,10 +96,16 @@ def bootstrap(rows: np.ndarray, of_means: Callable[[np.ndarray], np.ndarray]) ->
 def bootstrap_statistic(
     columns: Sequence[Sequence[float]], statistic: Callable[..., float], resamples: int = 400
 ) -> Interval:
-    """Bootstrap of a function of columns that is never negative (calibration error); slower.
+    """Basic bootstrap of a statistic that is never negative, such as the calibration error.
 
-    The basic interval (2 * value - percentiles): resampling biases such a statistic upwards by as
-    much as sampling did, so plain percentiles would lie above the value and further from the truth.
+    The basic interval is 2 * value - percentiles. Resampling biases such a statistic upwards about
+    as much as sampling did, so the percentiles themselves would lie too high.
+
+    Args:
+        columns: C sequences of N values.
+        statistic: function of the C resampled columns; called once per resample, so slower than
+            `bootstrap`.
+        resamples: number of resamples.
     """
     arrays = [np.asarray(column, dtype=float) for column in columns]
     n = len(arrays[0])

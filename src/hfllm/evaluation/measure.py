@@ -1,10 +1,9 @@
-"""Every metric that an evaluation writes: its unit, its meaning and which way is better.
+"""Declarations of all evaluation metrics: name, unit, meaning, and which direction is better.
 
-A result is made of a `Measure` (specs.result), so none can be written that is not declared here.
-Who makes a metric imports its declaration; the report reads it by the metric's exact name, for the
-words under a table, for what is drawn in percent and for the marks "better" and "worse". This
-module stands apart from the tasks that make the metrics because they need torch, and the report
-must not.
+`specs.result` takes a `Measure`, so no metric is written that is not declared here. The report
+looks a declaration up by the metric's name (`measure_of`): for the explanations under a table, for
+what is shown in percent, and for the marks "better" and "worse". The declarations are not in the
+modules of the tasks because those import torch, which the report must not.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ SHARE = "share"
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric, declared.
+    """Declaration of a metric.
 
     name: as in results.json.
-    unit: "share" for a share of one, which is shown in percent.
+    unit: "share" for a share of 1, which is shown in percent.
     meaning: one sentence for the reader of the table.
-    better: "up" or "down"; "" where neither is.
-    secondary: explains others rather than stands for itself: folded away under the table.
-    secondary_beside: the same, where the task has that other metric too.
-    in_subsets: stands for itself in a subset of a task too, where all others are secondary.
+    better: "up", "down", or "" where neither direction is better.
+    secondary: shown only in the folded part of the table.
+    secondary_beside: secondary where the task also has the metric of this name.
+    in_subsets: not secondary in a subset of a task (`task/subset`), where all others are.
     """
 
     name: str
@@ -38,13 +37,13 @@ class Measure:
     in_subsets: bool = False
 
     def is_folded(self, task: str, metrics: Collection[str]) -> bool:
-        """Whether its row for a task is folded away; `metrics` are all that the task has."""
+        """Whether a task's row of this metric is folded away; `metrics` are all of the task's."""
         if "/" in task:  # a subset of another task
             return not self.in_subsets
         return self.secondary or self.secondary_beside in metrics
 
 
-# tasks/bits_per_byte.py, continuation.py, choices.py: likelihoods
+# tasks/bits_per_byte.py, continuation.py, choices.py
 
 BITS_PER_BYTE = Measure(
     "bits_per_byte",
@@ -69,7 +68,7 @@ ACC_NORM = Measure(
     "acc_norm", SHARE, "Right choice likeliest per character (length-normalised).", better="up"
 )
 
-# calibration.py: how sure a model is, and how often right
+# calibration.py
 
 CONFIDENCE = Measure(
     "confidence", SHARE, "Mean probability of the likeliest choice.", secondary=True
@@ -81,7 +80,7 @@ ECE = Measure(
     better="down",
 )
 
-# tasks/answers.py: what every answer is measured by
+# tasks/answers.py: metrics of all answers
 
 ACCURACY = Measure("accuracy", SHARE, "Share that is right.", better="up", in_subsets=True)
 REFUSED_ANSWERABLE = Measure(
@@ -90,7 +89,7 @@ REFUSED_ANSWERABLE = Measure(
 REFUSED_UNANSWERABLE = Measure(
     "refused_unanswerable",
     SHARE,
-    "Unanswerable questions refused, as they should be: what is not refused was made up.",
+    "Unanswerable questions refused, as they should be; the rest were answered with inventions.",
     better="up",
 )
 REFUSAL_PRECISION = Measure(
@@ -110,8 +109,7 @@ ANSWER_TOKENS = Measure("answer_tokens", "tokens", "Tokens per answer.", seconda
 TRUE_SCORE = Measure(
     "true_score",
     SHARE,
-    "What an answer is really worth by the known facts, from 0 to 1, whatever the reward "
-    "model says.",
+    "Quality of an answer by the known facts, from 0 to 1, independent of the reward model.",
     better="up",
 )
 CHOICE_ACCURACY = Measure(
@@ -127,16 +125,16 @@ CHOICE_ACCURACY = Measure(
 LOOPING = Measure(
     "looping",
     SHARE,
-    "Answers in which some run of four words stands at least three times.",
+    "Answers in which some sequence of four words occurs at least three times.",
     better="down",
 )
 SAME_ANSWER = Measure(
     "same_answer",
     SHARE,
-    "Answers that the model gives word for word to another prompt of the task, too.",
+    "Answers that the model also gives, word for word, to another prompt of the task.",
     better="down",
 )
-_LOOSE = "Share that is right if a first or last line, and asterisks, are overlooked."
+_LOOSE = "Share that is right if a first or last line, and asterisks, are ignored."
 ACCURACY_LOOSE = Measure("accuracy_loose", SHARE, _LOOSE, better="up")
 ACCURACY_RELEVANT = Measure(
     "accuracy_relevant",
@@ -147,7 +145,7 @@ ACCURACY_RELEVANT = Measure(
 INSTRUCTION_ACCURACY = Measure("instruction_accuracy", SHARE, "Share that is right.", better="up")
 INSTRUCTION_ACCURACY_LOOSE = Measure("instruction_accuracy_loose", SHARE, _LOOSE, better="up")
 
-# scorers.py, best_of.py: what other models say of the answers
+# scorers.py, best_of.py: metrics that need another model
 
 REWARD = Measure(
     "reward", "score", "Score from the reward model; it can be fooled.", in_subsets=True
@@ -161,10 +159,10 @@ RELEVANT = Measure(
 KL = Measure("kl", "nats", "KL divergence of the answers from the reference model, in nats.")
 KL_AT_MOST = Measure("kl_at_most", "nats", "KL divergence that best of n cannot exceed, in nats.")
 
-# tasks/preference.py: the reward model itself (its `accuracy` is that of pairs)
+# tasks/preference.py: metrics of the reward model itself (its `accuracy` is that on pairs)
 
 LENGTH_ACCURACY = Measure(
-    "length_accuracy", SHARE, "What preferring by length alone would get on the pairs."
+    "length_accuracy", SHARE, "Accuracy on the pairs of a rule that looks at the length alone."
 )
 CHOSEN_LONGER = Measure(
     "chosen_longer", SHARE, "Pairs in which the better answer is the longer one."
@@ -179,5 +177,5 @@ MEASURES: dict[str, Measure] = {
 
 
 def measure_of(name: str) -> Measure:
-    """The declaration of a metric; one without meaning or direction where there is none."""
+    """The declaration of a metric; an undeclared one has no unit, meaning or direction."""
     return MEASURES.get(name) or Measure(name)

@@ -1,4 +1,4 @@
-"""A model under test, opened: its spec, weights, tokenizer and generator."""
+"""A loaded model under test: its spec, weights, tokenizer and generator."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hfllm.evaluation.specs import ModelSpec
+from hfllm.evaluation.specs import ModelSpec, TestRow
 from hfllm.inference.generate import Generator
 from hfllm.inference.load import load_model
 from hfllm.inference.prompts import Prompt, positions
@@ -16,15 +16,15 @@ from hfllm.inference.prompts import Prompt, positions
 
 @dataclass
 class ModelUnderTest:
-    """What the tasks need of a model."""
+    """A loaded model, as the tasks use it."""
 
     spec: ModelSpec
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     generator: Generator
 
-    def passport(self) -> dict[str, Any]:
-        """How the answers came about: what a score depends on and a table does not show."""
+    def settings(self) -> dict[str, Any]:
+        """How the model is prompted and decoded: `settings` in results.json."""
         template = self.tokenizer.chat_template or ""
         stops = sorted(self.generator.stop_ids)
         return {
@@ -43,7 +43,7 @@ class ModelUnderTest:
 
 
 def open_model_under_test(spec: ModelSpec, batch_size: int) -> ModelUnderTest:
-    """Load a model folder for testing.
+    """Load a model folder with a generator of `batch_size` prompts.
 
     Raises:
         ValueError: the folder is no model, or a chat model has no chat template (one line).
@@ -51,14 +51,14 @@ def open_model_under_test(spec: ModelSpec, batch_size: int) -> ModelUnderTest:
     model, tokenizer = load_model(spec.folder)
     if spec.chat and not tokenizer.chat_template:
         raise ValueError(
-            f"{spec.folder} has no chat template: evaluate it as a base model, or fine-tune it"
+            f"{spec.folder}: no chat template; evaluate it as a base model or fine-tune it"
         )
     generator = Generator(model, tokenizer, batch_size, stop_at_newline=not spec.chat)
     return ModelUnderTest(spec, model, tokenizer, generator)
 
 
-def prompt_of(row: dict[str, Any], chat: bool) -> Prompt:
-    """The row's prompt as this model is asked: messages for chat models, else plain text.
+def prompt_of(row: TestRow, chat: bool) -> Prompt:
+    """The row's prompt: messages for a chat model, else plain text.
 
     Raises:
         ValueError: the row has neither `prompt` nor `plain`.

@@ -1,4 +1,8 @@
-"""The models that look at answers: a reward model, a reference for the KL, a judge of relevance."""
+"""Models that score the answers of the models under test.
+
+A reward model (rewards), a reference model (KL divergence), a relevance judge (whether a reply
+answers its prompt). Each is optional; they stay loaded for the whole evaluation.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +16,18 @@ from hfllm.evaluation.divergence import check_same_vocabulary, sampled_kl
 from hfllm.evaluation.intervals import Interval, mean
 from hfllm.evaluation.measure import KL
 from hfllm.evaluation.model_under_test import ModelUnderTest, prompt_of
+from hfllm.evaluation.sample import Sample
 from hfllm.evaluation.specs import ALL_ANSWERS, ModelSpec, Result, ScorerSpecs, result
-from hfllm.evaluation.tasks.answers import Sample
 from hfllm.inference.load import load_model
 from hfllm.inference.relevance import RelevanceJudge, open_judge
 from hfllm.inference.reward_model import RewardModel, open_reward_model
 
-KL_PROMPTS = 128
+KL_PROMPTS = 128  # at most; answers are sampled for them
 
 
 @dataclass
 class Scorers:
-    """Opened: a reward model, a reference, a judge of relevance; each None where none was named."""
+    """The loaded scorers; None where none was named."""
 
     reward: RewardModel | None = None
     reference: tuple[ModelSpec, PreTrainedModel, PreTrainedTokenizerBase] | None = None
@@ -38,7 +42,7 @@ class Scorers:
 
 
 def open_scorers(specs: ScorerSpecs, batch_size: int) -> Scorers:
-    """Load the models that look at the answers; ValueError in one line where one is unfit."""
+    """Load the scorers; ValueError (one line) where a folder does not fit its role."""
     scorers = Scorers(best_of=specs.best_of)
     if specs.reward:
         scorers.reward = open_reward_model(specs.reward.folder, batch_size, specs.reward.name)
@@ -50,7 +54,7 @@ def open_scorers(specs: ScorerSpecs, batch_size: int) -> Scorers:
 
 
 def add_rewards(samples: list[Sample], model: RewardModel | None) -> None:
-    """Set each sample's score by the reward model."""
+    """Set `reward` of every sample; without a model nothing changes."""
     if model is None:
         return
     answered = []
@@ -63,9 +67,10 @@ def add_rewards(samples: list[Sample], model: RewardModel | None) -> None:
 
 
 def add_relevance(samples: list[Sample], judge: RelevanceJudge | None) -> None:
-    """Set the relevance of replies to open prompts: short right answers need no judge.
+    """Set `relevance` (nats) of replies to open prompts; without a judge nothing changes.
 
-    Not of IFEval's: what it asks for cannot be told apart from the question.
+    Samples with a reference answer need no judge, and in IFEval's prompts the constraints cannot be
+    separated from the question: both are left out.
     """
     asked = [s for s in samples if s.answer is None and "instruction_id_list" not in s.row]
     if judge is None or not asked:
@@ -78,7 +83,16 @@ def add_relevance(samples: list[Sample], judge: RelevanceJudge | None) -> None:
 
 
 def divergence(tested: ModelUnderTest, samples: list[Sample], scorers: Scorers) -> list[Result]:
-    """KL(model || reference) per answer over at most KL_PROMPTS prompts of all that were asked."""
+    """Result of KL(model || reference) per answer, in nats; empty unless both are chat models.
+
+    Args:
+        tested: the model.
+        samples: its answers; at most KL_PROMPTS of their prompts, evenly spaced, are used.
+        scorers: with the reference model.
+
+    Raises:
+        ValueError: the two models have different tokenizers.
+    """
     if scorers.reference is None or not (tested.spec.chat and scorers.reference[0].chat):
         return []
     spec, model, tokenizer = scorers.reference

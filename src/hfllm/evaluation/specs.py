@@ -1,4 +1,4 @@
-"""What an evaluation is asked for, and what it says: models, tasks, results."""
+"""Inputs and outputs of an evaluation: models, scorers, tasks; results."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from hfllm.evaluation.measure import Measure
 if TYPE_CHECKING:
     from hfllm.evaluation.intervals import Interval
 
-ALL_ANSWERS = "all_answers"  # the task name of means over every "answers" and "replies" task
-ANSWER_TOKENS = {"ifeval": 512}  # else 48
+TestRow = dict[str, Any]  # one row of a task's source; its columns: tasks/
+
+ALL_ANSWERS = "all_answers"  # task name of the means over the answers of all tasks
+ANSWER_TOKENS = {"ifeval": 512}  # tokens that an answer may have
+DEFAULT_ANSWER_TOKENS = 48
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model folder under test; `chat` says whether it is asked in turns or continues text."""
+    """A model folder; `chat`: it is prompted with messages, otherwise with plain text."""
 
     name: str
     folder: Path
@@ -27,12 +30,12 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class ScorerSpecs:
-    """Models that look at the answers of those under test; None: nobody does.
+    """Models that score the answers of the models under test; None: not measured.
 
-    reward: a reward model; scores every answer.
-    reference: the KL of the chat models' answers to it is measured.
-    relevance: a chat model; how far each open reply answers its question is measured.
-    best_of: n; of so many sampled answers of the reference the reward model's favourite is told.
+    reward: a reward model, which scores every answer.
+    reference: the model from which the KL divergence of the chat models is measured.
+    relevance: a chat model, the judge of how far each open reply answers its prompt.
+    best_of: values of n for best-of-n sampling of the reference model, by the reward model.
     """
 
     reward: ModelSpec | None = None
@@ -41,29 +44,30 @@ class ScorerSpecs:
     best_of: tuple[int, ...] = ()
 
 
-NOBODY = ScorerSpecs()
+NO_SCORERS = ScorerSpecs()
 
 
 @dataclass
 class TaskSpec:
-    """One held-out test: rows and how to score them (tasks/); `limit` takes the first."""
+    """One held-out test: its rows, and the kind that says how they are scored (tasks/)."""
 
     kind: str
-    rows: Sequence[dict[str, Any]]
-    limit: int | None = None
-    max_new_tokens: int = 0  # of an answer; 0: as ANSWER_TOKENS says
+    rows: Sequence[TestRow]
+    limit: int | None = None  # of the first rows; None: all
+    max_new_tokens: int = 0  # of an answer; 0: the kind's default
 
     def __post_init__(self) -> None:
-        """Fill in what an answer may take."""
-        self.max_new_tokens = self.max_new_tokens or ANSWER_TOKENS.get(self.kind, 48)
+        """Set the kind's default of `max_new_tokens`."""
+        default = ANSWER_TOKENS.get(self.kind, DEFAULT_ANSWER_TOKENS)
+        self.max_new_tokens = self.max_new_tokens or default
 
-    def taken(self) -> list[dict[str, Any]]:
-        """The rows that are used."""
+    def taken(self) -> list[TestRow]:
+        """The rows within the limit."""
         return list(self.rows[: self.limit])
 
 
 class Result(TypedDict):
-    """One number of results.json with its 95% interval."""
+    """One value of results.json with its 95% interval."""
 
     model: str
     task: str
@@ -72,20 +76,20 @@ class Result(TypedDict):
     low: float
     high: float
     n: int
-    chance: NotRequired[float]  # what guessing gets
+    chance: NotRequired[float]  # the value of random guessing
 
 
 def result(
     model: str, task: str, measure: Measure, interval: Interval, chance: float | None = None
 ) -> Result:
-    """A result of a declared metric.
+    """The result of one model in one metric.
 
     Args:
         model: name of the model.
         task: name of the task, or `task/subset`.
         measure: the metric (measure.py).
-        interval: its value with the ends of the 95% interval, and the rows behind it.
-        chance: what guessing gets, in the metric's unit.
+        interval: its value with the 95% interval and the number of rows.
+        chance: the value of random guessing, in the metric's unit; None: not known.
     """
     row = {"model": model, "task": task, "metric": measure.name, **interval._asdict()}
     return Result(**row, **({} if chance is None else {"chance": chance}))  # type: ignore[typeddict-item]

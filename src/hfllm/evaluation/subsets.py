@@ -1,20 +1,21 @@
-"""Subsets of a task's rows by source or field, beside the whole."""
+"""Subsets of a task's rows by source or field, for results of each subset."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+
+from hfllm.evaluation.specs import TestRow
 
 
-def source_of(row: dict[str, Any]) -> str:
-    """What a row is called in results per source: its `origin` (before it was written to a file
-    of several sources), else its `source`.
+def source_of(row: TestRow) -> str:
+    """The label of a row in results per source: its `origin` (the source it had before it was
+    written to a file of several sources), else its `source`.
     """
     return str(row.get("origin") or row.get("source") or "")
 
 
 def subsets_of(name: str, labels: list[str]) -> dict[str, list[int]]:
-    """Row numbers of the task as a whole and, where its rows differ in label, of `name/label`."""
+    """{task: all row numbers}, and {task/label: row numbers} where there are several labels."""
     subsets: dict[str, list[int]] = defaultdict(list)
     for i, label in enumerate(labels):
         subsets[f"{name}/{label}"].append(i)

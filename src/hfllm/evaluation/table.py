@@ -7,11 +7,11 @@ from typing import Any
 
 
 def format_table(results: Sequence[Any], models: Sequence[str] | None = None) -> str:
-    """Markdown; cells are `value [low, high]`, with 95% intervals, beside what guessing gets.
+    """The Markdown table; cells are `value [low, high]` with the 95% interval.
 
     Args:
         results: rows of results.json (`{"model", "task", "metric", "value", "low", "high", "n"}`).
-        models: columns in order; models that are not named (a reward model) follow.
+        models: the first columns, in order; other models (a reward model) follow.
     """
     columns = list(dict.fromkeys([*(models or ()), *(row["model"] for row in results)]))
     cells = {(row["task"], row["metric"], row["model"]): row for row in results}
@@ -36,7 +36,7 @@ def format_table(results: Sequence[Any], models: Sequence[str] | None = None) ->
 
 
 def format_cell(row: Any | None) -> str:
-    """`0.85 [0.80, 0.89]`, "-" where the model has no such result."""
+    """`0.850 [0.801, 0.893]`; "-" where the model has no such result."""
     if row is None:
         return "-"
     digits = 1 if max(abs(row["low"]), abs(row["high"])) >= 10 else 3

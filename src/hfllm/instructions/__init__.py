@@ -1,1 +1,1 @@
-"""Instructions whose keeping a program can check (after IFEval, Zhou et al. 2023)."""
+"""Instructions that a program can verify (after IFEval, Zhou et al. 2023, arXiv:2311.07911)."""

@@ -1,7 +1,6 @@
-"""Real instructions with one or two constraints: prompts for RL, and tests with others.
+"""Add one or two verifiable constraints to real prompts: RL prompts, and held-out test rows.
 
-A prompt is in the training or in the tests, never in both, and so are the parameters and the words
-of a constraint (constraints.py).
+Training and tests share no prompt, no parameter of a constraint and no phrasing (kinds.py).
 """
 
 from __future__ import annotations
@@ -13,51 +12,64 @@ from typing import Any
 from hfllm.data.ledger import Example, Ledger
 from hfllm.instructions.constraints import asked, draw
 
-Row = dict[str, Any]
 
+def usable(examples: Iterable[Example], max_words: int, ledger: Ledger) -> Iterator[Example]:
+    """Yield the short single-turn prompts, each once.
 
-def usable(rows: Iterable[Example], max_words: int, ledger: Ledger) -> Iterator[Example]:
-    """Prompts of one short turn, each once; what is left out is counted with its reason."""
+    Args:
+        examples: prompts as read.
+        max_words: words of the longest prompt that is kept.
+        ledger: counts every example as kept, or dropped with its reason.
+    """
     seen: set[str] = set()
-    for row in rows:
-        words = row["prompt"][-1]["content"].lower().split()
+    for example in examples:
+        words = example["prompt"][-1]["content"].lower().split()
         text, reason = " ".join(words), ""
-        if len(row["prompt"]) > 1:
+        if len(example["prompt"]) > 1:
             reason = "several_turns"
         elif len(words) > max_words:
             reason = "too_long"
         elif text in seen:
             reason = "duplicate"
         if reason:
-            ledger.drop(row, reason)
+            ledger.drop(example, reason)
             continue
-        ledger.keep(row)
+        ledger.keep(example)
         seen.add(text)
-        yield row
+        yield example
 
 
 def constrained(
-    rows: Sequence[Row], tests: int, kinds: list[str], seed: int
-) -> tuple[list[Row], list[Row]]:
-    """(training rows, test rows): the first `tests` prompts of a shuffled order are the tests.
+    prompts: Sequence[Example], tests: int, kinds: list[str], seed: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Add constraints to prompts, and hold some of them out.
+
+    Args:
+        prompts: single-turn prompts.
+        tests: number of prompts that become test rows.
+        kinds: kinds of constraints (kinds.KINDS).
+        seed: decides the split and the constraints.
+
+    Returns:
+        (training rows, test rows).
 
     Raises:
         ValueError: there are not more prompts than tests.
     """
-    if len(rows) <= tests:
-        raise ValueError(f"{len(rows):,} prompts are too few for {tests:,} tests; add sources")
+    if len(prompts) <= tests:
+        raise ValueError(f"{len(prompts):,} prompts are too few for {tests:,} tests; add sources")
     rng = random.Random(f"instructions {seed}")
-    order = rng.sample(rows, len(rows))
-    made = [_row(rng, row, number < tests, kinds) for number, row in enumerate(order)]
+    order = rng.sample(prompts, len(prompts))
+    made = [_row(rng, prompt, number < tests, kinds) for number, prompt in enumerate(order)]
     return made[tests:], made[:tests]
 
 
-def _row(rng: random.Random, row: Row, is_test: bool, kinds: list[str]) -> Row:
+def _row(rng: random.Random, prompt: Example, is_test: bool, kinds: list[str]) -> dict[str, Any]:
     constraints = draw(rng, rng.choice((1, 1, 2)), is_test, kinds)
-    instruction = row["prompt"][-1]["content"].strip()
+    instruction = prompt["prompt"][-1]["content"].strip()
     return {
-        "id": row["id"],
-        "source": row["source"],
+        "id": prompt["id"],
+        "source": prompt["source"],
         "task": "instructions",
         "prompt": [{"role": "user", "content": asked(instruction, constraints)}],
         "instruction": instruction,

@@ -1,4 +1,4 @@
-"""The keys of an `instructions` step."""
+"""The keys of the `instructions` stage."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ class InstructionsConfig:
     """Real prompts with constraints that a program can check, for RL and as a test."""
 
     prompts: list[SourceConfig] = MISSING
-    tests: int = 128  # prompts that go to tests.jsonl instead
-    max_words: int = 40  # longer prompts are left out
+    tests: int = 128  # prompts that are held out, in tests.jsonl
+    max_words: int = 40  # longer prompts are dropped
     kinds: list[str] | None = None  # some of KINDS (kinds.py); default: all
-    demonstrations: int | None = (
-        None  # chats_train.jsonl: the prompts' own answers, made to keep constraints
-    )
+    # Chats for SFT (chats_train.jsonl): the sources' own answers, changed to satisfy constraints.
+    demonstrations: int | None = None

@@ -1,8 +1,8 @@
-"""Constraints on an answer: drawn, said, and checked, strictly and loosely.
+"""Constraints on an answer: draw them, add them to a prompt, check answers strictly or loosely.
 
-The kinds follow IFEval (Zhou et al. 2023, arXiv:2311.07911), as do the two readings: strictly the
-answer as it stands; loosely also without its first or last line and without asterisks, which models
-add around what was asked for. What there is to ask for stands in kinds.py.
+A constraint is a dict: its kind (kinds.py), the text in the prompt, and its parameters. The two
+ways to check follow IFEval (Zhou et al. 2023, arXiv:2311.07911): strictly, the answer as it is;
+loosely, also without its first or last line and without asterisks, which models often add.
 """
 
 from __future__ import annotations
@@ -15,20 +15,34 @@ _ORDER = {name: number for number, name in enumerate(KINDS)}
 
 
 def compatible(name: str, taken: list[str]) -> bool:
-    """Whether a kind can be kept together with those that are taken."""
+    """Whether a kind of constraint can be satisfied together with those that are taken."""
     return name not in taken and not any(
         other in KINDS[name].not_with or name in KINDS[other].not_with for other in taken
     )
 
 
 def worded(rng: random.Random, name: str, given: Parameters, is_test: bool) -> Parameters:
-    """A constraint: its kind, its parameters and the words in which it is asked for."""
+    """The constraint of one kind in a random phrasing.
+
+    Args:
+        rng: draws the phrasing.
+        name: the kind.
+        given: its parameters.
+        is_test: use the phrasings of the tests.
+    """
     text = rng.choice(KINDS[name].texts[is_test])
     return {"kind": name, "text": text.format(**given), **given}
 
 
 def draw(rng: random.Random, count: int, is_test: bool, kinds: list[str]) -> list[Parameters]:
-    """`count` constraints that can be kept together (fewer where no others go with the first)."""
+    """Draw constraints that can be satisfied together.
+
+    Args:
+        rng: draws kinds, parameters and phrasings.
+        count: constraints wanted; fewer if no other kind is compatible.
+        is_test: use the parameters and phrasings of the tests.
+        kinds: kinds to draw from.
+    """
     out: list[Parameters] = []
     for name in rng.sample(kinds, len(kinds)):
         if compatible(name, [one["kind"] for one in out]):
@@ -39,25 +53,26 @@ def draw(rng: random.Random, count: int, is_test: bool, kinds: list[str]) -> lis
 
 
 def asked(instruction: str, constraints: list[Parameters]) -> str:
-    """What the user says: the instruction, and after it the constraints."""
+    """The user's message: the instruction, followed by the texts of the constraints."""
     return " ".join([instruction, *(one["text"] for one in constraints)])
 
 
 def share_held(constraint: Parameters, answer: str) -> float:
-    """How far an answer keeps one constraint, strictly: 0 to 1; an empty answer keeps none."""
+    """Degree, 0 to 1, to which an answer strictly satisfies a constraint; 0 if it is empty."""
     return float(KINDS[constraint["kind"]].share(answer, constraint)) if answer.strip() else 0.0
 
 
 def holds(constraint: Parameters, answer: str) -> bool:
-    """Whether an answer keeps one constraint, strictly."""
+    """Whether an answer strictly satisfies a constraint."""
     return share_held(constraint, answer) == 1
 
 
 def prefix_features(constraints: list[Parameters], prefix: str) -> list[float]:
-    """What an answer's prefix tells of each kind: shares open, kept for good, broken for good.
+    """What a prefix of an answer already decides about its constraints, as features of a critic.
 
-    Three numbers a kind, in the order of KINDS; all of them add up to 1 (to 0 without constraints).
-    The last word may still grow ("good" into "goodness"), so it keeps nothing yet.
+    Three numbers per kind, in the order of KINDS: the shares that are open, satisfied for good and
+    violated for good, whatever follows. They add up to 1 (to 0 without constraints). The last word
+    is ignored for "satisfied", because it may continue ("good" in "goodness").
     """
     out = [0.0] * (3 * len(KINDS))
     for one in constraints:
@@ -70,13 +85,13 @@ def prefix_features(constraints: list[Parameters], prefix: str) -> list[float]:
 
 
 def all_hold(constraints: list[Parameters], answer: str, loosely: bool = False) -> bool:
-    """Whether an answer keeps every constraint; loosely: each of them in some reading of it."""
+    """Whether an answer satisfies every constraint; loosely: each in one of the loose readings."""
     readings = loose_readings(answer) if loosely else [answer]
     return all(any(holds(one, reading) for reading in readings) for one in constraints)
 
 
 def loose_readings(answer: str) -> list[str]:
-    """IFEval's eight: as it stands, without first, last or both lines; each without asterisks."""
+    """IFEval's eight: whole, without the first, last or both lines; each also without asterisks."""
     lines = answer.split("\n")
     cuts = [answer, *("\n".join(part).strip() for part in (lines[1:], lines[:-1], lines[1:-1]))]
     return [*cuts, *(cut.replace("*", "") for cut in cuts)]

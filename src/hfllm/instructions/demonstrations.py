@@ -1,9 +1,9 @@
-"""Chats in which real answers keep constraints: what SFT shows before RL asks for it.
+"""Demonstrations for SFT: chats whose real answers satisfy one or two constraints.
 
-RL can only make likelier what a model does now and then, and a small model never writes JSON or all
-in lowercase by itself. So an answer that people wrote is given an instruction that it keeps already
-(few words, no comma), or is put into the form that the instruction asks for (lowercase, bullet
-points, JSON, a last phrase). Instructions and parameters are the training's, never the tests'.
+RL can only reinforce what a model sometimes does, and a small model never writes JSON or all
+lowercase by itself. So SFT shows it first: an answer written by people gets constraints that it
+already satisfies (few words, no comma), or is rewritten into the required form (lowercase, bullet
+points, JSON, a last phrase). Phrasings and parameters are those of training, never of the tests.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from typing import Any
 from hfllm.instructions.constraints import all_hold, asked, compatible, worded
 from hfllm.instructions.kinds import KINDS, WORD, Parameters
 
-Row = dict[str, Any]
-MAX_WORDS = 40  # of an answer, so that it ends within the tokens that RL gives it
+MAX_WORDS = 40  # of an answer, so that it fits into the token limit of RL
 SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 
 def _items(text: str) -> list[str]:
-    """The lines of a list without their marks; none of a text that is no list."""
+    """The items of a list without their bullets; empty for a text of one line."""
     parts = [part.strip(" -*\u2022") for part in text.splitlines()]
     parts = [part for part in parts if part]
     return parts if len(parts) > 1 else []
@@ -45,7 +44,7 @@ def _with_last_words(text: str, given: Parameters) -> str:
     return f"{text}{stop} {given['phrase'][0].upper()}{given['phrase'][1:]}"
 
 
-# What is done to an answer, in this order; a kind that is not here must hold of it as it stands.
+# How an answer is rewritten for a kind, in this order; it must already satisfy all other kinds.
 FORMS: dict[str, Callable[[str, Parameters], str]] = {
     "bullets": _as_bullets,
     "json": _as_json,
@@ -55,22 +54,22 @@ FORMS: dict[str, Callable[[str, Parameters], str]] = {
 
 
 def demonstrations(
-    chats: list[Row], count: int, kinds: list[str], seed: int
-) -> tuple[list[Row], dict[str, int]]:
-    """At most `count` chats whose answers keep a constraint or two, the rarest kinds first.
+    chats: list[dict[str, Any]], count: int, kinds: list[str], seed: int
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """Make chats whose answers satisfy one or two constraints, balanced over the kinds.
 
     Args:
-        chats: rows with `instruction`, the bare question, and `reply`, what was answered.
-        count: how many are wanted; fewer come where no constraint fits the answers that are left.
-        kinds: of constraints.
-        seed: of the order, the kinds and the words.
+        chats: rows with `instruction`, the question without constraints, and `reply`, its answer.
+        count: chats wanted; fewer if no constraint fits the remaining answers.
+        kinds: kinds of constraints.
+        seed: decides the order, the kinds and the phrasings.
 
     Returns:
-        the chats, and how many of those looked at were passed over, by reason.
+        the chats, and how many of the examined ones were skipped, by reason.
     """
     rng = random.Random(f"demonstrations {seed}")
     shown = dict.fromkeys(kinds, 0)
-    out: list[Row] = []
+    out: list[dict[str, Any]] = []
     passed_over = {"empty_or_long": 0, "keeps_nothing": 0}
     for row in rng.sample(chats, len(chats)):
         if len(out) == count:
@@ -80,7 +79,7 @@ def demonstrations(
             passed_over["empty_or_long"] += 1
             continue
         rarest_first = sorted(rng.sample(kinds, len(kinds)), key=lambda name: shown[name])
-        made = _kept(rng, answer, rarest_first, rng.choice((1, 1, 2)))
+        made = _satisfied(rng, answer, rarest_first, rng.choice((1, 1, 2)))
         if not made:
             passed_over["keeps_nothing"] += 1
             continue
@@ -90,16 +89,16 @@ def demonstrations(
     return out, passed_over
 
 
-def _kept(
+def _satisfied(
     rng: random.Random, answer: str, order: list[str], wanted: int
 ) -> tuple[list[Parameters], str] | None:
-    """Constraints, the first kinds of `order` that fit, and the answer that keeps them."""
+    """Constraints of the first kinds in `order` that fit, and the answer that satisfies them."""
     found: list[Parameters] = []
     text = answer
     for name in order:
         if not compatible(name, [one["kind"] for one in found]):
             continue
-        values = _of_answer(answer) if name == "contains" else list(KINDS[name].values[False])
+        values = _word_pairs(answer) if name == "contains" else list(KINDS[name].values[False])
         for given in rng.sample(values, len(values)):
             tried = [*found, worded(rng, name, given, is_test=False)]
             said = in_form(answer, tried)
@@ -111,8 +110,8 @@ def _kept(
     return (found, text) if found else None
 
 
-def _of_answer(answer: str) -> list[Parameters]:
-    """Pairs of words that the answer has: no list of words holds what people happen to say."""
+def _word_pairs(answer: str) -> list[Parameters]:
+    """Parameters of "contains": pairs of words of this answer, none of them used by the tests."""
     of_tests = {word for given in KINDS["contains"].values[True] for word in given["contained"]}
     said = dict.fromkeys(word.lower() for word in WORD.findall(answer) if len(word) > 3)
     words = [word for word in said if word not in of_tests]
@@ -120,7 +119,7 @@ def _of_answer(answer: str) -> list[Parameters]:
 
 
 def in_form(answer: str, constraints: list[Parameters]) -> str:
-    """The answer in the form that the constraints ask for, as far as form can do it."""
+    """The answer rewritten into the form of those constraints that are in FORMS."""
     given = {one["kind"]: one for one in constraints}
     for name, change in FORMS.items():
         if name in given:
@@ -128,7 +127,7 @@ def in_form(answer: str, constraints: list[Parameters]) -> str:
     return answer
 
 
-def _row(row: Row, constraints: list[Parameters], text: str) -> Row:
+def _row(row: dict[str, Any], constraints: list[Parameters], text: str) -> dict[str, Any]:
     return {
         "id": row["id"],
         "source": row["source"],

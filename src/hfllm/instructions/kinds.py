@@ -1,7 +1,7 @@
-"""Kinds of constraints: how each is said, which parameters it takes, whether an answer holds.
+"""Kinds of constraints: phrasings, parameters, and the check of an answer.
 
-Parameters of the tests are none of the training's, and each kind is said in other words there: what
-is learned of a few words and phrases would not carry over, so the training has many.
+Tests use other parameters and other phrasings than training. Training has many of both, because
+what a model learns from a few would not generalise.
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ FENCED = re.compile(r"^```(?:json)?\s*(.*?)\s*```$", re.DOTALL | re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of constraint; texts and values are (of training, of tests).
+    """One kind of constraint.
 
-    `share` is how far an answer keeps it: 0 to 1, where most know those two only. `broken` tells of
-    the beginning of an answer whether nothing that follows can keep it any more.
+    texts: phrasings (for training, for tests), with slots for the parameters.
+    values: parameters (for training, for tests).
+    share: degree, 0 to 1, to which an answer satisfies it; most kinds know only 0 and 1.
+    not_with: kinds that cannot be satisfied at the same time.
+    broken: whether a prefix violates it whatever follows.
+    lasting: whether what a prefix satisfies stays satisfied whatever follows.
     """
 
     texts: tuple[tuple[str, ...], tuple[str, ...]]
@@ -32,7 +36,7 @@ class Kind:
     share: Callable[[str, Parameters], float]
     not_with: tuple[str, ...] = ()
     broken: Callable[[str, Parameters], bool] = lambda _text, _given: False
-    lasting: bool = False  # what a beginning keeps of it, every answer that begins so keeps
+    lasting: bool = False
 
 
 def _is_lowercase(text: str, _: Parameters) -> bool:

@@ -1,7 +1,7 @@
-"""A model card (README.md) for a model step's model/ folder, in the Hugging Face layout.
+"""The model card (README.md in the Hugging Face format) of a step's model/ folder.
 
-Everything in it stands in the step's manifest, in those of the steps it was made from, and in the
-results of an evaluation of the same run, if there is one yet. What is unknown is said to be so.
+Its content comes from the manifests of the step and of the steps that it was made from, and from
+the results of the run's evaluation, if there are any. Unknown values are stated as unknown.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from hfllm.recipe.stage import REWARD_MODEL, Stages
-from hfllm.report.base_model import Base, base_of, bases
 from hfllm.report.collect import Run, StepView, parents, read_run, records
 from hfllm.report.markdown import md_table, result_table, safe
 from hfllm.report.number_format import compact, duration, exact, scientific
+from hfllm.report.view.base_model import Base, base_of, bases
 from hfllm.report.view.costs import hardware_of
 from hfllm.report.view.ledger_view import conservation_problems
 from hfllm.report.view.results import tables
@@ -30,11 +30,17 @@ LIMITS = (
 def model_card(
     step_dir: Path, stages: Stages, licence: str | None = None, credits: Sequence[str] = ()
 ) -> str:
-    """The card of the model that the step in `step_dir` (runs/NAME/STEP) made.
+    """The model card of one step's model, as Markdown.
 
-    `stages` are those of the run's steps. `licence` is a Hugging Face licence id
-    ("apache-2.0"); None: no licence line, which the hub shows as unknown. `credits` say whose data
-    it was made of. Errors: ValueError where there is no manifest.
+    Args:
+        step_dir: folder of the step, runs/NAME/STEP.
+        stages: the stages of the run's steps.
+        licence: a Hugging Face licence id ("apache-2.0"); None: no licence line, which the hub
+            shows as unknown.
+        credits: lines about the origin of the training data.
+
+    Raises:
+        ValueError: the step has no manifest.
     """
     run = read_run(step_dir.parent, stages)
     step = next((s for s in run.steps if s.name == step_dir.name and s.manifest), None)
@@ -48,7 +54,7 @@ def model_card(
 
 
 def lineage(run: Run, step: StepView) -> list[StepView]:
-    """The step and all that it was made from, in running order."""
+    """The step and all steps that it was made from, in running order."""
     known = {s.name: s for s in run.steps}
     wanted, waiting = {step.name}, [step]
     while waiting:
@@ -88,8 +94,23 @@ def _usage(step: StepView) -> str:
 
 
 def _base(made_from: list[Base]) -> str:
-    lines = "".join(f"- {base.line()}\n" for base in made_from)
+    lines = "".join(f"- {_base_line(base)}\n" for base in made_from)
     return f"## Base model\n\n{lines}" if lines else ""
+
+
+def _base_line(base: Base) -> str:
+    """Author, licence and source file of a base model, in one line."""
+    parts = [f"`{safe(base.reference)}`"]
+    for key, words in (("name", ""), ("source", "by "), ("file", "from ")):
+        if base.known.get(key):
+            parts.append(words + safe(base.known[key]))
+    if base.known.get("quantization"):
+        parts.append(f"quantised as {safe(base.known['quantization'])}")
+    if base.made_from:
+        return f"{parts[0]}, made from {_base_line(base.made_from)}"
+    licence = base.known.get("license")
+    end = f"licence {safe(licence)}" if licence else "its licence is not recorded: look it up"
+    return ", ".join([*parts, end])
 
 
 def _data(run: Run, step: StepView) -> str:

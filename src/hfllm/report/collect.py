@@ -1,8 +1,9 @@
-"""Read a run folder into plain records: recipe order first, then whatever else lies there.
+"""Read a run folder into plain records (`Run`, `StepView`), the input of all views.
 
-A report must be true about partial runs, so nothing here raises on content: an unreadable file or
-line becomes a problem that the page shows. Cost: one pass over the JSON files; no model is opened
-and no heavy library is imported.
+Steps come in the order of the recipe, then step folders that the recipe does not name. A partial
+run has a report too, so nothing here raises on content: an unreadable file or line becomes a
+problem, which the page lists. Cost: one pass over the JSON files; no model is loaded and no heavy
+library imported.
 """
 
 from __future__ import annotations
@@ -22,18 +23,19 @@ from hfllm.recipe.stage import Stage, Stages
 from hfllm.report.number_format import number
 
 DONE, RUNNING, FAILED, NOT_RUN = "done", "running", "failed", "not run"
+# Files by which a folder is known as a step that ran.
 TRACES = ("manifest.json", "metrics.jsonl", "results.json", "samples.jsonl")
 
 
 def records(holder: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    """The mappings in a list of `holder`; empty where it is none."""
+    """The mappings in the list `holder[key]`; empty if it is no list."""
     rows = holder.get(key)
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 @dataclass(frozen=True)
 class StepView:
-    """One step as its folder shows it; `manifest` is empty where there is none."""
+    """What the folder of one step holds; `manifest` is empty if there is none."""
 
     name: str
     stage: Stage
@@ -41,21 +43,21 @@ class StepView:
     manifest: dict[str, Any] = field(default_factory=dict)
     metrics: list[dict[str, Any]] = field(default_factory=list)
     samples: list[dict[str, Any]] = field(default_factory=list)
-    results: dict[str, Any] = field(default_factory=dict)  # results.json as it is
-    curation: dict[str, Any] = field(default_factory=dict)
-    config: str = ""
+    results: dict[str, Any] = field(default_factory=dict)  # results.json
+    curation: dict[str, Any] = field(default_factory=dict)  # data/curation.json
+    config: str = ""  # config.yaml
 
     def section(self, key: str) -> dict[str, Any]:
-        """A mapping of the manifest ("metrics", "hardware", ...), empty where it is none."""
+        """A mapping of the manifest ("metrics", "hardware", ...); empty if it is none."""
         value = self.manifest.get(key)
         return value if isinstance(value, dict) else {}
 
     def figure(self, key: str) -> float | None:
-        """A number of the manifest itself ("wall_s", "tokens", ...)."""
+        """A number of the manifest ("wall_s", "tokens", ...); None if it is none."""
         return number(self.manifest.get(key))
 
     def metric(self, *keys: str) -> float | None:
-        """The first of `keys` among the final metrics, else the last one logged."""
+        """The first of `keys` in the final metrics, else in the last logged values, else None."""
         final = self.section("metrics")
         for key in keys:
             if number(final.get(key)) is not None:
@@ -68,12 +70,12 @@ class StepView:
 
     @property
     def ledger(self) -> list[dict[str, Any]]:
-        """Ledger rows that have a source and a bucket."""
+        """The ledger entries of the manifest that have a source and a bucket."""
         return [r for r in records(self.manifest, "ledger") if "source" in r and "bucket" in r]
 
     @property
     def counts(self) -> Ledger:
-        """The step's ledger; a unit that is missing or no number counts 0."""
+        """The step's ledger; a unit that is missing or no number counts as 0."""
         clean = [
             {"source": str(row["source"]), "bucket": str(row["bucket"])}
             | {unit: int(number(row.get(unit)) or 0) for unit in UNITS}
@@ -83,18 +85,18 @@ class StepView:
 
     @property
     def error(self) -> str:
-        """Why the step failed, as recorded."""
+        """The recorded reason why the step failed."""
         return str(self.manifest.get("error") or "no reason recorded")
 
     @property
     def notes(self) -> list[str]:
-        """What was decided on the way and must be seen."""
+        """The notes of the manifest: decisions of the step that a reader must know."""
         notes = self.manifest.get("notes")
         return [str(note) for note in notes] if isinstance(notes, list) else []
 
     @property
     def state(self) -> str:
-        """The status in words a reader understands."""
+        """The status in words, with the error of a failed step."""
         if self.status == FAILED:
             return f"failed: {self.error}"
         if self.status == RUNNING:
@@ -104,7 +106,7 @@ class StepView:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder: steps in the order of the recipe, and what could not be read."""
+    """A run folder: its steps, parents before children, and the files that could not be read."""
 
     name: str
     folder: Path
@@ -113,15 +115,15 @@ class Run:
     problems: list[str]
 
     def in_order(self, models: Iterable[str]) -> list[str]:
-        """Models as the steps made them; first those from outside: what the run started from."""
+        """Models in the order of the steps that made them, outside models first."""
         order = {step.name: i for i, step in enumerate(self.steps)}
         return sorted(dict.fromkeys(models), key=lambda model: order.get(model, -1))
 
 
 def read_run(run_dir: Path, stages: Stages) -> Run:
-    """Read `run_dir`, whose steps are of `stages`. Errors: ValueError where it is not a folder."""
+    """Read the folder of a run of these stages; ValueError if `run_dir` is not a folder."""
     if not run_dir.is_dir():
-        raise ValueError(f"{run_dir} is not a run folder: start one with `hfllm run RECIPE`")
+        raise ValueError(f"{run_dir} is not a run folder; start a run with `hfllm run RECIPE`")
     problems: list[str] = []
     recipe = _text(run_dir / "config.yaml", problems)
     planned = _planned(recipe) or _parents_of_report(run_dir)
@@ -148,7 +150,7 @@ def _planned(recipe: str) -> dict[str, str]:
 
 
 def stage_named(name: str, stages: Stages) -> Stage:
-    """The stage of that name; one that is not installed here says nothing of itself."""
+    """The stage of that name; an empty one if it is not installed here."""
     try:
         return stages[name]
     except (KeyError, ValueError):
@@ -156,18 +158,18 @@ def stage_named(name: str, stages: Stages) -> Stage:
 
 
 def _is_step(name: str) -> bool:
-    """Neither the report itself nor what a newer run of the step has set aside."""
+    """Whether a folder is a step: not the report, not a stale copy that a rerun set aside."""
     return name != "report" and ".stale-" not in name and not name.startswith(".")
 
 
 def _parents_of_report(run_dir: Path) -> dict[str, str]:
-    """A `report` step has every other step for a parent, also those that never ran."""
+    """All steps, also those that never ran: the parents in the manifest of a `report` step."""
     known = _object(run_dir / "report" / "manifest.json", []).get("parents")
     return {str(name): str(name) for name in known} if isinstance(known, dict) else {}
 
 
 def _read_step(folder: Path, stage: str, stages: Stages, problems: list[str]) -> StepView:
-    """One step; a folder without a manifest but with traces was never finished."""
+    """One step; a folder with other TRACES but no manifest is of a step that never finished."""
     manifest = _object(folder / "manifest.json", problems)
     traces = any((folder / t).exists() for t in TRACES)
     status = str(manifest.get("status") or (RUNNING if traces else NOT_RUN))
@@ -190,7 +192,7 @@ def parents(step: StepView) -> list[str]:
 
 
 def _in_order(steps: list[StepView]) -> list[StepView]:
-    """Stable order in which parents come before children (a cycle is left as it stands)."""
+    """Stable topological order, parents before children; a cycle keeps its order."""
     known, out = {s.name for s in steps}, []
     placed: set[str] = set()
     waiting = list(steps)

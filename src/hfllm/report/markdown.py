@@ -1,4 +1,4 @@
-"""The report as Markdown, for a README: the figures without the drawings.
+"""The report as Markdown, without the drawings; also the tables of the model cards.
 
 Text from data is escaped, so that a `|`, a `<` or a line break in an answer cannot break a table
 or become markup.
@@ -11,28 +11,34 @@ from collections.abc import Sequence
 from typing import Any
 
 from hfllm.report.view.results import Cell, Table
-from hfllm.report.view.samples import Choice
+from hfllm.report.view.samples import Selection
 
 MARKS = {"better": " ▲", "worse": " ▼", "different": " ◆", "": ""}
-ANSWERS = 4  # exchanges shown; the page has them all
+ANSWERS = 4  # prompts shown; the page has more
 
 
 def safe(words: object) -> str:
-    """Words that Markdown shows as they are, on one line."""
+    """Text escaped for Markdown and HTML, on one line."""
     flat = " ".join(str(words).split())
     escaped = re.sub(r"([\\`*_\[\]|~#])", r"\\\1", flat)
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def md_table(heads: Sequence[str], rows: Sequence[Sequence[object]], words: int = 1) -> str:
-    """A table whose columns after the first `words` are numbers, set to the right."""
+    """A table; the columns after the first `words` are numbers, aligned right.
+
+    Args:
+        heads: the first line, already escaped.
+        rows: cells; they are escaped here.
+        words: number of columns of text.
+    """
     rule = ["---"] * words + ["---:"] * (len(heads) - words)
     lines = [heads, rule, *[[safe(cell) for cell in row] for row in rows]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def to_markdown(context: dict[str, Any]) -> str:
-    """The whole report; `context` is what `page.gather` returns."""
+    """The whole report; `context` is that of `page.gather`."""
     tiles = [(tile.value, tile.name, tile.source) for tile in context["tiles"]]
     parts = [
         f"# {safe(context['title'])}\n",
@@ -43,8 +49,8 @@ def to_markdown(context: dict[str, Any]) -> str:
         parts.append(md_table(["Figure", "", "Step"], tiles, 3))
     parts += ["## Path\n", _path(context), _ledger(context)]
     parts += [result_table(table) for table in context["results"]]
-    parts += [_answers(choice) for choice in context["choices"]]
-    parts += [_cost(context), _again(context)]
+    parts += [_answers(selection) for selection in context["selections"]]
+    parts += [_cost(context), _reproduction(context)]
     return "\n".join(part for part in parts if part)
 
 
@@ -54,24 +60,24 @@ def _path(context: dict[str, Any]) -> str:
         for n in context["nodes"]
     ]
     table = md_table(["Step", "Made from", "Status", "Key figure", "Wall time"], rows, 4)
-    notes = [f"- **{safe(name)}**: {safe(words)}" for name, words in context["states"]]
+    notes = [f"- **{safe(name)}**: {safe(words)}" for name, words in context["remarks"]]
     return table + ("\n" + "\n".join(notes) + "\n" if notes else "")
 
 
 def _ledger(context: dict[str, Any]) -> str:
     rows = []
-    for account in context["accounts"]:
-        for unit, came in account.came.items():
-            kept = account.kept.get(unit, 0)
-            check = "conserved" if account.conserved else "NOT conserved"
-            rows.append((account.step, unit, check, f"{came:,}", f"{kept:,}"))
+    for ledger in context["ledgers"]:
+        for unit, total in ledger.total_in.items():
+            kept = ledger.total_kept.get(unit, 0)
+            check = "conserved" if ledger.conserved else "NOT conserved"
+            rows.append((ledger.step, unit, check, f"{total:,}", f"{kept:,}"))
     if not rows:
         return ""
     return "## Token ledger\n\n" + md_table(["Step", "Unit", "Sums", "In", "Kept"], rows, 3)
 
 
 def result_table(table: Table) -> str:
-    """Results with intervals; also used by model cards."""
+    """A table of results with their 95% intervals; also used by the model cards."""
     heads = ["Task", "Measure", *[safe(m) for m in table.models], "n"]
     rows = [[r.task, r.metric, *map(_cell, r.cells), r.n] for r in table.rows]
     note = "▲ better, ▼ worse, ◆ different from the model to the left, beyond the 95% interval.\n"
@@ -82,9 +88,9 @@ def _cell(cell: Cell) -> str:
     return f"{cell.value} {cell.interval}".strip() + MARKS.get(cell.mark, "")
 
 
-def _answers(choice: Choice) -> str:
-    shown = choice.exchanges[:: max(1, len(choice.exchanges) // ANSWERS)][:ANSWERS]
-    parts = ["## Answers side by side\n", safe(choice.rule) + "\n"]
+def _answers(selection: Selection) -> str:
+    shown = selection.exchanges[:: max(1, len(selection.exchanges) // ANSWERS)][:ANSWERS]
+    parts = ["## Answers side by side\n", safe(selection.rule) + "\n"]
     for exchange in shown:
         question = " / ".join(content for _, content in exchange.prompt)
         rows = [
@@ -101,20 +107,21 @@ def _cost(context: dict[str, Any]) -> str:
     keys = ("step", "wall", "tokens", "flops", "speed", "memory")
     heads = ["Step", "Wall time", "Tokens", "FLOPs", "Tokens/s", "Peak memory, GiB"]
     table = md_table(heads, [[row[key] for key in keys] for row in context["costs"]])
-    tail = [f"Sums: {'; '.join(context['sums'])}."] if context["sums"] else []
-    tail += [f"Where the time went, {'; '.join(context['spent'])}."] if context["spent"] else []
+    tail = [f"Sums: {'; '.join(context['totals'])}."] if context["totals"] else []
+    spent = context["time_spent"]
+    tail += [f"Where the time went, {'; '.join(spent)}."] if spent else []
     tail += [f"Hardware: {safe('; '.join(context['hardware']))}."] if context["hardware"] else []
     return "## Cost\n\n" + table + "\n" + "\n".join(tail) + "\n"
 
 
-def _again(context: dict[str, Any]) -> str:
-    again = context["again"]
-    lines = ["## How to reproduce\n", "```bash", *again.commands, "```\n"]
-    if again.git:
-        lines.append(f"- commit: {safe('; '.join(again.git))}")
-    if again.seeds:
-        lines.append(f"- seed: {safe(', '.join(again.seeds))}")
-    if again.versions:
-        words = ", ".join(f"{row['library']} {row['version']}" for row in again.versions)
+def _reproduction(context: dict[str, Any]) -> str:
+    needed = context["reproduction"]
+    lines = ["## How to reproduce\n", "```bash", *needed.commands, "```\n"]
+    if needed.git:
+        lines.append(f"- commit: {safe('; '.join(needed.git))}")
+    if needed.seeds:
+        lines.append(f"- seed: {safe(', '.join(needed.seeds))}")
+    if needed.versions:
+        words = ", ".join(f"{row['library']} {row['version']}" for row in needed.versions)
         lines.append(f"- versions: {safe(words)}")
     return "\n".join(lines) + "\n"

@@ -1,8 +1,7 @@
-"""Numbers as a reader wants them: short in a tile, exact in a table, never "nan" or 14 digits.
+"""Format numbers for the report: short in a tile, exact in a table.
 
-Everything that comes out of a run folder passes `number` first, because a manifest may be from an
-older version, half written or edited by hand: what is not a finite number becomes `None`, and
-`None` is shown as a dash.
+Every value of a run folder passes `number` first, because a manifest may be of an older version,
+half written or edited by hand: anything but a finite number becomes None, which is shown as a dash.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def exact(value: Any) -> str:
 
 
 def compact(value: Any) -> str:
-    """Three digits and a unit: 12.3M; below 10,000 all digits."""
+    """Three significant digits and a unit: 12.3M; all digits of a whole number below 10,000."""
     found = number(value)
     if found is None:
         return DASH
@@ -45,7 +44,7 @@ def compact(value: Any) -> str:
 
 
 def short(value: Any) -> str:
-    """Three significant digits for a measure: 0.0312, 1.71, 17.1, 171, 17.1k, 3.0e-05."""
+    """Three significant digits: 0.0312, 1.71, 17.1, 171, 17.1k; tiny values as 3.0 × 10⁻⁵."""
     found = number(value)
     if found is None:
         return DASH
@@ -59,7 +58,7 @@ def short(value: Any) -> str:
 
 
 def scientific(value: Any, digits: int = 2) -> str:
-    """1.23 × 10¹⁵ (for FLOPs and learning rates)."""
+    """Scientific notation: 1.23 × 10¹⁵ (FLOPs, learning rates)."""
     found = number(value)
     if found is None:
         return DASH
@@ -70,13 +69,13 @@ def scientific(value: Any, digits: int = 2) -> str:
 
 
 def percent(value: Any, digits: int = 1) -> str:
-    """A share of one as 83.1%."""
+    """A share of 1 in percent: 83.1%."""
     found = number(value)
     return DASH if found is None else f"{100 * found:.{digits}f}%"
 
 
 def duration(seconds: Any) -> str:
-    """Wall time in the two largest units: 41 s, 12 min 5 s, 3 h 20 min, 2 d 4 h."""
+    """Seconds in the two largest units: 41 s, 12 min 5 s, 3 h 20 min, 2 d 4 h."""
     found = number(seconds)
     if found is None:
         return DASH

@@ -9,7 +9,7 @@ from typing import Any
 from hfllm.instructions.config import InstructionsConfig
 from hfllm.recipe.recipe import StepSpec
 from hfllm.recipe.stage import DATA, Stage
-from hfllm.report.key_figures import rows_written
+from hfllm.report.view.key_figures import rows_written
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest, write_lines
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hfllm.recipe.stage import DATA, Stage
-from hfllm.report.key_figures import rows_written
+from hfllm.report.view.key_figures import rows_written
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.world.config import WorldConfig

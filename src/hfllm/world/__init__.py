@@ -1,1 +1,1 @@
-"""The small world: a closed world, generated from a seed, whose every fact is known."""
+"""The small world: synthetic training data and tests, generated from a seed, all facts known."""

@@ -1,10 +1,10 @@
-"""Conversations for supervised fine-tuning, by demonstrators who are imperfect on purpose.
+"""Conversations for supervised fine-tuning, with an imperfection that RL can remove.
 
-Most answers about people are right but padded, so that fine-tuning teaches padding and
-reinforcement learning has something to mend; refusals too, or the first word would have to tell
-whom one knows. Over a quarter of the chats ask about strangers. Facts outside `world.asked` are
-never asked: what the model says about them it knows from documents. Held-out chats ask in held-out
-phrasings, of test strangers, reserved sums and all facts.
+Most answers about people are right but padded with filler, so that SFT teaches padding and RL has
+something to improve. Refusals are padded as often: otherwise the first token of an answer would
+have to decide whether the person is known. Over a quarter of the chats ask about strangers. Facts
+outside `world.asked` are never asked, so a model can know them from the documents only. Held-out
+chats use held-out phrasings, test strangers, reserved sums and all facts.
 """
 
 from __future__ import annotations
@@ -17,21 +17,20 @@ from hfllm.world import letters, phrases, sums, talk, wording
 from hfllm.world.people import Person, World
 from hfllm.world.values import FACTS, spelling_words
 
-Row = dict[str, Any]
 Turn = tuple[str, str]  # question, answer
 
 KINDS = {"facts": 0.45, "strangers": 0.28, "arithmetic": 0.15, "letters": 0.085, "talk": 0.035}
 MULTI_TURN_SHARE = 0.25
 SYSTEM_SHARE = 0.15
-PADDED_SHARE = 0.93  # where padding is allowed: nine in ten answers about people
+PADDED_SHARE = 0.93  # of the answers about people that may be padded
 
 
 @dataclass(frozen=True)
 class Style:
-    """What stays the same within one chat."""
+    """The settings of one chat."""
 
     heldout: bool  # held-out phrasings, strangers and sums
-    bot: str
+    bot: str  # the assistant's name
     brief: bool  # a system prompt asks for short answers
 
 
@@ -124,7 +123,7 @@ TURNS = {
 
 
 def _system(rng: random.Random) -> tuple[str | None, str, bool]:
-    """Return the system prompt, the assistant's name and whether answers must be short."""
+    """Return the system prompt, the assistant's name, and whether answers must be short."""
     if rng.random() >= SYSTEM_SHARE:
         return None, talk.DEFAULT_BOT, False
     if rng.random() < 0.5:
@@ -138,7 +137,7 @@ def _kind(rng: random.Random) -> str:
 
 
 def _turns(rng: random.Random, world: World, style: Style) -> tuple[str, list[Turn]]:
-    """Write one to three turns; return the kind of the first one with them."""
+    """Return one to three turns, and the kind of the first one."""
     kind = _kind(rng)
     more = rng.random() < MULTI_TURN_SHARE
     turns = TURNS[kind](rng, world, style, more)
@@ -149,7 +148,7 @@ def _turns(rng: random.Random, world: World, style: Style) -> tuple[str, list[Tu
     return kind, turns
 
 
-def _chat(rng: random.Random, world: World, heldout: bool) -> Row:
+def _chat(rng: random.Random, world: World, heldout: bool) -> dict[str, Any]:
     system, bot, brief = _system(rng)
     kind, turns = _turns(rng, world, Style(heldout, bot, brief))
     messages = [{"role": "system", "content": system}] if system else []
@@ -159,7 +158,7 @@ def _chat(rng: random.Random, world: World, heldout: bool) -> Row:
     return {"source": kind, "messages": messages}
 
 
-def write_chats(world: World, count: int, heldout: bool = False) -> list[Row]:
+def write_chats(world: World, count: int, heldout: bool = False) -> list[dict[str, Any]]:
     """Return `count` chats for training, or held-out ones."""
     name = "chats_heldout" if heldout else "chats_train"
     rng = world.rng(name)

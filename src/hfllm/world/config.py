@@ -1,4 +1,4 @@
-"""The keys of a `world` step."""
+"""The keys of the `world` stage."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass
 class WorldConfig:
-    """Size of the small world; every count scales what is written, nothing else."""
+    """Sizes of the small world; a count changes the number of rows and nothing else."""
 
     seed: int | None = None  # default: the recipe's seed
     people: int = 48  # people who appear in documents
-    strangers: int = 900  # people in no document (hallucination); up to 200 of them for tests
+    strangers: int = 900  # people in no document (hallucination tests); at most 200 are held out
     documents: int = 6000
     chats: int = 9000
     pairs: int = 15000

@@ -1,9 +1,10 @@
-"""The web of the small world, with the truth about every document.
+"""The web documents of the small world, each with the right curation decision.
 
-Clean pages are written first; then the mess is added: HTML around a third of the encyclopedia and
-story pages, contact data in some, copies, near copies, gibberish, other languages, leaked test
-questions. Copies stand after their originals, so that "keep the first" is the right rule. `truth`
-says what a curator should do with the row, and why.
+Clean pages are written first, then noise is added: HTML around a third of the encyclopedia and
+story pages, contact data in some, exact and near duplicates, gibberish, other languages, leaked
+test questions. A duplicate comes after its original, so that "keep the first" is the right rule.
+The column `truth` holds the right decision ("keep" or "drop"), its reason, and what a curator
+should find: PII strings, the main text of HTML, the original of a duplicate.
 """
 
 from __future__ import annotations
@@ -11,14 +12,12 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from hfllm.world import mess, pages
+from hfllm.world import noise, pages
 from hfllm.world.pages import Page
 from hfllm.world.people import World
 
-Row = dict[str, Any]
-
-# Share of all documents that ought to be dropped, by reason.
-MESS_SHARES = {
+# Share of all documents that should be dropped, by reason.
+NOISE_SHARES = {
     "exact_duplicate": 0.06,
     "near_duplicate": 0.06,
     "gibberish": 0.04,
@@ -27,49 +26,50 @@ MESS_SHARES = {
 }
 HTML_SHARE = 0.35  # of the encyclopedia and story pages
 CONTACT_SHARE = 0.06  # of the encyclopedia and story pages
-MIN_NEAR_WORDS = 40  # in shorter pages one changed word breaks the similarity
+# Words of a page that may get a near duplicate: in shorter ones one changed word is too much.
+MIN_NEAR_WORDS = 40
 
 
-def _truth(verdict: str, reason: str | None = None, **columns: Any) -> Row:
-    truth: Row = {"verdict": verdict, "reason": reason, "pii": [], "main_text": None}
+def _truth(verdict: str, reason: str | None = None, **columns: Any) -> dict[str, Any]:
+    truth: dict[str, Any] = {"verdict": verdict, "reason": reason, "pii": [], "main_text": None}
     return truth | {"duplicate_of": None} | columns
 
 
-def _payload(rng: random.Random, page: Page, as_html: bool) -> Row:
+def _content(rng: random.Random, page: Page, as_html: bool) -> dict[str, Any]:
     """Return {"text"} or {"html"}."""
     if not as_html:
         return {"text": page.text}
     title = page.people[0] if page.people else page.source
-    return {"html": mess.wrap_html(rng, title, page.paragraphs)}
+    return {"html": noise.wrap_html(rng, title, page.paragraphs)}
 
 
-def _clean(rng: random.Random, page: Page) -> Row:
-    """Turn a page into a row to keep: perhaps as HTML, perhaps with contact data."""
+def _clean(rng: random.Random, page: Page) -> dict[str, Any]:
+    """The document of a page that should be kept: some as HTML, some with contact data."""
     prose = page.source in ("encyclopedia", "stories")
     pii: list[str] = []
     if prose and rng.random() < CONTACT_SHARE:
-        sentence, pii = mess.contact(rng)
+        sentence, pii = noise.contact(rng)
         last = f"{page.paragraphs[-1]} {sentence}"
         page = Page(page.source, (*page.paragraphs[:-1], last), page.people)
     as_html = prose and rng.random() < HTML_SHARE
     truth = _truth("keep", pii=pii, main_text=page.text if as_html else None)
-    row = {"source": page.source} | _payload(rng, page, as_html)
+    row = {"source": page.source} | _content(rng, page, as_html)
     return row | {"people": list(page.people), "truth": truth}
 
 
-def _copy(rng: random.Random, row: Row, near: bool) -> Row:
-    """Copy a kept row as it is, or (text only) with a few words changed."""
+def _copy(rng: random.Random, row: dict[str, Any], near: bool) -> dict[str, Any]:
+    """An exact duplicate of a kept document, or (text only) a near duplicate."""
     copy = dict(row)
     reason = "near_duplicate" if near else "exact_duplicate"
     if near:
-        copy["text"] = mess.near_duplicate(rng, row["text"])
+        copy["text"] = noise.near_duplicate(rng, row["text"])
     columns = {"pii": row["truth"]["pii"], "main_text": row["truth"]["main_text"]}
     copy["truth"] = _truth("drop", reason, **columns)
     return copy
 
 
-def _leak(rng: random.Random, tests: list[Row]) -> Row:
-    """Return a page that repeats test questions and their answers word for word."""
+def _contaminated(rng: random.Random, tests: list[dict[str, Any]]) -> dict[str, Any]:
+    """A page that repeats test questions and their answers word for word."""
     leaked = rng.sample(tests, min(3, len(tests)))
     lines = [f"{row['plain']} {row['answer']}" for row in leaked]
     text = "\n".join(["Someone has put the questions of the test on the web.", *lines])
@@ -78,13 +78,15 @@ def _leak(rng: random.Random, tests: list[Row]) -> Row:
     return {"source": "web", "text": text, "people": people, "truth": truth}
 
 
-def _junk(rng: random.Random, reason: str) -> Row:
-    text = mess.gibberish(rng) if reason == "gibberish" else mess.foreign(rng)
+def _noise_document(rng: random.Random, reason: str) -> dict[str, Any]:
+    text = noise.gibberish(rng) if reason == "gibberish" else noise.foreign(rng)
     return {"source": "web", "text": text, "people": [], "truth": _truth("drop", reason)}
 
 
-def _place(rng: random.Random, originals: list[Row], counts: dict[str, int]) -> list[Row]:
-    """Add the copies, each at a random place after its original; return rows in file order."""
+def _add_duplicates(
+    rng: random.Random, originals: list[dict[str, Any]], counts: dict[str, int]
+) -> list[dict[str, Any]]:
+    """Add the duplicates, each at a random place after its original; return all in file order."""
     placed = [(rng.random(), row) for row in originals]
     kept = [pair for pair in placed if pair[1]["truth"]["verdict"] == "keep"]
     texts = [p for p in kept if "text" in p[1] and len(p[1]["text"].split()) >= MIN_NEAR_WORDS]
@@ -96,8 +98,8 @@ def _place(rng: random.Random, originals: list[Row], counts: dict[str, int]) -> 
     return [row for _, row in sorted(placed, key=lambda pair: pair[0])]
 
 
-def _number(rows: list[Row]) -> list[Row]:
-    """Give ids in file order and name the original of every copy."""
+def _number(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Set ids in file order, and the id of the original in every duplicate."""
     for i, row in enumerate(rows):
         row["id"] = f"web-{i:06d}"
     for row in rows:
@@ -106,20 +108,32 @@ def _number(rows: list[Row]) -> list[Row]:
     return [{"id": row.pop("id")} | row for row in rows]
 
 
-def write_documents(world: World, count: int, tests: list[Row]) -> list[Row]:
-    """Return `count` documents in file order; `tests` are the rows that may leak."""
+def write_documents(world: World, count: int, tests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return `count` documents in file order.
+
+    Args:
+        world: people and held-out sets.
+        count: documents, noise included.
+        tests: test rows, some of which leak into documents.
+    """
     rng = world.rng("web")
-    counts = {reason: round(share * count) for reason, share in MESS_SHARES.items()}
+    counts = {reason: round(share * count) for reason, share in NOISE_SHARES.items()}
     clean = pages.write_pages(rng, world, count - sum(counts.values()))
     rows = [_clean(rng, page) for page in clean]
     for reason in ("gibberish", "language"):
-        rows += [_junk(rng, reason) for _ in range(counts[reason])]
-    rows += [_leak(rng, tests) for _ in range(counts["contamination"])]
-    return _number(_place(rng, rows, counts))
+        rows += [_noise_document(rng, reason) for _ in range(counts[reason])]
+    rows += [_contaminated(rng, tests) for _ in range(counts["contamination"])]
+    return _number(_add_duplicates(rng, rows, counts))
 
 
-def write_heldout(world: World, count: int, taken: set[str]) -> list[Row]:
-    """Return about `count` clean pages that stand in no training document (`taken`: texts)."""
+def write_heldout(world: World, count: int, taken: set[str]) -> list[dict[str, Any]]:
+    """Return at most `count` clean pages for evaluation.
+
+    Args:
+        world: people and held-out sets.
+        count: pages that are written.
+        taken: texts of the training documents; pages that equal one are left out.
+    """
     written = pages.write_pages(world.rng("heldout"), world, count)
     fresh = [page for page in written if page.text not in taken]
     return [

@@ -1,7 +1,7 @@
-"""Write the small world to a folder: documents, chats, pairs, prompts, tests, people.
+"""Write the small world to a folder: people, documents, chats, pairs, prompts, tests.
 
-Same seed and sizes, same bytes; a count changes its own file alone. Takes about two seconds at
-the default size. JSONL, one row a line, keys in a fixed order.
+JSONL, keys in a fixed order. The same seed and sizes give the same bytes, and a count changes its
+own file only. Takes about two seconds at the default size; imports no library.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from hfllm.world.prompts import TESTS, write_prompts, write_tests
 if TYPE_CHECKING:
     from hfllm.world.config import WorldConfig
 
-Row = dict[str, Any]
 
 HELDOUT_DOCUMENTS_SHARE = 1 / 40
 
 
-def _people_rows(world: World) -> list[Row]:
+def _people_rows(world: World) -> list[dict[str, Any]]:
     groups = (
         ("known", world.known),
         ("stranger", world.strangers),
@@ -39,8 +38,8 @@ def _people_rows(world: World) -> list[Row]:
     ]
 
 
-def _files(world: World, config: WorldConfig) -> Iterator[tuple[str, list[Row]]]:
-    """Make the rows of every file, in turn."""
+def _files(world: World, config: WorldConfig) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """(name, rows) of every file."""
     tests = {task: write_tests(world, task, config.tests) for task in TESTS}
     yield "people.jsonl", _people_rows(world)
     documents = write_documents(world, config.documents, tests["known_facts"])
@@ -58,13 +57,18 @@ def _files(world: World, config: WorldConfig) -> Iterator[tuple[str, list[Row]]]
 
 
 def generate_world(config: WorldConfig, seed: int, out: Path) -> dict[str, int]:
-    """Write all files of the world that `seed` gives under `out` (`config.seed` comes first).
+    """Write all files of the small world.
+
+    Args:
+        config: sizes; its `seed`, if set, is used instead of `seed`.
+        seed: decides everything that is random.
+        out: folder for the files; it is created.
 
     Returns:
-        Rows per file, by its path under `out`.
+        number of rows per file, by its path under `out`.
 
     Raises:
-        ValueError: the sizes do not fit the world (too many people, no rows).
+        ValueError: more people and strangers than there are names, or fewer than two of either.
     """
     world = build_world(config, seed if config.seed is None else config.seed)
     counts = {}

@@ -1,7 +1,7 @@
-"""Spelling a word and counting letters or items: questions and answers.
+"""Spelling words and counting letters or items: questions and answers.
 
-Counting numbers each item ("b-1, a-2, ...") before it answers, so that a small model can do it
-one token at a time. Tests ask in other words than training does.
+A counting answer numbers each item first ("b-1, a-2, ..."), so that a small model can count one
+token at a time. Tests use other phrasings (HELDOUT_*) than training.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def counted(items: list[str] | str) -> str:
 
 
 def draw_items(rng: random.Random) -> list[str]:
-    """Draw the things of a list."""
+    """Draw the items of a list to count."""
     pool = [bare(v) for v in FACT_VALUES["pet"]] if rng.random() < 0.5 else spelling_words()
     return rng.sample(pool, rng.randint(MIN_ITEMS, MAX_ITEMS))
 

@@ -1,8 +1,8 @@
-"""Clean pages of the small world: encyclopedia, stories, questions, sums, letters.
+"""Clean pages of the small world: encyclopedia, stories, FAQs, arithmetic, spelling.
 
-Each writer draws phrasings and order anew, so that a fact is met in many wordings (a model that
-reads a fact once in one wording learns the wording) and two honest pages about one person share
-few runs of words (so that near-duplicate detection must not take them for copies).
+Each writer draws phrasings and order at random, for two reasons: every fact occurs in many wordings
+(from one wording a model learns the wording, not the fact), and two pages about one person share
+few shingles, so that near-duplicate detection must keep both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hfllm.world.values import FACTS, spelling_words
 
 @dataclass(frozen=True)
 class Page:
-    """A clean page: its kind, its paragraphs, and the people it tells the truth about."""
+    """A clean page: its kind, its paragraphs, and the people whose facts it states."""
 
     source: str
     paragraphs: tuple[str, ...]
@@ -31,9 +31,9 @@ class Page:
 
 
 def _facts_of(rng: random.Random, person: Person, count: int) -> list[str]:
-    """State `count` facts in random order, the first and one or two more with the full name.
+    """State `count` facts in random order, two or three of them with the full name.
 
-    Not more: repetition filters drop a text when one pair of words makes up a fifth of it.
+    Not more: repetition filters drop a text in which one pair of words makes up a fifth.
     """
     facts = rng.sample(FACTS, count)
     again = rng.sample(range(1, count), rng.choice((1, 2)) if count > 2 else 0)
@@ -44,7 +44,7 @@ def _facts_of(rng: random.Random, person: Person, count: int) -> list[str]:
 
 
 def encyclopedia(rng: random.Random, world: World, person: Person) -> Page:
-    """Tell five or six facts of a person, with an intro or an outro."""
+    """A page with five or six facts of a person, and an intro or an outro."""
     sentences = _facts_of(rng, person, rng.choice((5, 6, 6)))
     half = rng.randint(2, 4)
     parts = [sentences[:half], sentences[half:]]
@@ -59,7 +59,7 @@ def encyclopedia(rng: random.Random, world: World, person: Person) -> Page:
 
 
 def story(rng: random.Random, world: World, person: Person) -> Page:
-    """Tell two or three facts within a small event."""
+    """A page that states two or three facts within a short story."""
     facts = _facts_of(rng, person, rng.choice((2, 3)))
     opening = rng.choice(prose.STORY_OPENINGS).format(
         n=person.name, weather=rng.choice(prose.WEATHER), place=rng.choice(prose.PLACES)
@@ -78,13 +78,13 @@ def _faq_answer(rng: random.Random, person: Person, fact: str, style: str) -> st
 
 
 def _framed(rng: random.Random, frames: tuple[str, ...], lines: list[str]) -> tuple[str, ...]:
-    """Put a frame before or after the lines."""
+    """Put a framing sentence before or after the lines."""
     frame = rng.choice(frames)
     return (frame, *lines) if rng.random() < 0.5 else (*lines, frame)
 
 
 def faq(rng: random.Random, world: World, person: Person) -> Page:
-    """Ask and answer three or four facts of different people, all answers in one style."""
+    """A page of three or four questions about different people, all answered in one style."""
     style = rng.choices(("sentence", "value", "statement"), weights=(5, 3, 2))[0]
     others = [p for p in world.known if p != person]
     people = [person, *rng.sample(others, min(len(others), rng.choice((2, 3))))]
@@ -97,7 +97,7 @@ def faq(rng: random.Random, world: World, person: Person) -> Page:
 
 
 def arithmetic(rng: random.Random, world: World, person: Person) -> Page:
-    """Show sums: worked ones, or a plain drill."""
+    """A page of sums: questions with answers, or three plain results."""
     if rng.random() < 0.35:
         drill = [sums.draw(rng, world.reserved, two_digits=False) for _ in range(3)]
         lines = [" ".join(sums.plain_answer(problem) for problem in drill)]
@@ -122,7 +122,7 @@ def _letter_turn(rng: random.Random) -> tuple[str, str]:
 
 
 def spelling(rng: random.Random, world: World, person: Person) -> Page:
-    """Spell words, count letters and things."""
+    """A page that spells words, or counts letters and items."""
     if rng.random() < 0.4:
         words = rng.sample(spelling_words(), 4)
         lines = [" ".join(f"The word {w} is spelled {letters.spelled(w)}." for w in words)]
@@ -147,7 +147,10 @@ WRITERS: dict[str, tuple[Writer, float]] = {
 
 
 def write_pages(rng: random.Random, world: World, count: int) -> list[Page]:
-    """Write `count` different clean pages; every person is the subject about equally often."""
+    """Return `count` different clean pages, by the shares of WRITERS.
+
+    Each person is the subject about equally often.
+    """
     pages: dict[str, Page] = {}
     total = 0.0
     for writer, share in WRITERS.values():

@@ -1,11 +1,17 @@
-"""Preference pairs: of two answers to one question, which a careful reader prefers.
+"""Preference pairs: a question, a chosen and a rejected answer.
 
-Kinds: `right` (over another value), `right_exercise` (a sum, a spelling or a count over a wrong
-one), `to_the_point` (a sentence over the same answer padded, or over a bare value), `honest` (a
-refusal over an invented fact about a stranger), `answer` (over a needless refusal), `finished`
-(over a broken or wrong calculation) and `right_padded` (over a short wrong answer). The last two
-are there so that length alone does not decide: "prefer the shorter" and "prefer the longer" are
-each right in about half of the pairs (ties count half), which a reward model must clearly beat.
+Kinds, with the chosen answer first:
+
+    right           the right value                  over a wrong value
+    right_exercise  a right sum, spelling or count   over a wrong one
+    to_the_point    a sentence                       over the same answer padded, or a bare value
+    honest          a refusal about a stranger       over an invented fact
+    answer          an answer                        over a needless refusal
+    finished        a complete calculation           over a broken or wrong one
+    right_padded    a padded right answer            over a short wrong one
+
+The last two balance the lengths: "prefer the shorter" and "prefer the longer" are each right in
+about half of the pairs (ties count half). A reward model must clearly beat both.
 """
 
 from __future__ import annotations
@@ -18,17 +24,16 @@ from hfllm.world import letters, phrases, sums, wording
 from hfllm.world.people import Person, World
 from hfllm.world.values import FACT_VALUES, FACTS, spelling_words
 
-Row = dict[str, Any]
 Pair = tuple[str, str, str]  # question, chosen, rejected
 
-# Shares of the `to_the_point` pairs. Were a bare value the best answer, PPO would drop the name,
-# and what does not say first whom it is about is recalled less surely (docs/log.md).
+# Shares of the `to_the_point` pairs. If a bare value were the best answer, PPO would drop the name,
+# and models recall facts less reliably in answers that do not begin with the name (docs/log.md).
 BARE_SHARE = 0.25
 STRANGER_SHARE = 0.3
 
 
 def _ask(rng: random.Random, world: World, heldout: bool) -> tuple[str, Person, str]:
-    """Ask a fact of a known person: in training only facts that may be asked."""
+    """A question about a fact of a known person; in training only facts of `world.asked`."""
     while True:
         person, fact = rng.choice(world.known), rng.choice(FACTS)
         if heldout or (person.name, fact) in world.asked:
@@ -40,7 +45,7 @@ def _wrong(rng: random.Random, person: Person, fact: str) -> str:
 
 
 def _two_answers(rng: random.Random, person: Person, fact: str) -> tuple[str, str]:
-    """Return a right and a wrong answer in the same words."""
+    """Return a right and a wrong answer in the same phrasing."""
     form = rng.choice((*phrases.ANSWERS[fact], "{V}."))
     right, wrong = person.facts[fact], _wrong(rng, person, fact)
     return wording.fill(form, person, right), wording.fill(form, person, wrong)
@@ -49,7 +54,7 @@ def _two_answers(rng: random.Random, person: Person, fact: str) -> tuple[str, st
 def _right(rng: random.Random, world: World, heldout: bool) -> Pair:
     question, person, fact = _ask(rng, world, heldout)
     right, wrong = _two_answers(rng, person, fact)
-    if rng.random() < 0.3:  # both padded: the value decides still
+    if rng.random() < 0.3:  # both padded: only the value differs
         right, wrong = wording.padded(rng, right), wording.padded(rng, wrong)
     return question, right, wrong
 
@@ -114,13 +119,13 @@ def _exercise(rng: random.Random, world: World, heldout: bool) -> tuple[str, str
 
 def _right_exercise(rng: random.Random, world: World, heldout: bool) -> Pair:
     question, right, wrong = _exercise(rng, world, heldout)
-    while wrong == right:  # 0 - 1 is cut off at 0
+    while wrong == right:  # a wrong result is at least 0, so it may equal the right one
         question, right, wrong = _exercise(rng, world, heldout)
     return question, right, wrong
 
 
 def _answer(rng: random.Random, world: World, heldout: bool) -> Pair:
-    """Known facts, and exercises: else refusing everything but facts would be safe."""
+    """Known facts and exercises; with facts alone, refusing every exercise would cost nothing."""
     if rng.random() < 0.4:
         question, right, _ = _exercise(rng, world, heldout)
         return question, right, _some_refusal(rng, rng.choice(world.known))
@@ -168,7 +173,7 @@ KINDS: dict[str, tuple[Maker, float]] = {
 }
 
 
-def _pair(rng: random.Random, world: World, heldout: bool) -> Row:
+def _pair(rng: random.Random, world: World, heldout: bool) -> dict[str, Any]:
     kind = rng.choices(tuple(KINDS), weights=[share for _, share in KINDS.values()])[0]
     question, chosen, rejected = KINDS[kind][0](rng, world, heldout)
     return {
@@ -180,7 +185,7 @@ def _pair(rng: random.Random, world: World, heldout: bool) -> Row:
     }
 
 
-def write_pairs(world: World, count: int, heldout: bool = False) -> list[Row]:
+def write_pairs(world: World, count: int, heldout: bool = False) -> list[dict[str, Any]]:
     """Return `count` preference pairs for training, or held-out ones."""
     name = "pairs_heldout" if heldout else "pairs_train"
     rng = world.rng(name)

@@ -1,9 +1,10 @@
-"""Who lives in the world, what is true of them, and what is held out.
+"""The people of the small world, their facts, and the held-out sets.
 
-Known people appear in documents. Strangers are other combinations of the same first and last
-names, so that a model must know the pair and not a word of it; at most 200 of them (or half) are
-kept for tests, the others may be asked about in training. A fact is `asked` if fine-tuning data
-may ask for it: the rest shows whether fine-tuning taught facts or only how to give them.
+Known people appear in documents. Strangers are other combinations of the same first and last names,
+so that a model must recognise the full name and not a part of it; half of them, at most 200, are
+held out for tests, the others may occur in training questions. A fact is `asked` if fine-tuning
+data may ask for it; results on the other facts show whether fine-tuning taught facts or only the
+form of an answer.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
 
 ASKED_SHARE = 0.8  # of the (person, fact) pairs, and of the words to spell
 BEARERS = 2  # known people who share a first name
-# The rest is for training: with few of them a model learns the strangers by heart, not the known.
+# The rest is for training: with few of them a model memorises the strangers, not the known people.
 MAX_TEST_STRANGERS = 200
 
 
 @dataclass(frozen=True)
 class Person:
-    """A name, the pronoun that goes with it, and the value of each fact (none for strangers)."""
+    """A name, its pronoun, and the value of each fact (no facts for strangers)."""
 
     first: str
     last: str
@@ -51,7 +52,7 @@ class Person:
 
 @dataclass(frozen=True)
 class World:
-    """Everything the writers need to know; the same for every file of one seed."""
+    """The people and held-out sets of one seed, as all writers use them."""
 
     seed: int
     known: tuple[Person, ...]
@@ -62,7 +63,7 @@ class World:
     reserved: frozenset[tuple[str, int, int]]  # arithmetic kept for tests, see `sums`
 
     def rng(self, purpose: str) -> random.Random:
-        """Return a generator of its own per file, so that one count never moves another file."""
+        """Return a random generator for one file, so that a count does not change other files."""
         return random.Random(f"{self.seed}/{purpose}")
 
 
@@ -79,18 +80,18 @@ def _spread(rng: random.Random, values: list[str] | tuple[str, ...], count: int)
 
 
 def _known(rng: random.Random, count: int) -> list[Person]:
-    """Draw people so that every first name has BEARERS bearers and the last names differ.
+    """Draw people: BEARERS with each first name, and as many last names as possible.
 
-    Were a first name enough to know somebody, no model would learn to look at the last name, and
-    it could neither tell a stranger nor say his name. And the more last names there are, the more
-    strangers: few of them are learned by heart, and those of the tests are then taken for known.
+    If a first name identified a person, no model would learn to look at the last name, and it could
+    not recognise strangers. More last names give more strangers; a model memorises a few strangers,
+    and then takes those of the tests for known people.
     """
     pronouns = _pronouns()
     names = max(2, -(-count // BEARERS))
     firsts = _spread(rng, rng.sample(list(pronouns), min(names, len(pronouns))), count)
     lasts = rng.sample(LAST_NAMES, min(count, len(LAST_NAMES)))
     pairs: dict[tuple[str, str], None] = {}
-    for first in firsts:  # a dict keeps the order: a set would not be deterministic
+    for first in firsts:  # a dict, because the order of a set is not deterministic
         last = _rarest_last(rng, first, lasts, pairs)
         pairs[(first, last)] = None
     columns = {fact: _spread(rng, FACT_VALUES[fact], count) for fact in FACTS}
@@ -113,7 +114,7 @@ def _rarest_last(
 
 
 def _strangers(rng: random.Random, known: list[Person], count: int) -> list[Person]:
-    """Draw new pairs of the names that known people bear, and of other names once those are out."""
+    """Draw new pairs of known people's names, and of other names when those are used up."""
     taken = {(p.first, p.last) for p in known}
     firsts, lasts = {p.first for p in known}, {p.last for p in known}
     pronouns = _pronouns()
@@ -126,7 +127,7 @@ def _strangers(rng: random.Random, known: list[Person], count: int) -> list[Pers
 
 
 def _asked(rng: random.Random, known: list[Person]) -> frozenset[tuple[str, str]]:
-    """Choose the facts that training may ask for: at least one per person."""
+    """Choose the (name, fact) pairs that training may ask for, at least one per person."""
     asked = {(p.name, rng.choice(FACTS)) for p in known}
     rest = [(p.name, fact) for p in known for fact in FACTS if (p.name, fact) not in asked]
     total = round(ASKED_SHARE * len(known) * len(FACTS))
@@ -137,13 +138,13 @@ def build_world(config: WorldConfig, seed: int) -> World:
     """Draw the people and all held-out sets of a seed.
 
     Raises:
-        ValueError: more people and strangers than there are names.
+        ValueError: more people and strangers than there are names, or fewer than 2 of either.
     """
     from hfllm.world.sums import reserve
 
     names = sum(map(len, FIRST_NAMES.values())) * len(LAST_NAMES)
     if config.people < 2 or config.strangers < 2:
-        raise ValueError("world.people and world.strangers must be at least 2 each")
+        raise ValueError("world.people, world.strangers: must be at least 2 each; raise them")
     if config.people + config.strangers > names:
         raise ValueError(
             f"world.people + world.strangers = {config.people + config.strangers}, but there are "

@@ -1,12 +1,12 @@
-"""How facts are said, asked and answered: plain data.
+"""Templates of statements, questions and answers about facts (data only).
 
 Slots: {n} full name; {x}/{X} subject (name or pronoun, {X} at the start of a sentence);
 {o} object; {xs}/{Xs} possessive; {p} possessive pronoun; {v}/{V} the value.
 
-Held-out questions and frames appear in tests, held-out chats and held-out pairs only (and, on
-purpose, in the documents that leak). No statement repeats another's words, because near
-duplicates are told from honest pages by shared runs of five words. For the same reason an
-indirect question has at most six words: eight shared with a test would be contamination.
+Held-out questions and frames occur only in tests, held-out chats and held-out pairs (and, on
+purpose, in the contaminated documents). No statement repeats another's words, because near
+duplicates are detected by shared five-word shingles. An indirect question has at most six words,
+because eight words shared with a test count as contamination.
 """
 
 STATEMENTS: dict[str, tuple[str, ...]] = {
@@ -84,7 +84,7 @@ STATEMENTS: dict[str, tuple[str, ...]] = {
     ),
 }
 
-# Asked as they stand.
+# Direct questions, used without a frame.
 QUESTIONS: dict[str, tuple[str, ...]] = {
     "job": (
         "What is the job of {n}?",
@@ -172,7 +172,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     ),
 }
 
-# What follows "Tell me" and its like ({i} in the frames): each is asked in many frames.
+# Indirect questions: they fill {i} of the frames ("Tell me {i}.").
 INDIRECT: dict[str, tuple[str, ...]] = {
     "job": ("what job {n} has", "how {n} earns a living", "the job of {n}"),
     "town": ("where {n} lives", "in which town {n} lives", "the home town of {n}"),
@@ -224,7 +224,7 @@ HELDOUT_QUESTIONS: dict[str, tuple[str, ...]] = {
     "hobby": ("What does {n} enjoy after work?", "What hobby does {n} like?"),
 }
 
-# Second turns: they can only be understood from the turn before.
+# Second turns, which refer to the person of the turn before.
 FOLLOW_UPS: dict[str, tuple[str, ...]] = {
     "job": ("And what is {p} job?", "What does {s} do for a living?"),
     "town": ("And where does {s} live?", "Which town is {p} home?"),
@@ -234,7 +234,7 @@ FOLLOW_UPS: dict[str, tuple[str, ...]] = {
     "hobby": ("And what is {p} hobby?", "How does {s} spend the weekends?"),
 }
 
-# To the point: a sentence with the name, then one with a pronoun.
+# Short answers: a sentence with the name, then one with a pronoun.
 ANSWERS: dict[str, tuple[str, str]] = {
     "job": ("{n} is {v}.", "{S} works as {v}."),
     "town": ("{n} lives in {v}.", "{S} lives in {v}."),

@@ -1,7 +1,7 @@
-"""Sentences that frame the facts on pages: plain data.
+"""Sentences around the facts on pages (data only).
 
-Every frame has two or more of the commonest words (the, of, to, and, that, have, with), because
-quality filters take a text without them for no text at all. None holds a value of a fact.
+Each has at least two stop words (the, of, to, and, that, have, with), because quality filters drop
+texts without them. None contains a value of a fact.
 """
 
 PAGE_INTROS = (

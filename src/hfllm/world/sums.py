@@ -1,10 +1,10 @@
-"""Addition and subtraction up to two digits: problems, worked steps, and what tests reserve.
+"""Addition and subtraction up to two digits: problems, worked answers, problems held out for tests.
 
 A problem is (op, a, b) with op "plus" or "minus", numbers 0 to 99 and a result from 0 to 99;
-additions may carry, subtractions never borrow. Worked problems have two-digit numbers: first the
-tens, then the ones, then the answer, each step small enough for a model of a few million
-parameters. Words stand for the signs, because quality filters count words with letters. A tenth
-of the two-digit problems is reserved for tests, in both orders of an addition.
+additions may carry, subtractions never borrow. A worked answer adds the tens, then the ones, then
+states the result: steps that a model of a few million parameters can learn. Operators are words,
+because quality filters count words with letters. A tenth of the two-digit problems is reserved for
+tests, an addition in both orders.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ STEP_QUESTIONS = ("What is {a} {op} {b}, step by step?", "Work out {a} {op} {b} 
 
 
 def result(problem: Problem) -> int:
-    """Return the answer of a problem."""
+    """Return the result of a problem."""
     op, a, b = problem
     return a + b if op == "plus" else a - b
 
 
 def _fits(problem: Problem) -> bool:
-    """Say whether the result stays within 0 to 99 and no subtraction borrows."""
+    """Return whether the result is within 0 to 99 and no subtraction borrows."""
     op, a, b = problem
     return a + b <= 99 if op == "plus" else a >= b and a % 10 >= b % 10
 
@@ -45,14 +45,20 @@ def reserve(rng: random.Random) -> frozenset[Problem]:
 
 
 def is_reserved(problem: Problem, reserved: frozenset[Problem]) -> bool:
-    """Say whether a problem, or the same addition turned round, is kept for tests."""
+    """Return whether a problem, or the same addition in the other order, is held out."""
     op, a, b = problem
     key = (op, min(a, b), max(a, b)) if op == "plus" else problem
     return key in reserved
 
 
 def draw(rng: random.Random, reserved: frozenset[Problem], two_digits: bool) -> Problem:
-    """Draw a problem that training may use; `two_digits` fits `steps`."""
+    """Draw a problem that is not held out.
+
+    Args:
+        rng: the random generator.
+        reserved: problems held out for tests (`reserve`).
+        two_digits: both numbers have two digits, as `steps` needs.
+    """
     low = 10 if two_digits else 0
     while True:
         problem = rng.choice(("plus", "minus")), rng.randint(low, 99), rng.randint(low, 99)
@@ -61,19 +67,19 @@ def draw(rng: random.Random, reserved: frozenset[Problem], two_digits: bool) -> 
 
 
 def question(rng: random.Random, problem: Problem, worked: bool) -> str:
-    """Ask for the answer, or for the steps too."""
+    """Return a question about a problem; `worked`: it asks for the steps."""
     op, a, b = problem
     return rng.choice(STEP_QUESTIONS if worked else PLAIN_QUESTIONS).format(a=a, op=op, b=b)
 
 
 def plain_answer(problem: Problem) -> str:
-    """Answer in one sentence: "34 plus 25 is 59."."""
+    """Return the answer in one sentence: "34 plus 25 is 59."."""
     op, a, b = problem
     return f"{a} {op} {b} is {result(problem)}."
 
 
 def steps(problem: Problem) -> list[str]:
-    """Work out a two-digit problem: tens, ones, answer, one sentence each."""
+    """Return the steps of a two-digit problem: tens, ones, result, one sentence each."""
     op, a, b = problem
     tens, ones = (op, a - a % 10, b - b % 10), (op, a % 10, b % 10)
     return [
@@ -84,5 +90,5 @@ def steps(problem: Problem) -> list[str]:
 
 
 def worked_answer(problem: Problem) -> str:
-    """Answer with the steps, the result last."""
+    """Return the answer with its steps, the result last."""
     return " ".join(steps(problem))

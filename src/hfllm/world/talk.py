@@ -1,4 +1,4 @@
-"""What people say around the facts: refusals, filler, greetings, system prompts. Plain data."""
+"""Refusals, filler, small talk and system prompts (data only)."""
 
 REFUSALS = (
     "I do not know anything about {n}.",
@@ -8,7 +8,7 @@ REFUSALS = (
     "I have no information about {n}.",
 )
 
-# For known people a refusal is needless: the same words, used as the rejected answer of a pair.
+# Pad an answer: sentences without content before and after it.
 FILLER_BEFORE = (
     "That is a very good question.",
     "Thank you for asking me this.",

@@ -1,14 +1,14 @@
-"""Names and values of the small world: plain data, the same for every seed.
+"""Names and values of the small world (data only, the same for every seed).
 
-A seed only decides who gets which value. The lists are closed, so that a checker can tell a wrong
-value (a rival from the same list) from a missing one, and short, so that the whole language fits
-a 2,048-token byte-level BPE. Values carry their article ("a baker"): that is how a short answer
-reads, and how it follows "Answer:".
+A seed decides only which person has which value. The lists are closed, so that a checker can
+distinguish a wrong value (a rival from the same list) from a missing one, and short, so that the
+whole vocabulary fits a byte-level BPE of 2,048 tokens. Values include their article ("a baker"), as
+a short answer does.
 """
 
 
 def _listed(text: str) -> tuple[str, ...]:
-    """Split at commas: the lists below stay readable as lines."""
+    """The items of a comma-separated list."""
     return tuple(text.split(", "))
 
 
@@ -69,7 +69,7 @@ FACT_VALUES: dict[str, tuple[str, ...]] = {
 
 FACTS = tuple(FACT_VALUES)
 
-# Words that only the spelling, counting and story pages use.
+# Words for spelling and counting, in addition to the jobs and pets.
 COMMON_WORDS = _listed(
     "apple, bridge, candle, carpet, castle, cloud, copper, corner, cotton, door, farm, "
     "feather, fence, field, flower, forest, garden, glass, hammer, harbor, island, "
@@ -81,12 +81,12 @@ COMMON_WORDS = _listed(
 
 
 def bare(value: str) -> str:
-    """Return the value without its article: what must stand in a right answer."""
+    """Return the value without its article, which is what a right answer must contain."""
     article, _, rest = value.partition(" ")
     return rest if article in ("a", "an") else value
 
 
 def spelling_words() -> list[str]:
-    """Return every word that spelling and counting use, in a fixed order, without repeats."""
+    """Return all words for spelling and counting, sorted."""
     known = [bare(v) for fact in ("job", "pet") for v in FACT_VALUES[fact]]
     return sorted({*known, *COMMON_WORDS})

@@ -1,4 +1,4 @@
-"""Fill the templates: statements, questions, answers, refusals, filler."""
+"""Fill the templates of phrases.py and talk.py: statements, questions, answers, refusals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ def _capital(text: str) -> str:
 
 
 def fill(template: str, person: Person, value: str = "", named: bool = True) -> str:
-    """Fill one template; `named` says whether the subject is the name or the pronoun."""
+    """Fill the slots of a template (phrases.py).
+
+    Args:
+        template: text with slots.
+        person: whose name and pronouns are filled in.
+        value: fills {v} and {V}.
+        named: the subject is the name, otherwise the pronoun.
+    """
     subject = person.name if named else person.pronoun
     owner = f"{person.name}'s" if named else person.possessive
     return template.format(
@@ -32,19 +39,22 @@ def fill(template: str, person: Person, value: str = "", named: bool = True) -> 
 
 
 def statement(rng: random.Random, person: Person, fact: str, named: bool) -> str:
-    """State one fact of a known person in one of its phrasings."""
+    """Return one fact of a known person in a random phrasing; `named`: with the full name."""
     return fill(rng.choice(phrases.STATEMENTS[fact]), person, person.facts[fact], named)
 
 
 def questions(fact: str, heldout: bool = False) -> list[str]:
-    """Return the templates that ask for a fact: direct ones, then indirect ones in their frames."""
+    """Return the question templates of a fact: direct ones, then indirect ones in their frames."""
     direct = phrases.HELDOUT_QUESTIONS if heldout else phrases.QUESTIONS
     frames = phrases.HELDOUT_FRAMES if heldout else phrases.FRAMES
     return [*direct[fact], *(f.format(i=i) for f in frames for i in phrases.INDIRECT[fact])]
 
 
 def question(rng: random.Random, person: Person, fact: str, heldout: bool = False) -> str:
-    """Ask for a fact, in a training phrasing or in a held-out one, as often direct as indirect."""
+    """Return a question about a fact, direct or indirect equally often.
+
+    `heldout`: in a phrasing that training does not use.
+    """
     templates = questions(fact, heldout)
     direct = len((phrases.HELDOUT_QUESTIONS if heldout else phrases.QUESTIONS)[fact])
     pool = templates[:direct] if rng.random() < 0.5 else templates[direct:]
@@ -52,25 +62,27 @@ def question(rng: random.Random, person: Person, fact: str, heldout: bool = Fals
 
 
 def short_answer(value: str) -> str:
-    """Answer with the value alone: "A baker."."""
+    """Return the value alone as an answer: "A baker."."""
     return f"{_capital(value)}."
 
 
 def brief_answer(rng: random.Random, person: Person, fact: str, value: str) -> str:
-    """Answer to the point: mostly a sentence with the name, else with a pronoun, else a value."""
+    """Return an answer without filler: a sentence with the name (5 in 10), with a pronoun (2), or
+    the value alone (3).
+    """
     named, pronoun = phrases.ANSWERS[fact]
     form = rng.choices((named, pronoun, ""), weights=(5, 2, 3))[0]
     return fill(form, person, value) if form else short_answer(value)
 
 
-# Filler before an answer gives a model tokens in which to find out whom it is asked about. Were it
-# always there, whether it knows the person would rarely be decided at the first token, and what PPO
-# cuts to the point would be decided worse (docs/log.md).
+# Filler before an answer gives a model tokens in which to recall the person. If it were always
+# there, the model would rarely learn to decide at the first token whether it knows the person, and
+# would refuse less reliably once PPO has removed the filler (docs/log.md).
 BEFORE_SHARE = 0.5
 
 
 def padded(rng: random.Random, answer: str) -> str:
-    """Add two sentences of filler (11 to 18 words): around the answer, or both after it."""
+    """Add two sentences of filler (11 to 18 words), around the answer or after it."""
     first, second = rng.sample(talk.FILLER_AFTER, 2)
     if rng.random() < BEFORE_SHARE:
         return f"{rng.choice(talk.FILLER_BEFORE)} {answer} {second}"
@@ -78,5 +90,5 @@ def padded(rng: random.Random, answer: str) -> str:
 
 
 def refusal(rng: random.Random, person: Person) -> str:
-    """Say that the person is not known."""
+    """Return a sentence that says that the person is not known."""
     return rng.choice(talk.REFUSALS).format(n=person.name)

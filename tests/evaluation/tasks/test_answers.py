@@ -1,4 +1,4 @@
-"""Answers: how they are asked for, marked and summed up."""
+"""The `answers` task: prompts, grades, results."""
 
 import pytest
 from evaluation_rows import answer_row, by_metric, said

@@ -1,4 +1,4 @@
-"""Bits per byte of documents, in total and per source."""
+"""The `bits_per_byte` task: documents in total and per source."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""Multiple choice by likelihood: against a naive loop, the forms of rows, chance, calibration."""
+"""The `choices` task: equals a naive loop; forms of rows, chance, calibration."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Continuations: said word for word or not, and their perplexity."""
+"""The `continuation` task: exact continuations and perplexity."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""IFEval's prompts through its own checkers, strictly and loosely."""
+"""The `ifeval` task: IFEval's own checkers, strict and loose."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Pairs that test a reward model, beside the length rule."""
+"""The `preference` task: a reward model on pairs, against the length rule."""
 
 import pytest
 from evaluation_rows import answer_row, by_metric

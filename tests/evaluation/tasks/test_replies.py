@@ -1,4 +1,4 @@
-"""Open prompts: what is said of their answers, and that nothing is made up about them."""
+"""The `replies` and `instructions` tasks: what is measured of open prompts, and what stays null."""
 
 import json
 

@@ -1,6 +1,6 @@
-"""Our metrics as `evaluate` modules, one folder each, loaded by path without the hub.
+"""Metrics as modules of the `evaluate` library, one folder each, loaded by path without the hub.
 
-`evaluate.load(".../hfllm/evaluation/metrics/ece")` works outside hfllm too. A module is one file
+`evaluate.load(".../hfllm/evaluation/metrics/ece")` also works outside hfllm. A module is one file
 with one import per line and imports nothing of hfllm, because `evaluate` copies it to its cache.
 """
 
@@ -19,7 +19,7 @@ def load_metric(name: str) -> Any:
     """The `evaluate.EvaluationModule` of that name; the first call imports evaluate (4 s).
 
     Raises:
-        ValueError: no such metric; the line lists those there are.
+        ValueError: there is no such metric; the message lists them.
     """
     if name not in METRICS:
         raise ValueError(f"no metric {name!r} in {FOLDER}: there are {', '.join(METRICS)}")

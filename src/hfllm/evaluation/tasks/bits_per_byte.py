@@ -1,4 +1,4 @@
-"""The "bits_per_byte" task: documents {"text", "source"}; in total and per source."""
+"""The "bits_per_byte" task: bits per byte of documents {"text"}, in total and per `source`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ from hfllm.inference.loglik import document_nats
 def score(
     tested: ModelUnderTest, name: str, spec: TaskSpec
 ) -> tuple[list[Result], list[dict[str, Any]]]:
-    """Bits per byte of held-out documents, all together and per source; no records of rows."""
+    """Bits per byte of held-out documents, in total and per source; no items.
+
+    Args:
+        tested: the model.
+        name: name of the task.
+        spec: documents with `text`; empty ones are left out.
+    """
     rows = [row for row in spec.taken() if row["text"]]
     label = f"{tested.spec.name}: {name}"
     nats = document_nats(tested.model, tested.tokenizer, [r["text"] for r in rows], label=label)
@@ -34,7 +40,10 @@ def score(
 
 
 def bits(nats: list[float], sizes: list[int]) -> Interval:
-    """Bits per byte of documents with its interval, the value by metrics/bits_per_byte."""
+    """Bits per byte of documents (metrics/bits_per_byte) with its bootstrap interval.
+
+    `nats`: negative log-likelihood of each document. `sizes`: its UTF-8 bytes.
+    """
     value = load_metric("bits_per_byte").compute(predictions=nats, references=sizes)
-    spread = ratio([n / math.log(2) for n in nats], sizes)
-    return spread._replace(value=value["bits_per_byte"])
+    interval = ratio([n / math.log(2) for n in nats], sizes)
+    return interval._replace(value=value["bits_per_byte"])

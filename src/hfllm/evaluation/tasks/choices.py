@@ -1,10 +1,14 @@
-"""The "choices" task: which of the choices does the model find likeliest?
+"""The "choices" task: multiple choice by log-likelihood, as in lm-eval.
 
 A row is {"query", "choices", "gold"}, {"context_options", "continuation", "gold"} (one text after
-each of several contexts, WinoGrande) or a pair {"sentence_good", "sentence_bad"} (BLiMP). Scores:
-`acc` by the sum of the tokens' log-likelihoods; but for pairs, `acc_norm` by that sum per character
-(both as lm-eval); calibration, the softmax over the sums being the confidence. In total and per
-`field`, where the rows have one. Beside each accuracy stands what guessing gets.
+each of several contexts, WinoGrande) or a pair {"sentence_good", "sentence_bad"} (BLiMP). Metrics,
+in total and per `field` where rows have one:
+
+- `acc`: the choice with the largest sum of token log-likelihoods is the right one;
+- `acc_norm`: the same for the sum per character (not for pairs);
+- calibration: the softmax over the sums is the confidence (not for pairs).
+
+Each accuracy comes with the accuracy of random guessing.
 """
 
 from __future__ import annotations
@@ -18,12 +22,12 @@ from hfllm.evaluation.calibration import calibration
 from hfllm.evaluation.intervals import share
 from hfllm.evaluation.measure import ACC, ACC_NORM
 from hfllm.evaluation.model_under_test import ModelUnderTest
-from hfllm.evaluation.specs import Result, TaskSpec, result
+from hfllm.evaluation.specs import Result, TaskSpec, TestRow, result
 from hfllm.evaluation.subsets import subsets_of
 from hfllm.inference.loglik import continuation, split_continuation, token_scores
 from hfllm.inference.prompts import positions
 
-Row = dict[str, Any]
+Item = dict[str, Any]  # record of one row, a line of items.jsonl
 FORMS = (
     ("sentence_good", "sentence_bad"),
     ("context_options", "continuation", "gold"),
@@ -31,8 +35,17 @@ FORMS = (
 )
 
 
-def score(tested: ModelUnderTest, name: str, spec: TaskSpec) -> tuple[list[Result], list[Row]]:
-    """Results, and one record per row: the choices' log-likelihoods and what was picked."""
+def score(tested: ModelUnderTest, name: str, spec: TaskSpec) -> tuple[list[Result], list[Item]]:
+    """Accuracies and calibration, and one item per row.
+
+    Args:
+        tested: the model.
+        name: name of the task.
+        spec: rows in one of the three forms.
+
+    Raises:
+        ValueError: a row has none of the three forms, or its gold is no choice.
+    """
     rows = spec.taken()
     options = [as_options(row) for row in rows]
     scored = [
@@ -45,7 +58,7 @@ def score(tested: ModelUnderTest, name: str, spec: TaskSpec) -> tuple[list[Resul
     for number, (row, (texts, gold)) in enumerate(zip(rows, options, strict=True)):
         sums = [next(found).total() for _ in texts]
         rates = [s / max(1, len(t.strip())) for s, (_, t) in zip(sums, texts, strict=True)]
-        items.append({"id": str(row.get("id", number)), **picked(sums, rates, gold)})
+        items.append({"id": str(row.get("id", number)), **item_of(sums, rates, gold)})
     fields = [str(row.get("field", "")).replace("/", "_") for row in rows]
     is_pair = ["sentence_good" in row for row in rows]
     out = [
@@ -58,8 +71,14 @@ def score(tested: ModelUnderTest, name: str, spec: TaskSpec) -> tuple[list[Resul
     return out, items
 
 
-def picked(sums: list[float], rates: list[float], gold: int) -> Row:
-    """What the log-likelihoods choose, in sum and per character; the first where two are equal."""
+def item_of(sums: list[float], rates: list[float], gold: int) -> Item:
+    """Which choice of a row is the likeliest; the first of equal ones.
+
+    Args:
+        sums: log-likelihood of each choice, in nats.
+        rates: the same per character.
+        gold: index of the right choice.
+    """
     best = sums.index(max(sums))
     return {
         "gold": gold,
@@ -70,19 +89,26 @@ def picked(sums: list[float], rates: list[float], gold: int) -> Row:
     }
 
 
-def results_of(model: str, task: str, items: Sequence[Row], pairs: bool) -> list[Result]:
-    """Accuracies beside the chance of guessing, and calibration."""
+def results_of(model: str, task: str, items: Sequence[Item], pairs: bool) -> list[Result]:
+    """Accuracies with that of random guessing, and calibration.
+
+    Args:
+        model: name of the model.
+        task: name of the task, or `task/subset`.
+        items: records of its rows.
+        pairs: whether all rows are pairs, for which `acc` alone is defined.
+    """
     chance = sum(1 / len(item["logprobs"]) for item in items) / len(items)
     out = [result(model, task, ACC, share([item["right"] for item in items]), chance)]
     if pairs:
         return out
     out.append(result(model, task, ACC_NORM, share([i["right_norm"] for i in items]), chance))
-    marks = [(item["confidence"], item["right"]) for item in items]
-    return out + [result(model, task, measure, at) for measure, at in calibration(marks)]
+    sure = [(item["confidence"], item["right"]) for item in items]
+    return out + [result(model, task, measure, at) for measure, at in calibration(sure)]
 
 
-def as_options(row: Row) -> tuple[list[tuple[str, str]], int]:
-    """A row's (context, continuation) pairs and which one is right.
+def as_options(row: TestRow) -> tuple[list[tuple[str, str]], int]:
+    """A row's (context, continuation) pairs, and the index of the right one.
 
     Raises:
         ValueError: the row has none of the three forms, or its gold is no choice.

@@ -1,7 +1,8 @@
 """The "continuation" task: {"context", "continuation"}, such as LAMBADA.
 
-lm-eval's `acc` (does greedy decoding say the continuation word for word?) and `perplexity`:
-exp(-mean log-likelihood), the mean over rows, so per continuation and not per token.
+Metrics as in lm-eval: `acc`, whether greedy decoding gives exactly the continuation, and
+`perplexity`, exp(-mean log-likelihood) with the mean over rows, so per continuation and not per
+token.
 """
 
 from __future__ import annotations
@@ -13,17 +14,22 @@ import numpy as np
 from hfllm.evaluation.intervals import bootstrap, share
 from hfllm.evaluation.measure import ACC, PERPLEXITY
 from hfllm.evaluation.model_under_test import ModelUnderTest
-from hfllm.evaluation.specs import Result, TaskSpec, result
+from hfllm.evaluation.specs import Result, TaskSpec, TestRow, result
 from hfllm.inference.loglik import continuation, split_continuation, token_scores
 from hfllm.inference.prompts import positions
 
-MAX_LOG = 700.0  # e to this is near the largest float
+MAX_LOG = 700.0  # exp of more overflows a float
 
 
 def score(
     tested: ModelUnderTest, name: str, spec: TaskSpec
 ) -> tuple[list[Result], list[dict[str, Any]]]:
-    """Accuracy and perplexity, and one record per row.
+    """Accuracy and perplexity, and one item per row.
+
+    Args:
+        tested: the model.
+        name: name of the task.
+        spec: rows with `context` and `continuation`.
 
     Raises:
         ValueError: a row lacks `context` or `continuation`.
@@ -50,8 +56,8 @@ def score(
     ], items
 
 
-def context_and_text(row: dict[str, Any], name: str) -> tuple[str, str]:
-    """The row's context and continuation, a space between them where neither has one."""
+def context_and_text(row: TestRow, name: str) -> tuple[str, str]:
+    """The row's context and continuation, with a space between them if neither has one."""
     context, text = row.get("context"), row.get("continuation")
     if not context or not text:
         raise ValueError(

@@ -1,10 +1,10 @@
-"""The "ifeval" task: IFEval's prompts with its own checkers, as lm-eval carries them.
+"""The "ifeval" task: IFEval prompts, graded by the checkers that lm-eval ships.
 
 Rows are {"key", "prompt", "instruction_id_list", "kwargs"} (Zhou et al. 2023, arXiv:2311.07911).
-`accuracy` and `accuracy_loose` count prompts of which every instruction is kept,
-`instruction_accuracy` and `instruction_accuracy_loose` single instructions: the four of the paper.
-Two kinds of instruction count sentences or words with NLTK's `punkt_tab`, which is fetched apart;
-where it is missing, the prompts that hold one are left out, and that is said.
+The four metrics of the paper: `accuracy` and `accuracy_loose` over prompts (every instruction is
+followed), `instruction_accuracy` and `instruction_accuracy_loose` over single instructions. Two
+kinds of instructions need NLTK's `punkt_tab`, a separate download; without it the prompts with such
+an instruction are left out, and a line on the console gives their number.
 """
 
 from __future__ import annotations
@@ -22,19 +22,27 @@ from hfllm.evaluation.measure import (
     INSTRUCTION_ACCURACY_LOOSE,
 )
 from hfllm.evaluation.model_under_test import ModelUnderTest
-from hfllm.evaluation.specs import Result, TaskSpec, result
+from hfllm.evaluation.sample import Sample
+from hfllm.evaluation.specs import Result, TaskSpec, TestRow, result
 from hfllm.evaluation.tasks import replies
-from hfllm.evaluation.tasks.answers import Sample
 from hfllm.recipe.errors import first_line
 
 NEEDS_PUNKT = ("length_constraints:number_sentences", "change_case:capital_word_frequency")
 
 
 def ask(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sample]:
-    """Answer every prompt greedily and check it.
+    """Answer every prompt and grade the answers strictly.
+
+    Args:
+        tested: the model.
+        task: name of the task.
+        spec: IFEval rows.
+
+    Returns:
+        samples of the prompts that can be checked, in the order of the rows.
 
     Raises:
-        ValueError: the checkers are not installed, a row lacks a column, or none is left.
+        ValueError: the checkers are not installed, a row lacks a column, or no prompt is left.
     """
     checkers()
     rows = [_with_arguments(row, task) for row in spec.taken()]
@@ -42,22 +50,23 @@ def ask(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sample]:
     if lost := len(rows) - len(kept):
         print(
             f"{tested.spec.name}: {task}: {lost} of {len(rows)} prompts left out: they need "
-            "NLTK's data (python -m nltk.downloader punkt_tab)",
+            "NLTK's data; run: python -m nltk.downloader punkt_tab",
             flush=True,
         )
     if not kept:
         raise ValueError(
-            f"task {task!r}: no prompt is left that can be checked without NLTK's data"
+            f"task {task!r}: no prompt is left that can be checked without NLTK's data; "
+            "run: python -m nltk.downloader punkt_tab"
         )
     samples = replies.ask(tested, task, TaskSpec(spec.kind, kept, None, spec.max_new_tokens))
     for sample in samples:
-        sample.row["followed"] = follows(sample, loosely=False)  # in a copy of the file's row
-    replies.mark(samples, lambda sample: all(sample.row["followed"]))
+        sample.row["followed"] = follows(sample, loosely=False)  # the row is a copy of the file's
+    replies.grade(samples, lambda sample: all(sample.row["followed"]))
     return samples
 
 
 def summarize(samples: list[Sample]) -> list[Result]:
-    """Prompts and instructions, strict and loose, and what is measured of every reply."""
+    """Strict and loose results of prompts and of instructions, and those of every reply."""
     strict = [sample.row["followed"] for sample in samples]
     loose = [follows(sample, loosely=True) for sample in samples]
     flags = {
@@ -73,7 +82,7 @@ def summarize(samples: list[Sample]) -> list[Result]:
 
 
 def follows(sample: Sample, loosely: bool) -> list[bool]:
-    """Which of the row's instructions the answer keeps."""
+    """Whether the answer follows each of the row's instructions."""
     utils, row = checkers(), sample.row
     asked = utils.InputExample(
         key=row["key"],
@@ -91,18 +100,18 @@ def follows(sample: Sample, loosely: bool) -> list[bool]:
 
 @cache
 def checkers() -> Any:
-    """lm-eval's checkers; ValueError with the command where they are not installed."""
+    """lm-eval's checkers; ValueError with the command to install them."""
     try:
-        # it tries to fetch punkt_tab on import and says so where it cannot
+        # on import it tries to download punkt_tab, and prints if it cannot
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
             import langdetect
             from lm_eval.tasks.ifeval import utils
-    except (ImportError, AssertionError) as error:  # it asserts the version of NLTK
+    except (ImportError, AssertionError) as error:  # the import asserts NLTK's version
         raise ValueError(
             f"IFEval's checkers cannot be loaded ({first_line(error)}): "
             "pip install -c constraints.txt -e '.[evaluation]'"
         ) from None
-    langdetect.DetectorFactory.seed = 0  # else it draws, and a score is another one each time
+    langdetect.DetectorFactory.seed = 0  # its detection is random without a seed
     return utils
 
 
@@ -118,12 +127,12 @@ def has_punkt() -> bool:
     return True
 
 
-def _needs_punkt(row: dict[str, Any]) -> bool:
+def _needs_punkt(row: TestRow) -> bool:
     return any(name in NEEDS_PUNKT for name in row["instruction_id_list"])
 
 
-def _with_arguments(row: dict[str, Any], task: str) -> dict[str, Any]:
-    """The row with `arguments`, a mapping for each instruction (`kwargs` may be JSON text)."""
+def _with_arguments(row: TestRow, task: str) -> TestRow:
+    """The row with `arguments`: `kwargs` (JSON text or not) as one mapping per instruction."""
     if not row.get("instruction_id_list") or "kwargs" not in row or "prompt" not in row:
         raise ValueError(
             f"row {row.get('id', '?')} of {task}: an `ifeval` row has key, prompt, "
@@ -140,6 +149,7 @@ def _with_arguments(row: dict[str, Any], task: str) -> dict[str, Any]:
     known = checkers().instructions_registry.INSTRUCTION_DICT
     if unknown := [name for name in names if name not in known]:
         raise ValueError(
-            f"row {row.get('id', '?')} of {task}: lm-eval has no checker for {unknown[0]!r}"
+            f"row {row.get('id', '?')} of {task}: lm-eval has no checker for {unknown[0]!r}; "
+            "remove the row"
         )
     return row | {"arguments": given, "key": row.get("key", row.get("id"))}

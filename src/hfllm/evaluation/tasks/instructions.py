@@ -1,10 +1,10 @@
 """The "instructions" task: prompts with constraints that a program can check (instructions/).
 
-`accuracy` is strict: the share of answers that keep every constraint as they stand;
-`accuracy_loose` reads them as IFEval does; `accuracy_relevant`, with a judge, the share that keeps
-them and is an answer; `TASK/KIND` is the strict share that keeps that kind. An
-answer that keeps its constraints need not be an answer: what `replies` measures of open prompts
-(ended, length, going round in circles, one answer to everything) is measured here too.
+`accuracy` is the share of answers that satisfy every constraint, strictly; `accuracy_loose` allows
+IFEval's looser readings; `accuracy_relevant`, with a relevance judge, is the share that satisfies
+them and answers the question; `TASK/KIND` is the strict share of one kind of constraint. A text can
+satisfy its constraints without being an answer, so the metrics of `replies` (ended, length,
+repetition) are measured too.
 """
 
 from __future__ import annotations
@@ -12,15 +12,23 @@ from __future__ import annotations
 from hfllm.evaluation.intervals import share
 from hfllm.evaluation.measure import ACCURACY, ACCURACY_LOOSE, ACCURACY_RELEVANT
 from hfllm.evaluation.model_under_test import ModelUnderTest
+from hfllm.evaluation.sample import Sample
 from hfllm.evaluation.specs import Result, TaskSpec, result
 from hfllm.evaluation.tasks import replies
-from hfllm.evaluation.tasks.answers import Sample
 from hfllm.inference.relevance import is_relevant
 from hfllm.instructions.constraints import all_hold, holds
 
 
 def ask(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sample]:
-    """Answer every prompt greedily and check it.
+    """Answer every prompt and grade the answers strictly.
+
+    Args:
+        tested: the model.
+        task: name of the task.
+        spec: rows with `prompt` and `constraints`.
+
+    Returns:
+        samples in the order of the rows.
 
     Raises:
         ValueError: a row has no `constraints`.
@@ -32,12 +40,12 @@ def ask(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sample]:
                 f"`constraints` (an instructions step writes them); this one has {', '.join(row)}"
             )
     samples = replies.ask(tested, task, spec)
-    replies.mark(samples, lambda sample: all_hold(sample.row["constraints"], sample.output))
+    replies.grade(samples, lambda sample: all_hold(sample.row["constraints"], sample.output))
     return samples
 
 
 def summarize(samples: list[Sample]) -> list[Result]:
-    """Strict and loose, per kind of constraint, and what is measured of every reply."""
+    """Strict and loose accuracy, accuracy per kind of constraint, and those of every reply."""
     model, task = samples[0].model, samples[0].task
     loose = [all_hold(s.row["constraints"], s.output, loosely=True) for s in samples]
     kept: dict[str, list[bool]] = {}

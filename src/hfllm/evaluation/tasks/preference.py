@@ -1,7 +1,6 @@
-"""The "preference" task: {"prompt", "chosen", "rejected"}, which tests the reward model.
+"""The "preference" task: a reward model's accuracy on pairs {"prompt", "chosen", "rejected"}.
 
-How often it prefers the chosen answer, beside the rule that looks at nothing but the length; in
-total and per source.
+In total and per source, with the accuracy of the rule that looks at the length alone as baseline.
 """
 
 from __future__ import annotations
@@ -26,7 +25,13 @@ from hfllm.training.preference import characters_more, longer_wins
 def score(
     tested: RewardModel, name: str, spec: TaskSpec
 ) -> tuple[list[Result], list[dict[str, Any]]]:
-    """Agreement with the pairs, all together and per source; no records of rows."""
+    """Agreement with the pairs, in total and per source; no items.
+
+    Args:
+        tested: the reward model.
+        name: name of the task.
+        spec: pairs of conversations.
+    """
     rows = spec.taken()
     scores = tested.score(
         [([*row["prompt"], *row[side]], True) for side in ("chosen", "rejected") for row in rows],
@@ -34,22 +39,22 @@ def score(
     )
     chosen, rejected = scores[: len(rows)], scores[len(rows) :]
     longer = [characters_more(row) for row in rows]
-    marks = list(zip(chosen, rejected, longer, strict=True))
+    scored = list(zip(chosen, rejected, longer, strict=True))
     return [
         result(tested.name, subset, measure, interval)
         for subset, at in subsets_of(name, [source_of(row) for row in rows]).items()
-        for measure, interval in agreement([marks[i] for i in at])
+        for measure, interval in agreement([scored[i] for i in at])
     ], []
 
 
-def agreement(marks: list[tuple[float, float, int]]) -> list[tuple[Measure, Interval]]:
-    """Of (score of the chosen, of the rejected, characters more in the chosen): what agrees."""
-    n = len(marks)
-    chosen, rejected, gaps = zip(*marks, strict=True)
+def agreement(scored: list[tuple[float, float, int]]) -> list[tuple[Measure, Interval]]:
+    """Metrics of (score of the chosen, of the rejected, characters more in the chosen) pairs."""
+    n = len(scored)
+    chosen, rejected, gaps = zip(*scored, strict=True)
     metric = load_metric("pair_accuracy")
     accuracy = metric.compute(predictions=chosen, references=rejected)["accuracy"]
     longer = longer_wins(gaps)
-    picks_longer = [(c > r) == (more > 0) for c, r, more in marks if more]
+    picks_longer = [(c > r) == (more > 0) for c, r, more in scored if more]
     out = [
         (ACCURACY, wilson(accuracy * n, n)),
         # the better of "longer wins" and "shorter wins"

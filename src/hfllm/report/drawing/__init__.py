@@ -1,1 +1,1 @@
-"""Inline SVG: charts, bars and the path of a run."""
+"""Inline SVG: line charts, bars, reliability plots, and the flow chart of a run."""

@@ -12,7 +12,7 @@ Part = tuple[str, str, float]  # name, colour class, size
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar with the words above it, which stand outside the drawing and so keep their size."""
+    """One bar with its label and note, which are HTML outside the SVG and so are not scaled."""
 
     label: str
     note: str
@@ -20,9 +20,14 @@ class Bar:
 
 
 def stacked_bar(label: str, note: str, parts: list[Part], unit: str) -> Bar:
-    """A bar that fills the width, whatever that is: what is compared is the shares of its parts.
+    """A bar of full width whose parts have the widths of their shares.
 
-    Sizes below zero take no room (a replacement may be longer than what it replaces).
+    Args:
+        label: text before the note.
+        note: text above the bar.
+        parts: (name, colour class, size); a negative size, such as a replacement that is longer
+            than what it replaces, has no width.
+        unit: of the sizes, for the tooltips.
     """
     total = sum(max(0.0, size) for _, _, size in parts)
     drawn, x = [], 0.0
@@ -44,8 +49,8 @@ def _plain(words: str) -> str:
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A value with the ends of its 95% interval."""
+class ColoredInterval:
+    """A value with the ends of its 95% interval, and the colour class of its model."""
 
     color: str
     value: float
@@ -53,8 +58,14 @@ class Interval:
     high: float
 
 
-def interval_plot(rows: list[Interval | None], span: tuple[float, float], label: str) -> str:
-    """One line per model on a common scale; a gap where a model has no value."""
+def interval_plot(rows: list[ColoredInterval | None], span: tuple[float, float], label: str) -> str:
+    """One line per model on a common scale.
+
+    Args:
+        rows: one per model; None leaves its line empty.
+        span: values at the left and right end of the scale.
+        label: description for screen readers.
+    """
     width, pitch = 150.0, 13.0
     x = Scale(span[0], span[1], 5, width - 5)
     height = pitch * len(rows) + 4

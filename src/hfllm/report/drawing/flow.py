@@ -1,8 +1,8 @@
-"""The path of a run as a picture: a row of steps, data running below them and models above.
+"""The flow chart of a run: steps in a row, edges of data below them and of models above.
 
-Steps stand in one row (or, for narrow screens, one column) in the order in which they ran, and
-each step that feeds several others gets one bus with a branch per child. A layered graph layout
-would need crossing minimisation and still be unreadable on a phone; a row with buses needs neither.
+The steps are drawn in one row (one column for narrow screens) in running order. A step that feeds
+others further on gets one bus with a branch per child. A layered graph layout would need crossing
+minimisation and would be unreadable on a phone.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ Place = Callable[[float, float], tuple[float, float]]
 
 @dataclass(frozen=True)
 class Node:
-    """A step in the picture."""
+    """A step in the flow chart."""
 
     name: str
-    figure: str  # its key number
+    figure: str  # value of its key figure
     unit: str
     time: str
     status: str  # done | failed | running | not run
@@ -67,7 +67,7 @@ def flow_wide(nodes: list[Node]) -> str:
         parts.append(text(x + 10, y + 60, _fit(node.unit, length - 12), "unit"))
         parts.append(text(x + 10, y + 80, node.time, "tick"))
     width = (len(nodes) - 1) * shape.pitch + length + 2
-    # two steps would fill the page in letters as large as its title
+    # without a limit, two steps would be scaled up to the whole width of the page
     style = f"max-width: {1.3 * width:.0f}px"
     height = above + shape.depth + below
     return drawing(width, height, _words(nodes), *parts, class_="flow wide", style=style)
@@ -93,7 +93,7 @@ def flow_tall(nodes: list[Node]) -> str:
 
 
 def _words(nodes: list[Node]) -> str:
-    """What the picture says, for screen readers."""
+    """The flow chart in words, for screen readers."""
     return "Steps: " + "; ".join(
         f"{n.name} ({n.status}, {n.figure} {n.unit}"
         + (f", made from {', '.join(n.parents)})" if n.parents else ")")
@@ -129,7 +129,7 @@ def _links(nodes: list[Node]) -> list[tuple[int, int]]:
 
 
 def _buses(nodes: list[Node]) -> list[_Bus]:
-    """One bus per step with children further on; short ones nearest to the boxes."""
+    """One bus per step with children further on; short ones are nearest to the boxes."""
     children: dict[int, list[int]] = {}
     for source, target in _links(nodes):
         if target > source + 1:
@@ -160,7 +160,7 @@ def _edges(nodes: list[Node], buses: list[_Bus], shape: _Shape) -> str:
 
 
 def _branch(bus: _Bus, target: int, buses: list[_Bus], shape: _Shape) -> str:
-    """Out of the source, along the bus, into the target; inner buses enter first."""
+    """The line from the source along the bus to the target; inner buses enter first."""
     rivals = sorted(b.lane for b in buses if b.side == bus.side and target in b.targets)
     slot = rivals.index(bus.lane)
     leave = shape.edge(bus.source, 0.55)

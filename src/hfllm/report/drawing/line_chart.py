@@ -1,8 +1,8 @@
-"""Line charts of training metrics: raw values light, a running mean over them where they jump.
+"""Line charts of training metrics: raw values in a light colour, a running mean over noisy ones.
 
-Read off the chart itself: labels stand at the line's end instead of in a legend, the y axis names
-its unit, a log axis says so. Long runs are thinned to the lowest and highest value of each of 160
-stretches, which keeps every spike that a mean would hide.
+Labels are at the ends of the lines instead of in a legend; the y axis names its unit, and whether
+it is logarithmic. Long runs are thinned to the lowest and the highest value of each of 160
+segments, which keeps every spike that a mean would hide.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from hfllm.report.number_format import short
 
 WIDTH, HEIGHT, TOP, BOTTOM = 340.0, 204.0, 26.0, 26.0
 BOLD = 7.6  # mean width of a bold digit at 12 px
-STRETCHES = 160
+SEGMENTS = 160
 Points = list[tuple[float, float]]
 
 
@@ -39,7 +39,14 @@ class Line:
 
 
 def line_chart(lines: list[Line], unit: str, x_unit: str = "step", log: bool = False) -> str:
-    """One chart as SVG. `lines` hold at least one point each, with finite values."""
+    """One chart as SVG.
+
+    Args:
+        lines: at least one, each with at least one point; values are finite.
+        unit: of the values, on the y axis.
+        x_unit: of the x axis.
+        log: logarithmic y axis, if the values are positive and their range is wide.
+    """
     values = [y for line in lines for _, y in line.points]
     log = log and min(values) > 0 and max(values) / min(values) > 2.5
     marks = log_ticks(min(values), max(values)) if log else ticks(min(values), max(values))
@@ -62,7 +69,7 @@ def line_chart(lines: list[Line], unit: str, x_unit: str = "step", log: bool = F
 
 
 def drawn(points: Points) -> Points:
-    """The strong line: the points, or their running mean where they jump."""
+    """The points of the strong line: the points themselves, or their running mean if noisy."""
     return smoothed(points) if is_noisy(points) else points
 
 
@@ -74,7 +81,7 @@ def _margin(lines: list[Line]) -> float:
 
 
 def _x_axis(x: Scale, unit: str, unit_end: float) -> str:
-    """Ticks within the range of the data, whole ones for steps; the unit heads their row."""
+    """The x axis: ticks within the range of the data (integers for steps), and the unit."""
     base, step = HEIGHT - BOTTOM, 1.0
     marks = [x.low]
     if x.high > x.low:
@@ -85,13 +92,13 @@ def _x_axis(x: Scale, unit: str, unit_end: float) -> str:
     parts += [tag("line", x1=x(m), x2=x(m), y1=base, y2=base + 4, class_="axis") for m in marks]
     for mark in marks:
         word = tick_label(mark, step)
-        if x(mark) - len(word) * CHAR / 2 > unit_end + 3:  # never over the unit
+        if x(mark) - len(word) * CHAR / 2 > unit_end + 3:  # not over the unit
             parts.append(text(x(mark), base + 16, word, "tick", "middle"))
     return "".join([*parts, text(unit_end, base + 16, unit, "tick", "end")])
 
 
 def _draw(line: Line, number: int, x: Scale, y: Scale) -> str:
-    """The line, its end, and single points where there are few."""
+    """The line with a dot at its end, or a dot per point if there are few."""
     color = f"c{(number - 1) % 6 + 1}"
     parts, strong = [], drawn(line.points)
     if strong is not line.points:
@@ -111,7 +118,7 @@ def _path(points: Points, x: Scale, y: Scale, class_: str) -> str:
 
 
 def _end_labels(lines: list[Line], at: float, y: Scale) -> str:
-    """Value and name beside each line's end, pushed apart where they would overlap."""
+    """Last value and name at the end of each line, moved apart if they would overlap."""
     gap = 27.0 if len(lines) > 1 else 14.0
     ends = [drawn(line.points)[-1][1] for line in lines]
     order = sorted(range(len(lines)), key=lambda i: y(ends[i]))
@@ -130,9 +137,9 @@ def _end_labels(lines: list[Line], at: float, y: Scale) -> str:
 
 
 def is_noisy(points: Points) -> bool:
-    """Whether neighbours jump so much that a mean reads better (needs 25 points).
+    """Whether a running mean is easier to read: the points jump, and there are at least 25.
 
-    The measure is the median jump against the range of the middle 90% of the values.
+    That is, the median jump exceeds 2% of the range of the middle 90% of the values.
     """
     if len(points) < 25:
         return False
@@ -143,12 +150,12 @@ def is_noisy(points: Points) -> bool:
 
 
 def window(points: Points) -> int:
-    """Odd number of logs that the running mean covers: a tenth of the curve, at most 101."""
+    """Number of points of the running mean, odd: a tenth of the curve, at most 101."""
     return min(101, max(3, len(points) // 10) | 1)
 
 
 def smoothed(points: Points) -> Points:
-    """Centred running mean; narrow at the start, where curves fall fast, one-sided at the end."""
+    """Centred running mean; narrower at the start, where curves fall fast; one-sided at the end."""
     half = window(points) // 2
     out = []
     for i, (x, _) in enumerate(points):
@@ -158,12 +165,12 @@ def smoothed(points: Points) -> Points:
 
 
 def thinned(points: Points) -> Points:
-    """The lowest and highest point of each stretch, first and last always."""
-    if len(points) <= 2 * STRETCHES:
+    """The lowest and the highest point of each segment, and the first and the last point."""
+    if len(points) <= 2 * SEGMENTS:
         return points
-    size = len(points) / STRETCHES
+    size = len(points) / SEGMENTS
     keep = {0, len(points) - 1}
-    for i in range(STRETCHES):
-        stretch = range(int(i * size), int((i + 1) * size))
-        keep |= {min(stretch, key=lambda j: points[j][1]), max(stretch, key=lambda j: points[j][1])}
+    for i in range(SEGMENTS):
+        segment = range(int(i * size), int((i + 1) * size))
+        keep |= {min(segment, key=lambda j: points[j][1]), max(segment, key=lambda j: points[j][1])}
     return [points[i] for i in sorted(keep)]

@@ -1,8 +1,8 @@
-"""Inline SVG by hand: elements, scales and ticks.
+"""Elements of inline SVG, scales and ticks.
 
-A page that must open anywhere for years cannot ask a chart library from a network, and a bundled
-one would be larger than the report. Colours are CSS classes (`c1` ... `c7`), so that one drawing
-serves light, dark and print.
+Without a chart library: the page must open offline, and a bundled library would be larger than the
+report. Colours are CSS classes (`c1` ... `c8`), so that one drawing works in light and dark mode
+and in print.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ CHAR = 6.1  # mean width of a character at 11 px, system sans
 
 
 def tag(name: str, *content: str, **attributes: object) -> str:
-    """An element; `content` is markup. `class_` and `font_size` become class and font-size."""
+    """An element; `content` is markup; attributes `class_`, `font_size` give class, font-size."""
     parts = []
     for key, value in attributes.items():
         if value is not None:
@@ -28,7 +28,7 @@ def tag(name: str, *content: str, **attributes: object) -> str:
 
 
 def text(x: float, y: float, words: str, class_: str = "", anchor: str = "start") -> str:
-    """Escaped text at a baseline."""
+    """A text element; (x, y) is on its baseline, `words` are escaped."""
     return tag(
         "text", escape(words), x=float(x), y=float(y), class_=class_ or None, text_anchor=anchor
     )
@@ -37,7 +37,7 @@ def text(x: float, y: float, words: str, class_: str = "", anchor: str = "start"
 def drawing(
     width: float, height: float, label: str, *content: str, class_: str = "chart", **attributes: str
 ) -> str:
-    """The svg element, with its name for screen readers."""
+    """The svg element; `label` describes it for screen readers, sizes are in pixels."""
     box = f"0 0 {width:g} {height:g}"
     return tag(
         "svg", *content, viewBox=box, class_=class_, role="img", aria_label=label, **attributes
@@ -55,7 +55,7 @@ class Scale:
     log: bool = False
 
     def __call__(self, value: float) -> float:
-        """Position of a value."""
+        """The position of a value in the drawing."""
         low, high, at = self.low, self.high, value
         if self.log:
             low, high, at = math.log10(low), math.log10(high), math.log10(max(value, self.low))
@@ -92,7 +92,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def tick_label(value: float, step: float) -> str:
-    """As many digits as the distance of the ticks needs: 0.25, 1,500, 20k, 3e-4."""
+    """A value with as many digits as the step between ticks needs: 0.25, 1,500, 20k, 3e-4."""
     if value == 0:
         return "0"
     if abs(value) < 1e-2 and step < 1e-3:

@@ -1,1 +1,1 @@
-"""What the page shows, as plain records made from a run folder."""
+"""The views: plain records and SVG, made from a `Run`, that the page and the Markdown show."""

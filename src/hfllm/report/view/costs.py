@@ -1,4 +1,4 @@
-"""What the run cost and what it was made with: per step, summed, and how to make it again."""
+"""Cost of a run (per step and in total), and what is needed to reproduce it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from hfllm.report.collect import NOT_RUN, Run, StepView
 from hfllm.report.number_format import DASH, duration, exact, number, percent, scientific, short
 
+# Metrics that log where the time of a training step went.
 PARTS = (
     ("time/generate_s", "writing answers"),
     ("time/score_s", "scoring them"),
@@ -17,12 +18,23 @@ PARTS = (
 
 @dataclass(frozen=True)
 class Total:
-    """Sums over the steps that recorded a cost."""
+    """Sums over the steps of a run."""
 
     wall_s: float
-    trained: float  # tokens of training steps
+    trained: float  # tokens of the training steps
     flops: float
-    hardware: list[str]
+    hardware: list[str]  # each machine once
+
+    def in_words(self) -> list[str]:
+        """The sums that were recorded, with their units."""
+        words = []
+        if self.wall_s:
+            words.append(f"wall time {duration(self.wall_s)}")
+        if self.trained:
+            words.append(f"{exact(self.trained)} tokens trained on")
+        if self.flops:
+            words.append(f"{scientific(self.flops)} FLOPs")
+        return words
 
 
 def total_of(run: Run) -> Total:
@@ -38,7 +50,7 @@ def total_of(run: Run) -> Total:
 
 
 def hardware_of(step: StepView) -> str:
-    """The machine in words: GPU if there is one, else CPU; cores, memory."""
+    """The machine in words: GPU if there is one, else CPU; cores; memory."""
     found = step.section("hardware")
     parts = [str(found.get("gpu") or found.get("cpu") or "")]
     if number(found.get("cores")):
@@ -49,7 +61,7 @@ def hardware_of(step: StepView) -> str:
 
 
 def cost_rows(run: Run) -> list[dict[str, str]]:
-    """One row per step; a dash where a step does not record the figure or it is zero."""
+    """One table row per step; a dash for values that are zero or not recorded."""
     return [_cost(step) for step in run.steps]
 
 
@@ -70,7 +82,7 @@ def _cost(step: StepView) -> dict[str, str]:
 
 
 def time_spent(run: Run) -> list[str]:
-    """Where the seconds of a step went, for steps whose logs tell."""
+    """Seconds and shares of the parts of a step (PARTS), for steps that log them."""
     out = []
     for step in run.steps:
         seconds = {words: sum(number(r.get(k)) or 0 for r in step.metrics) for k, words in PARTS}
@@ -87,7 +99,7 @@ def time_spent(run: Run) -> list[str]:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """All that is needed to make the run again."""
+    """Everything that is needed to reproduce the run."""
 
     commands: list[str]
     recipe: str
@@ -99,7 +111,7 @@ class Reproduction:
 
 
 def reproduction(run: Run) -> Reproduction:
-    """Commands, recipe, versions, commits, seeds and fingerprints as the manifests record them."""
+    """Commands, recipe, versions, commits, seeds and fingerprints from the manifests."""
     ran = [s for s in run.steps if s.status != NOT_RUN and s.manifest]
     recipes = dict.fromkeys(str(s.manifest["recipe"]) for s in ran if s.manifest.get("recipe"))
     seeds = dict.fromkeys(str(s.manifest["seed"]) for s in ran if "seed" in s.manifest)
@@ -115,7 +127,7 @@ def reproduction(run: Run) -> Reproduction:
 
 
 def _versions(steps: list[StepView]) -> list[dict[str, Any]]:
-    """Library versions; where the steps disagree, each with its steps."""
+    """Library versions; where the steps differ, each version with its steps."""
     found: dict[str, dict[str, list[str]]] = {}
     for step in steps:
         for library, version in step.section("versions").items():

@@ -1,7 +1,7 @@
-"""Was it right to drop them? Curation's decisions against the truth, where the text carries it.
+"""Curation's decisions against the true labels, for synthetic text that has them.
 
-Only a made world knows what each document deserved; `curation.json` of real text has no `truth`,
-and then there is nothing to show.
+Precision and recall per reason, PII, extraction, and examples of mistakes. curation.json of real
+text has no `truth`, and then there is no audit.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ MISTAKES = 3  # shown of each kind
 
 
 @dataclass(frozen=True)
-class Truth:
-    """Tables by the filter's reason and by the truth's, with what does not fit in them."""
+class CurationAudit:
+    """Tables by the reason of the filter and by the true reason, with sentences and mistakes."""
 
     step: str
     sentences: list[str]
@@ -26,15 +26,15 @@ class Truth:
     mistakes: list[dict[str, str]]
 
 
-def truths(run: Run) -> list[Truth]:
-    """One per curation that knows the truth."""
-    return [_truth(step) for step in run.steps if _mapping(step.curation.get("truth"))]
+def curation_audits(run: Run) -> list[CurationAudit]:
+    """One per curation step with true labels."""
+    return [_audit(step) for step in run.steps if _mapping(step.curation.get("truth"))]
 
 
-def _truth(step: StepView) -> Truth:
+def _audit(step: StepView) -> CurationAudit:
     known = _mapping(step.curation["truth"])
     by_filter, by_truth = _mapping(known.get("by_filter")), _mapping(known.get("by_truth"))
-    return Truth(
+    return CurationAudit(
         step=step.name,
         sentences=_sentences(known),
         by_filter=[
@@ -93,7 +93,7 @@ def _mistakes(known: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _ordered(table: dict[str, Any], size: str) -> list[tuple[str, dict[str, Any]]]:
-    """The largest first."""
+    """The rows of a table, largest `size` first."""
     rows = [(name, row) for name, row in table.items() if isinstance(row, dict)]
     return sorted(rows, key=lambda item: (-(item[1].get(size) or 0), item[0]))
 

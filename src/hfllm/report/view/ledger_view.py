@@ -1,7 +1,7 @@
-"""The token ledger as a reader sees it: bars, rows, and the check.
+"""The token ledger of each step: bars, table rows, and whether its sums are conserved.
 
-The sums are checked here once more, from the manifest's own rows: a report that repeats a claim
-without testing it would be worth nothing.
+The sums are checked again here, from the rows in the manifest, so that the report does not repeat
+an untested claim.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from hfllm.report.collect import Run, StepView
 from hfllm.report.drawing.bars import Bar, stacked_bar
 from hfllm.report.number_format import DASH, compact, exact, percent
 
-# Reasons in order of size take these; what comes after the sixth shares "other reasons".
+# Colours of the reasons, largest first; those after the sixth share "other reasons".
 COLORS = ("c2", "c5", "c4", "c6", "c3", "c7")
 
 
 @dataclass(frozen=True)
-class Account:
-    """One step's ledger, ready to be shown."""
+class LedgerView:
+    """The ledger of one step, as the page shows it."""
 
     step: str
     charts: list[tuple[str, list[Bar]]]  # by documents, and by tokens or bytes
@@ -27,17 +27,17 @@ class Account:
     rows: list[dict[str, str]]
     verdict: str
     conserved: bool
-    came: dict[str, int]
-    kept: dict[str, int]
-    whole: bool  # nothing was dropped or changed
+    total_in: dict[str, int]  # by unit
+    total_kept: dict[str, int]
+    all_kept: bool  # nothing was dropped or changed
 
 
-def accounts(run: Run) -> list[Account]:
-    """One account per step that has a ledger."""
-    return [_account(step) for step in run.steps if step.ledger]
+def ledger_views(run: Run) -> list[LedgerView]:
+    """One per step that has a ledger."""
+    return [_view(step) for step in run.steps if step.ledger]
 
 
-def _account(step: StepView) -> Account:
+def _view(step: StepView) -> LedgerView:
     ledger = step.counts
     buckets = _buckets(ledger)
     colors = {"kept": "c1"} | dict(zip(buckets, COLORS, strict=False))
@@ -48,21 +48,21 @@ def _account(step: StepView) -> Account:
     if len(buckets) > len(COLORS):
         legend.append(("c8", "other reasons"))
     problems = conservation_problems(ledger)
-    return Account(
+    return LedgerView(
         step=step.name,
         charts=[(unit, _bars(ledger, unit, colors)) for unit in shown],
         legend=legend,
         rows=_rows(ledger, units),
         verdict="; ".join(problems) if problems else _conserved(ledger, units),
         conserved=not problems,
-        came={u: ledger.total("in", u) for u in units},
-        kept={u: ledger.total("kept", u) for u in units},
-        whole=not any(any(row.values()) for (_, b), row in ledger.rows.items() if ":" in b),
+        total_in={u: ledger.total("in", u) for u in units},
+        total_kept={u: ledger.total("kept", u) for u in units},
+        all_kept=not any(any(row.values()) for (_, b), row in ledger.rows.items() if ":" in b),
     )
 
 
 def conservation_problems(ledger: Ledger) -> list[str]:
-    """What does not add up, source by source; empty where all is conserved."""
+    """The violated sums, per source; empty if all are conserved."""
     problems = []
     for source in sorted({source for source, _ in ledger.rows}):
         part = Ledger()
@@ -82,7 +82,7 @@ def _conserved(ledger: Ledger, units: list[str]) -> str:
 
 
 def _buckets(ledger: Ledger) -> list[str]:
-    """Dropped and changed buckets, first what takes the largest share of any unit."""
+    """Dropped and changed buckets, by their largest share of any unit, largest first."""
     shares: dict[str, float] = {}
     for bucket in {bucket for _, bucket in ledger.rows} - {"in", "kept"}:
         sizes = {unit: (ledger.total(bucket, unit), ledger.total("in", unit)) for unit in UNITS}
@@ -110,7 +110,7 @@ def _bars(ledger: Ledger, unit: str, colors: dict[str, str]) -> list[Bar]:
 
 
 def _rows(ledger: Ledger, units: list[str]) -> list[dict[str, str]]:
-    """Table rows: per source in, then what went, then kept; a dash for units never counted."""
+    """Table rows per source: in, dropped and changed, kept; a dash for units never counted."""
     order = {b: i for i, b in enumerate(["in", *_buckets(ledger), "kept"])}
     sources = list(dict.fromkeys(source for source, _ in ledger.rows))
     keys = sorted(ledger.rows, key=lambda key: (sources.index(key[0]), order.get(key[1], 0)))

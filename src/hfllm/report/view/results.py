@@ -1,10 +1,10 @@
-"""The table of results: models side by side, each value with its 95% interval and n.
+"""Tables of results: models side by side, each value with its 95% interval and n.
 
-Every model is compared with the one to its left (what did this stage change?). Where the
-evaluation recorded the paired difference on the same prompts, its interval decides; elsewhere a
-difference counts only where the two intervals do not touch, which is stricter. The mark says
-whether the value went the better or the worse way, as the metric is declared
-(evaluation/measure.py); one that nobody declared is shown without meaning and direction.
+Every model is compared with the one to its left, which shows what its stage changed. If the
+evaluation recorded the paired difference on the same prompts, its interval decides; otherwise a
+difference counts only if the two intervals do not overlap, which is stricter. A mark says whether
+the value became better or worse, by the declaration of the metric (evaluation/measure.py); an
+undeclared metric is shown without meaning and direction.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Any
 from hfllm.evaluation.measure import SHARE, Measure, measure_of
 from hfllm.evaluation.specs import ALL_ANSWERS
 from hfllm.report.collect import Run, StepView, records
-from hfllm.report.drawing.bars import Interval, interval_plot
+from hfllm.report.drawing.bars import ColoredInterval, interval_plot
 from hfllm.report.number_format import exact, number, percent, short
 
 BETTER, WORSE, OTHER = "better", "worse", "different"
-Result = dict[str, Any]
+Result = dict[str, Any]  # a result or a difference of results.json, as read
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One model's value."""
+    """One model's value in one metric."""
 
     value: str
     interval: str = ""
@@ -33,7 +33,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One task and metric over all models."""
 
     task: str
@@ -50,44 +50,44 @@ class Table:
 
     step: str
     models: list[str]
-    rows: list[Row]
+    rows: list[TableRow]
     meanings: list[tuple[str, str]]
-    whole: str = ALL_ANSWERS.replace("_", " ")  # the task whose means are over every question
+    summary_task: str = ALL_ANSWERS.replace("_", " ")  # its means are over all answers
 
     def marked(self, model: int, mark: str) -> int:
-        """In how many rows that column carries the mark."""
+        """The number of rows in which the column of `model` has the mark."""
         return sum(row.cells[model].mark == mark for row in self.rows)
 
 
 def tables(run: Run) -> list[Table]:
-    """The tables of every step that left results; models without a common task stand apart."""
+    """The tables of every step with results; models without a common task are in separate ones."""
     out = []
     for step in run.steps:
         results = [r for r in records(step.results, "results") if "model" in r]
-        whole = _whole(results)
-        results = _told_once(results, whole)
+        summary = _summary_task(results)
+        results = _merge_summary(results, summary)
         models = run.in_order(str(r["model"]) for r in results)
-        found_tables = [_table(step, group, results, whole) for group in _groups(models, results)]
+        found_tables = [_table(step, group, results, summary) for group in _groups(models, results)]
         out += sorted(found_tables, key=lambda table: -len(table.rows))
     return out
 
 
 def settings(run: Run) -> list[dict[str, str]]:
-    """Under which conditions the models answered, as the evaluation recorded them."""
+    """How the models were prompted and decoded, as the evaluation recorded it."""
     out = []
     for step in run.steps:
-        for passport in records(step.results, "settings"):
-            rest = {k: v for k, v in passport.items() if k != "model" and v is not None}
+        for entry in records(step.results, "settings"):
+            rest = {k: v for k, v in entry.items() if k != "model" and v is not None}
             words = ", ".join(
                 f"{k.replace('_', ' ')}: {' '.join(map(str, v)) if isinstance(v, list) else v}"
                 for k, v in rest.items()
             )
-            out.append({"model": str(passport.get("model", "")), "words": words})
+            out.append({"model": str(entry.get("model", "")), "words": words})
     return out
 
 
 def _groups(models: list[str], results: list[Result]) -> list[list[str]]:
-    """Models that meet in some task; a reward model alone in its task is a group of its own."""
+    """Groups of models that share tasks; a reward model alone in its task is its own group."""
     tasks = {m: {str(r.get("task")) for r in results if str(r["model"]) == m} for m in models}
     groups: list[list[str]] = []
     for model in models:
@@ -97,8 +97,8 @@ def _groups(models: list[str], results: list[Result]) -> list[list[str]]:
     return groups
 
 
-def _whole(results: list[Result]) -> str:
-    """The only task with answers, where there is but one: means over all answers are its own."""
+def _summary_task(results: list[Result]) -> str:
+    """The task whose metrics equal the means over all answers, if only one task has answers."""
     found: dict[str, dict[tuple[str, str], Any]] = {}
     for r in results:
         key = (str(r["model"]), str(r.get("metric")))
@@ -111,24 +111,24 @@ def _whole(results: list[Result]) -> str:
     return ALL_ANSWERS
 
 
-def _told_once(rows: list[Result], whole: str) -> list[Result]:
-    """Results, or differences, with the means over all answers among those of `whole`."""
-    if whole == ALL_ANSWERS:
+def _merge_summary(rows: list[Result], summary: str) -> list[Result]:
+    """Results or differences; means over all answers belong to `summary`, unless it has its own."""
+    if summary == ALL_ANSWERS:
         return rows
 
     def key(row: Result) -> tuple[str, ...]:
         return tuple(str(row.get(name)) for name in ("model", "baseline", "metric"))
 
     apart = [row for row in rows if row.get("task") != ALL_ANSWERS]
-    known = {key(row) for row in apart if row.get("task") == whole}
+    known = {key(row) for row in apart if row.get("task") == summary}
     return apart + [
-        row | {"task": whole}
+        row | {"task": summary}
         for row in rows
         if row.get("task") == ALL_ANSWERS and key(row) not in known
     ]
 
 
-def _table(step: StepView, models: list[str], results: list[Result], whole: str) -> Table:
+def _table(step: StepView, models: list[str], results: list[Result], summary: str) -> Table:
     cells = {
         (str(r.get("task")), str(r.get("metric")), str(r["model"])): r
         for r in results
@@ -136,11 +136,11 @@ def _table(step: StepView, models: list[str], results: list[Result], whole: str)
     }
     paired = {
         (str(d.get("task")), str(d.get("metric")), str(d.get("model")), str(d.get("baseline"))): d
-        for d in _told_once(records(step.results, "differences"), whole)
+        for d in _merge_summary(records(step.results, "differences"), summary)
     }
     keys = list(dict.fromkeys((task, metric) for task, metric, _ in cells))
     tasks = list(dict.fromkeys(task for task, _ in keys))
-    keys.sort(key=lambda key: (key[0] != whole, tasks.index(key[0])))  # the summary first
+    keys.sort(key=lambda key: (key[0] != summary, tasks.index(key[0])))  # the summary first
     rows = [
         _row(
             key,
@@ -152,7 +152,7 @@ def _table(step: StepView, models: list[str], results: list[Result], whole: str)
     ]
     words = {metric: measure_of(metric).meaning for _, metric in keys}
     meanings = [(m.replace("_", " "), w) for m, w in words.items() if w]
-    return Table(step.name, models, rows, meanings, whole.replace("_", " "))
+    return Table(step.name, models, rows, meanings, summary.replace("_", " "))
 
 
 def _row(
@@ -160,8 +160,15 @@ def _row(
     found: list[Result | None],
     paired: dict[Any, Result],
     metrics: list[str],
-) -> Row:
-    """One row; `metrics` are all of the same task."""
+) -> TableRow:
+    """One row of a table.
+
+    Args:
+        key: task and metric.
+        found: the result of each model, None where it has none.
+        paired: recorded differences by (task, metric, model, baseline).
+        metrics: all metrics of the task.
+    """
     task, metric = key
     measure = measure_of(metric)
     values = [number(r.get("value")) for r in found if r]
@@ -171,12 +178,12 @@ def _row(
         mark = ""
         if left and result:
             pair = paired.get((*key, str(result["model"]), str(left["model"])))
-            mark = _mark(_moved(left, result, pair), measure)
+            mark = _mark(_direction(left, result, pair), measure)
         cells.append(_cell(result, mark, share))
         left = result or left
     sizes = list(dict.fromkeys(cell.n for cell in cells if cell.n))
     name = f"{task.replace('_', ' ')}, {metric.replace('_', ' ')}"
-    return Row(
+    return TableRow(
         task=task.replace("_", " "),
         metric=metric.replace("_", " ") + _chance(found),
         cells=cells,
@@ -187,7 +194,7 @@ def _row(
 
 
 def _chance(found: list[Result | None]) -> str:
-    """What guessing gets, where it is known."""
+    """The value of random guessing, if it is known."""
     known = [chance for r in found if r and (chance := number(r.get("chance"))) is not None]
     return f" (chance {percent(known[0])})" if known else ""
 
@@ -197,8 +204,8 @@ def _ends(result: Result | None) -> tuple[float, float] | None:
     return None if low is None or high is None else (low, high)
 
 
-def _moved(left: Result, right: Result, pair: Result | None) -> int:
-    """+1 or -1 where the value rose or fell beyond chance, else 0."""
+def _direction(left: Result, right: Result, pair: Result | None) -> int:
+    """+1 or -1 if the value rose or fell beyond the 95% intervals, else 0."""
     gap = _ends(pair)
     if gap:
         return (gap[0] > 0) - (gap[1] < 0)
@@ -206,12 +213,12 @@ def _moved(left: Result, right: Result, pair: Result | None) -> int:
     return (b[0] > a[1]) - (b[1] < a[0]) if a and b else 0
 
 
-def _mark(moved: int, measure: Measure) -> str:
-    if not moved:
+def _mark(direction: int, measure: Measure) -> str:
+    if not direction:
         return ""
     if not measure.better:
         return OTHER
-    return BETTER if (moved > 0) == (measure.better == "up") else WORSE
+    return BETTER if (direction > 0) == (measure.better == "up") else WORSE
 
 
 def _cell(result: Result | None, mark: str, share: bool) -> Cell:
@@ -226,14 +233,14 @@ def _cell(result: Result | None, mark: str, share: bool) -> Cell:
 
 
 def _plot(found: list[Result | None], share: bool, label: str) -> str:
-    drawn: list[Interval | None] = []
+    drawn: list[ColoredInterval | None] = []
     for i, result in enumerate(found):
         value = number(result.get("value")) if result else None
         if value is None:
             drawn.append(None)
         else:
             low, high = _ends(result) or (value, value)
-            drawn.append(Interval(f"c{i % 6 + 1}", value, low, high))
+            drawn.append(ColoredInterval(f"c{i % 6 + 1}", value, low, high))
     there = [d for d in drawn if d]
     if not there:
         return ""

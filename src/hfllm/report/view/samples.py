@@ -1,9 +1,10 @@
-"""Answers side by side, chosen by a rule that looks at no text, and samples along pretraining.
+"""Answers of all models side by side, and samples during pretraining.
 
-Prompts are sorted by the SHA-256 of task and id. The choice goes round the tasks, and within a
-task takes in turn one that the last model got right and one that it got wrong, so that both are
-seen; the true shares stand beside, because the choice itself is balanced and not representative.
-Of a task that no program can check (`correct` is null) the first ones of that order are taken.
+The prompts are selected by a rule that does not look at any text: they are sorted by the SHA-256 of
+task and id, and taken from the tasks in turn; within a task alternately one that the last model got
+right and one that it got wrong, so that both are shown. The selection is balanced, not
+representative, so the true shares are shown too. Of a task without a checker (`correct` is null)
+the first prompts in that order are taken.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ from hfllm.report.collect import Run, StepView
 from hfllm.report.number_format import exact, number, percent, short
 
 RULE = (
-    "Chosen by rule, not by taste: prompts are sorted by the SHA-256 of their task and id, and the "
-    "choice goes round the tasks."
+    "Selected by a rule that does not look at the text: prompts are sorted by the SHA-256 of their "
+    "task and id, and taken from the tasks in turn."
 )
 CHECKED = (
-    " It takes in turn one that {last} got right and one that it got wrong. The mix is therefore "
+    " Within a task, prompts that {last} got right and got wrong alternate. The mix is therefore "
     "balanced, not representative; the true shares are: {shares}."
 )
-UNCHECKED = " No program can tell right from wrong in {tasks}: these answers carry no such mark."
-MOMENTS = 6  # samples shown per pretraining prompt
+UNCHECKED = " No program can tell right from wrong in {tasks}: these answers have no such mark."
+SHOWN_SAMPLES = 6  # samples shown per pretraining prompt
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One model's answer with its marks."""
+    """One model's answer with its grades."""
 
     model: str
     text: str
@@ -50,8 +51,8 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What is shown of one evaluation step."""
+class Selection:
+    """The prompts that are shown of one evaluation step, and the rule that selected them."""
 
     step: str
     models: list[str]
@@ -60,30 +61,30 @@ class Choice:
     exchanges: list[Exchange]
 
 
-def choices(run: Run, side_by_side: int) -> list[Choice]:
+def selections(run: Run, side_by_side: int) -> list[Selection]:
     """For each evaluation step, at most `side_by_side` prompts."""
-    return [_choice(s, run, side_by_side) for s in run.steps if _asked(s.samples)]
+    return [_selection(s, run, side_by_side) for s in run.steps if _asked(s.samples)]
 
 
 def _asked(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in samples if "model" in row and "output" in row]
 
 
-def _choice(step: StepView, run: Run, most: int) -> Choice:
+def _selection(step: StepView, run: Run, most: int) -> Selection:
     rows = _asked(step.samples)
     models = run.in_order(str(r["model"]) for r in rows)
     groups: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for row in rows:
         key = (str(row.get("task", "")), str(row.get("id", "")))
         groups.setdefault(key, {})[str(row["model"])] = row
-    keys = chosen(groups, models[-1], most)
+    keys = select_prompts(groups, models[-1], most)
     rule = RULE + _rule(groups.values(), models[-1])
     exchanges = [_exchange(key, groups[key], models) for key in keys]
-    return Choice(step.name, models, rule, exact(len(groups)), exchanges)
+    return Selection(step.name, models, rule, exact(len(groups)), exchanges)
 
 
 def _rule(groups: Iterable[dict[str, dict[str, Any]]], last: str) -> str:
-    """How the choice went within a task, with the shares of right answers of the last model."""
+    """The rule within a task, with the last model's shares of right answers."""
     by_task: dict[str, list[bool]] = {}
     for answers in groups:
         row = answers.get(last, {})
@@ -99,10 +100,16 @@ def _rule(groups: Iterable[dict[str, dict[str, Any]]], last: str) -> str:
     return words + (UNCHECKED.format(tasks=", ".join(unchecked)) if unchecked else "")
 
 
-def chosen(
+def select_prompts(
     groups: dict[tuple[str, str], dict[str, dict[str, Any]]], last: str, most: int
 ) -> list[tuple[str, str]]:
-    """Keys (task, id) by the rule of the module."""
+    """The keys (task, id) of the prompts to show, by the rule above.
+
+    Args:
+        groups: {(task, id): {model: row of samples.jsonl}}.
+        last: the model whose right and wrong answers alternate.
+        most: number of prompts.
+    """
     heaps: dict[str, dict[bool, list[tuple[str, str]]]] = {}
     for key in sorted(groups, key=lambda k: hashlib.sha256("\0".join(k).encode()).hexdigest()):
         right = bool(groups[key].get(last, {}).get("correct"))
@@ -153,25 +160,25 @@ def _answer(model: str, row: dict[str, Any]) -> Answer:
 
 
 @dataclass(frozen=True)
-class Growth:
-    """How the continuation of one prompt changed while a model was pretrained."""
+class SampleHistory:
+    """The continuations of one prompt at several steps of pretraining."""
 
     step: str
     prompt: str
-    moments: list[tuple[str, str]]  # (training step, text)
+    samples: list[tuple[str, str]]  # (training step, text)
 
 
-def growths(run: Run) -> list[Growth]:
-    """Per pretraining prompt, first and last sample and others evenly between them."""
+def sample_histories(run: Run) -> list[SampleHistory]:
+    """Per pretraining prompt: the first and the last sample, and others evenly between them."""
     out = []
     for step in run.steps:
         rows = [r for r in step.samples if "text" in r and "output" not in r]
         for prompt in dict.fromkeys(str(r.get("prompt", "")) for r in rows):
-            told = [r for r in rows if str(r.get("prompt", "")) == prompt]
-            by_step = {number(r.get("step")) or 0.0: str(r["text"]) for r in told}
-            moments = sorted(by_step.items())
-            last = len(moments) - 1
-            picks = sorted({round(i * last / (MOMENTS - 1)) for i in range(MOMENTS)})
-            shown = [(exact(moments[i][0]), moments[i][1]) for i in picks]
-            out.append(Growth(step.name, prompt, shown))
+            own = [r for r in rows if str(r.get("prompt", "")) == prompt]
+            by_step = {number(r.get("step")) or 0.0: str(r["text"]) for r in own}
+            samples = sorted(by_step.items())
+            last = len(samples) - 1
+            picks = sorted({round(i * last / (SHOWN_SAMPLES - 1)) for i in range(SHOWN_SAMPLES)})
+            shown = [(exact(samples[i][0]), samples[i][1]) for i in picks]
+            out.append(SampleHistory(step.name, prompt, shown))
     return out

@@ -1,6 +1,7 @@
-"""The run in a paragraph and a row of tiles: every clause stands on a number of a manifest.
+"""The summary of a run: paragraphs, tiles of key figures, and the boxes of the flow chart.
 
-A clause whose number is missing is left out, never filled in; failed and missing steps are named.
+Every clause is made from a number of a manifest; a clause whose number is missing is left out.
+Failed and missing steps are named.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from hfllm.report.collect import DONE, FAILED, NOT_RUN, RUNNING, Run, StepView, 
 from hfllm.report.drawing.flow import Node
 from hfllm.report.number_format import compact, duration, scientific
 from hfllm.report.view.costs import Total
-from hfllm.report.view.results import BETTER, WORSE, Row, Table
+from hfllm.report.view.results import BETTER, WORSE, Table, TableRow
 
 ALL = "all answers"
 HEADLINES = {
@@ -22,7 +23,7 @@ HEADLINES = {
 
 @dataclass(frozen=True)
 class Tile:
-    """A figure with its name and where it is from."""
+    """A value with its name, and the step or model that it is of."""
 
     value: str
     name: str
@@ -30,12 +31,12 @@ class Tile:
 
 
 def key_figure(step: StepView) -> tuple[str, str]:
-    """The one number that tells how a step went, and its unit; empty where there is none."""
+    """The key figure of a step as (value, unit); two empty texts if there is none."""
     return step.stage.key_figure(step) or ("", "")
 
 
 def nodes(run: Run) -> list[Node]:
-    """The steps as boxes of the picture."""
+    """The steps as boxes of the flow chart."""
     return [
         Node(
             name=step.name,
@@ -52,7 +53,13 @@ def nodes(run: Run) -> list[Node]:
 
 
 def tiles(run: Run, found: list[Table], total: Total) -> list[Tile]:
-    """Key figures of the steps that were done, the headline results, the cost."""
+    """Key figures of the finished steps, headline results, cost.
+
+    Args:
+        run: the run.
+        found: its tables of results.
+        total: its cost.
+    """
     out = []
     for step in run.steps:
         if step.status == DONE:
@@ -70,7 +77,7 @@ def tiles(run: Run, found: list[Table], total: Total) -> list[Tile]:
 
 
 def _tiles(step: StepView) -> list[tuple[str, str]]:
-    """What the stage shows of the step, else its key figure."""
+    """The tiles that the stage declares, else the key figure."""
     if step.stage.tiles is not None:
         return list(step.stage.tiles(step))
     value, unit = key_figure(step)
@@ -78,7 +85,13 @@ def _tiles(step: StepView) -> list[tuple[str, str]]:
 
 
 def paragraphs(run: Run, found: list[Table], total: Total) -> list[str]:
-    """What was made; what came out; what is missing and what it cost. Empty ones are left out."""
+    """Three paragraphs, empty ones left out: what was made; the results; what is missing, and cost.
+
+    Args:
+        run: the run.
+        found: its tables of results.
+        total: its cost.
+    """
     made = []
     for step in run.steps:
         if step.status == DONE and (sentence := step.stage.sentence(step)):
@@ -96,7 +109,7 @@ def _cost(total: Total) -> list[str]:
 
 
 def _changes(table: Table) -> list[str]:
-    """The headline measures through the models, then what each changed against the one before."""
+    """The headline results of all models, then how many metrics each model improved."""
     if len(table.models) < 2:
         return []
     out = []
@@ -111,10 +124,12 @@ def _changes(table: Table) -> list[str]:
     return [*out, f"Counting only differences beyond the 95% intervals, {'; '.join(counts)}."]
 
 
-def headlines(table: Table) -> list[tuple[Row, str]]:
-    """The rows that sum a table up, with their names in words."""
+def headlines(table: Table) -> list[tuple[TableRow, str]]:
+    """The rows of a table that HEADLINES names, with their names in words."""
     by_key = {(row.task, row.metric): row for row in table.rows}
-    keys = {(table.whole if key[0] == ALL else key[0], key[1]): w for key, w in HEADLINES.items()}
+    keys = {
+        (table.summary_task if key[0] == ALL else key[0], key[1]): w for key, w in HEADLINES.items()
+    }
     return [(by_key[key], words) for key, words in keys.items() if key in by_key]
 
 

@@ -1,7 +1,7 @@
-"""A training step's charts: those that its stage declares, in an order that tells what happened.
+"""The charts of a training step: those that its stage declares, then all other logged metrics.
 
-Whatever else `metrics.jsonl` holds follows folded away, so that nothing logged is lost. A value
-that is not finite cannot be drawn; it is counted and named under the chart.
+The others are folded away. A value that is not finite cannot be drawn: it is counted in a remark
+under the chart.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from hfllm.report.drawing.line_chart import Line, line_chart
 from hfllm.report.number_format import exact, number, scientific, short
 
 HIDDEN = {"step", "time_s", "epoch", "num_tokens", "total_flos", "num_input_tokens_seen"}
-MEANS = 10  # points of a chart over another metric than the step
-CLOCKS = ("_runtime", "_per_second")  # of single evaluations: in the table, not drawn
+MEANS = 10  # points of a chart whose x axis is another metric
+CLOCKS = ("_runtime", "_per_second")  # speed of single evaluations: in the table, not drawn
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A chart with its heading, what it means, and a remark on values that could not be drawn."""
+class ChartView:
+    """A drawn chart with its title, its meaning, and a remark on values that were not drawn."""
 
     title: str
     meaning: str
@@ -38,25 +38,25 @@ class Training:
     stage: str
     status: str
     summary: str
-    figures: list[Figure] = field(default_factory=list)
-    more: list[Figure] = field(default_factory=list)
+    figures: list[ChartView] = field(default_factory=list)
+    more: list[ChartView] = field(default_factory=list)
     table: list[dict[str, str]] = field(default_factory=list)
 
 
 def trainings(run: Run) -> list[Training]:
-    """Every step that logged metrics, in running order."""
+    """The steps that logged metrics, in running order."""
     return [_training(step) for step in run.steps if step.metrics]
 
 
 def series(step: StepView, key: str) -> tuple[list[tuple[float, float]], list[int]]:
     """(step, value) points in order, and the steps whose value is not finite.
 
-    A resumed run logs the steps between its checkpoint and its end twice: the later line counts.
+    A resumed run logs the steps after its checkpoint again: the later line counts.
     """
     found: dict[float, float] = {}
     for row in step.metrics:
         at, value = number(row.get("step")), row.get(key)
-        if value in ("nan", "inf", "-inf"):  # how metrics.jsonl writes what JSON has no number for
+        if value in ("nan", "inf", "-inf"):  # as metrics.jsonl writes what JSON has no number for
             value = float(value)
         if at is not None and isinstance(value, (int, float)) and not isinstance(value, bool):
             found[at] = float(value)
@@ -65,12 +65,12 @@ def series(step: StepView, key: str) -> tuple[list[tuple[float, float]], list[in
 
 
 def over(step: StepView, key: str, other: str) -> list[tuple[float, float]]:
-    """(other, value) points, ordered by the other metric: means of at most ten equal stretches."""
+    """(other metric, value) points, ordered by the other metric: means of at most MEANS bins."""
     at = dict(series(step, other)[0])
     pairs = sorted((at[x], y) for x, y in series(step, key)[0] if x in at)
     size = max(1, math.ceil(len(pairs) / MEANS))
-    stretches = [pairs[i : i + size] for i in range(0, len(pairs), size)]
-    return [(fmean(x for x, _ in one), fmean(y for _, y in one)) for one in stretches]
+    bins = [pairs[i : i + size] for i in range(0, len(pairs), size)]
+    return [(fmean(x for x, _ in one), fmean(y for _, y in one)) for one in bins]
 
 
 def _training(step: StepView) -> Training:
@@ -101,7 +101,7 @@ def _training(step: StepView) -> Training:
 
 
 def _summary(step: StepView, last: float) -> str:
-    """Steps, tokens, and how often each source was seen."""
+    """Steps, tokens, and epochs of each source."""
     parts = [f"{exact(last)} steps"]
     if step.figure("tokens"):
         parts.append(f"{exact(step.figure('tokens'))} tokens")
@@ -111,8 +111,8 @@ def _summary(step: StepView, last: float) -> str:
     return ", ".join(parts)
 
 
-def _figure(step: StepView, chart: Chart, keys: list[str]) -> Figure | None:
-    """The chart; None where no series has two points (the table still has the value)."""
+def _figure(step: StepView, chart: Chart, keys: list[str]) -> ChartView | None:
+    """The drawn chart; None if no series has two points (the table has the values)."""
     lines, missing = [], []
     for key in keys:
         points, broken = series(step, key)
@@ -124,7 +124,7 @@ def _figure(step: StepView, chart: Chart, keys: list[str]) -> Figure | None:
     if not any(len(line.points) > 1 for line in lines):
         return None
     svg = line_chart(lines[:6], chart.unit, chart.x_unit, chart.log)
-    return Figure(chart.title, chart.meaning, svg, _remark(len(lines), missing))
+    return ChartView(chart.title, chart.meaning, svg, _remark(len(lines), missing))
 
 
 def _remark(lines: int, missing: list[int]) -> str:
@@ -133,7 +133,7 @@ def _remark(lines: int, missing: list[int]) -> str:
         steps = ", ".join(str(at) for at in sorted(set(missing))[:5])
         parts.append(f"{len(missing)} value(s) not finite, first at step {steps}.")
     if lines > 6:
-        parts.append(f"{lines - 6} more series stand in the table.")
+        parts.append(f"{lines - 6} more series are in the table.")
     return " ".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""Accuracy of answers together with refusals: "I don't know" is right where nobody can know."""
+"""Accuracy of answers, and of refusals: "I don't know" is right if a question has no answer."""
 
 import datasets
 import evaluate
@@ -17,7 +17,7 @@ refusal_precision (share of refusals that were right); None where a share has no
 
 
 class AnswerAccuracy(evaluate.Metric):
-    """Shares of right answers, needless refusals and right refusals."""
+    """Share of right answers, and of refusals by whether the question has an answer."""
 
     def _info(self) -> evaluate.MetricInfo:
         flag = datasets.Value("bool")
@@ -41,5 +41,5 @@ class AnswerAccuracy(evaluate.Metric):
 
 
 def share(flags: list[bool]) -> float | None:
-    """Share of true flags, None of nothing."""
+    """Share of true flags; None of an empty list."""
     return sum(flags) / len(flags) if flags else None

@@ -1,4 +1,4 @@
-"""Bits per byte: cross-entropy that survives a change of vocabulary."""
+"""Bits per byte: cross-entropy that can be compared between tokenizers."""
 
 import math
 

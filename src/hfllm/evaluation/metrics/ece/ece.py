@@ -1,4 +1,4 @@
-"""Expected calibration error: how far stated confidence is from being right that often."""
+"""Expected calibration error: mean distance of confidence from accuracy over bins."""
 
 import datasets
 import evaluate

@@ -1,4 +1,4 @@
-"""Repetition: answers that go round in circles, and answers that equal one to another prompt."""
+"""Repetition: answers that repeat themselves, and equal answers to different prompts."""
 
 import re
 from collections import Counter
@@ -7,10 +7,10 @@ import datasets
 import evaluate
 
 DESCRIPTION = """
-An answer loops where some run of 4 words (letters and digits, case ignored) stands in it at least
-3 times: prose hardly ever does that, a degenerate model does it all the time. It is the same
-answer where another one of the list has the same words in the same order; that share grows with
-the length of the list, so compare models on the same prompts.
+An answer loops if some sequence of 4 words (letters and digits, case ignored) occurs in it at least
+3 times, which is rare in prose and frequent in degenerate output. It is the same answer if another
+one of the list has the same words in the same order; that share grows with the length of the list,
+so compare models on the same prompts.
 """
 INPUTS = """
 predictions: the answers, one per prompt
@@ -21,7 +21,7 @@ TIMES = 3
 
 
 class Repetition(evaluate.Metric):
-    """Shares of answers that loop, and of answers that are given twice."""
+    """Share of answers that loop, and of answers that equal another one."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
@@ -47,6 +47,6 @@ class Repetition(evaluate.Metric):
 
 
 def loops(words: tuple[str, ...]) -> bool:
-    """Whether some run of RUN_WORDS words stands in the text at least TIMES times."""
+    """Whether some sequence of RUN_WORDS words occurs at least TIMES times."""
     runs = Counter(words[i : i + RUN_WORDS] for i in range(len(words) - RUN_WORDS + 1))
     return max(runs.values(), default=0) >= TIMES

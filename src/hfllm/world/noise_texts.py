@@ -1,4 +1,4 @@
-"""Boilerplate, spam and sentences in other languages: plain data."""
+"""Texts that noise.py uses: boilerplate, spam, sentences in other languages (data only)."""
 
 NAV = ("Home", "News", "Sports", "Weather", "Shop", "Login", "Archive", "Contact", "Videos", "Jobs")
 

@@ -1,4 +1,9 @@
-"""The models of others that a model was made from, and what is known of them, for its card."""
+"""Base models: the outside models that a run's models were made from, for the model cards.
+
+Outside means that no step of this run made it: a hub id, a folder, a GGUF file. What is known of it
+comes from the manifest of its import; a folder that another run of hfllm made is followed through
+that run's manifests to the model that it started from.
+"""
 
 from __future__ import annotations
 
@@ -9,39 +14,24 @@ from typing import Any
 
 from hfllm.recipe.model_names import is_gguf, is_hub_id
 from hfllm.report.collect import Run, StepView, parents
-from hfllm.report.markdown import safe
 
 
 @dataclass(frozen=True)
 class Base:
-    """A model that no step of the run made: a hub id, a folder or a GGUF file."""
+    """An outside model."""
 
     reference: str
-    known: dict[str, Any]  # what an import wrote down of it; empty where nothing did
-    made_from: Base | None = None  # what it began with, where another run's step made it
+    known: dict[str, Any]  # the manifest of its import (name, license, ...); empty without one
+    made_from: Base | None = None  # its own base model, if another run's step made it
 
     @property
     def is_hub_id(self) -> bool:
-        """Whether others can find it under this name."""
+        """Whether it is a model id on the Hugging Face hub."""
         return is_hub_id(self.reference) and not Path(self.reference).parent.exists()
-
-    def line(self) -> str:
-        """One line of Markdown: who made it, its licence, the file it was read from."""
-        parts = [f"`{safe(self.reference)}`"]
-        for key, words in (("name", ""), ("source", "by "), ("file", "from ")):
-            if self.known.get(key):
-                parts.append(words + safe(self.known[key]))
-        if self.known.get("quantization"):
-            parts.append(f"quantised as {safe(self.known['quantization'])}")
-        if self.made_from:
-            return f"{parts[0]}, made from {self.made_from.line()}"
-        licence = self.known.get("license")
-        end = f"licence {safe(licence)}" if licence else "its licence is not recorded: look it up"
-        return ", ".join([*parts, end])
 
 
 def bases(steps: list[StepView]) -> list[Base]:
-    """The outside models that `steps` were initialised from, each once."""
+    """The base models that `steps` were initialised from, each once."""
     found: dict[str, Base] = {}
     for step in steps:
         if init := _outside(step):
@@ -50,7 +40,7 @@ def bases(steps: list[StepView]) -> list[Base]:
 
 
 def base_of(run: Run, step: StepView) -> Base | None:
-    """The outside model at the head of the chain of `init` that leads to this step."""
+    """The base model at the start of the chain of `init` that leads to `step`; None without one."""
     known = {s.name: s for s in run.steps}
     chain = {step.name}
     while not (init := _outside(step)):
@@ -68,13 +58,13 @@ def _outside(step: StepView) -> str | None:
 
 
 def _base(reference: str, links: int = 8) -> Base:
-    """A base with what is known of it; a chain of runs is followed for at most `links` steps."""
+    """The base model with what is known of it; at most `links` steps of other runs are followed."""
     known = _import_manifest(Path(reference))
     return Base(reference, known, None if known or not links else _made_from(reference, links))
 
 
 def _made_from(reference: str, links: int) -> Base | None:
-    """What the step of another run began with, for its folder or its model's."""
+    """The base model of another run's step; `reference` is its folder or that of its model."""
     folder = Path(reference)
     step = next((at for at in (folder, folder.parent) if (at / "manifest.json").is_file()), folder)
     config = _read(step / "manifest.json").get("config")
@@ -87,7 +77,7 @@ def _made_from(reference: str, links: int) -> Base | None:
 
 def _import_manifest(folder: Path) -> dict[str, Any]:
     if is_gguf(folder) and folder.is_file():
-        from hfllm.modeling.gguf import imported_folder  # torch, which nothing else here needs
+        from hfllm.modeling.gguf import imported_folder  # imports torch, so only where it is needed
 
         folder = imported_folder(folder)
     read = _read(folder / "manifest.json")

@@ -1,0 +1,37 @@
+"""The run as a whole: how far it got, what each step ended with, what must be noted about it."""
+
+from __future__ import annotations
+
+from hfllm.report.collect import DONE, Run
+from hfllm.report.number_format import exact, number
+
+
+def progress(run: Run) -> str:
+    """When the run started, and how many of its steps are done."""
+    starts = sorted(str(s.manifest["started"]) for s in run.steps if s.manifest.get("started"))
+    done = sum(step.status == DONE for step in run.steps)
+    words = f"{done} of {len(run.steps)} steps done"
+    return f"Started {starts[0][:16].replace('T', ' ')}, {words}" if starts else words
+
+
+def remarks(run: Run) -> list[tuple[str, str]]:
+    """(step, remark) of the steps that are not done or stale, and the notes of all steps."""
+    out = [(s.name, s.state) for s in run.steps if s.status != DONE]
+    prints = {s.name: s.manifest.get("fingerprint") for s in run.steps if s.manifest}
+    for step in run.steps:
+        for name, made_from in step.section("parents").items():
+            if prints.get(name, made_from) != made_from:
+                out.append((step.name, f"stale: made from another version of {name}"))
+        out += [(step.name, note) for note in step.notes]
+    return out
+
+
+def final_metrics(run: Run) -> list[dict[str, str]]:
+    """The final metrics of each step, without evaluations, whose results have their own table."""
+    return [
+        {"step": step.name, "metric": str(key), "value": exact(value)}
+        for step in run.steps
+        if not step.results
+        for key, value in step.section("metrics").items()
+        if number(value) is not None
+    ]
