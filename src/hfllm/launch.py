@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
+from hfllm.fast_cpu import SWITCH, switched_off
 from hfllm.recipe.errors import first_line
 from hfllm.recipe.graph import ancestors
 from hfllm.recipe.load import load_recipe
@@ -141,6 +142,7 @@ def _arguments(stage: str | None, words: list[str]) -> tuple[Recipe, str]:
 def run_step(step: Step) -> None:
     """Check, make what is missing of the data, and run the step unless it is done."""
     check_launch_line()
+    switched_off()  # a typo in HFLLM_SLOW ends here, not in the middle of training
     preflight(step.recipe, [step.name])
     forced = os.environ.get("HFLLM_FORCE") == step.name
     now = status(step)
@@ -185,6 +187,8 @@ def _run_stage(step: Step) -> None:
     """Recorded: what trains is built and fitted, all else runs by itself."""
     module, config = importlib.import_module(step.stage.module), step.spec.config
     with recording(step, is_main_process()) as manifest:
+        if off := switched_off():
+            manifest.notes.append(f"{SWITCH}: fast paths switched off: {', '.join(off)}")
         if not step.stage.trains:
             module.run(config, step, manifest)
             return

@@ -45,7 +45,7 @@ class SourceConfig:
 class TextDataConfig:
     """Documents for pretraining."""
 
-    mixture: list[SourceConfig] = field(default_factory=lambda: [SourceConfig(step="curate")])
+    mixture: list[SourceConfig] = MISSING
     heldout: list[SourceConfig] = field(default_factory=list)  # for bits per byte
     seq_len: int = 512
     max_heldout_tokens: int = 100_000  # of each held-out source

@@ -162,7 +162,7 @@ def _problem(
     if target is not None:
         if not makes or target.stage.makes in makes:
             return None
-        what = WHAT.get(makes, "tokenizer")
+        what = WHAT.get(makes, TOKENIZER)
         there = [name for name, step in graph.steps.items() if step.stage.makes in makes]
         others = ", ".join(name for name in there if name != spec.name) or "none in this recipe"
         stage = target.stage.name

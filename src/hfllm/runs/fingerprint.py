@@ -22,6 +22,7 @@ from typing import Any
 
 from hfllm.recipe.graph import model_references, named_files, sources_in
 from hfllm.recipe.recipe import Recipe
+from hfllm.recipe.stage import TOKENIZER
 
 # trainer keys that change what is told or kept on the way, not the artifact
 WITHOUT_EFFECT = (
@@ -107,10 +108,10 @@ def file_digest(path: Path) -> str:
 def artifact_fingerprints(folder: Path) -> dict[str, str]:
     """Of what a finished step left: weights, tokenizer, chat template, data, results."""
     model, data = folder / "model", folder / "data"
-    tokenizer = folder / "tokenizer" if (folder / "tokenizer").is_dir() else model
+    tokenizer = folder / TOKENIZER if (folder / TOKENIZER).is_dir() else model
     found = {
         "model": sorted(model.glob("*.safetensors")),
-        "tokenizer": [tokenizer / "tokenizer.json"],
+        TOKENIZER: [tokenizer / "tokenizer.json"],
         "chat_template": [tokenizer / "chat_template.jinja"],
         "data": sorted(p for p in data.rglob("*") if p.is_file()) if data.is_dir() else [],
         "results": [folder / "results.json"],

@@ -60,7 +60,7 @@ class Step:
     @property
     def tokenizer(self) -> Path:
         """The tokenizer folder that the step writes (a model step's is its model folder)."""
-        return self.folder / "tokenizer" if self.stage.makes == TOKENIZER else self.model
+        return self.folder / TOKENIZER if self.stage.makes == TOKENIZER else self.model
 
     @property
     def checkpoints(self) -> Path:

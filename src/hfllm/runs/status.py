@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hfllm.recipe.recipe import Recipe
+from hfllm.recipe.stage import TOKENIZER
 from hfllm.runs.fingerprint import step_config, step_fingerprint
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
@@ -68,7 +69,7 @@ def _remade_parent(step: Step, manifest: Manifest) -> str | None:
 
 def _lost(step: Step, manifest: Manifest) -> str | None:
     """An artifact that the manifest lists and the folder lacks (deleted by hand)."""
-    places = {"model": step.model, "data": step.data, "tokenizer": step.tokenizer}
+    places = {"model": step.model, "data": step.data, TOKENIZER: step.tokenizer}
     for kind in manifest.artifact:
         if kind in places and not places[kind].is_dir():
             return kind

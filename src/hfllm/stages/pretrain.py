@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hfllm.recipe.checks import check_packed_attention, is_known_attention
-from hfllm.recipe.config import TextDataConfig, TrainConfig
+from hfllm.recipe.config import SourceConfig, TextDataConfig, TrainConfig
 from hfllm.recipe.recipe import StepSpec
 from hfllm.recipe.stage import LANGUAGE_MODEL, Chart, Figure, Stage, model_ref
 from hfllm.recipe.trainers import build_trainer_config
@@ -49,13 +49,17 @@ BITS_PER_BYTE = Chart(
 )
 
 
+def _curated_text() -> TextDataConfig:
+    return TextDataConfig(mixture=[SourceConfig(step="curate")])
+
+
 @dataclass
 class Config(TrainConfig):
     """Train a causal LM from scratch, or go on with another (`init`: midtraining)."""
 
     init: str | None = model_ref()
     model: dict[str, Any] = field(default_factory=dict)  # any transformers config, its own names
-    data: TextDataConfig = field(default_factory=TextDataConfig)
+    data: TextDataConfig = field(default_factory=_curated_text)
     optimizer: str | None = None  # null: trainer.optim; "muon": for matrices, AdamW for the rest
     sample_prompts: list[str] = field(default_factory=list)  # continued along the way
 
