@@ -20,7 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from hfllm.recipe.graph import model_references, named_files, sources_in
+from hfllm.recipe.graph import file_references, model_references, sources_in
 from hfllm.recipe.recipe import Recipe
 from hfllm.recipe.stage import TOKENIZER
 
@@ -71,7 +71,7 @@ def step_fingerprint(recipe: Recipe, name: str) -> str:
     read = {key: source.path for key, source in sources_in(spec.config) if source.path}
     models = model_references(spec.config)
     read |= {key: m for key, m, _ in models if m not in recipe.steps and Path(m).exists()}
-    read |= dict(named_files(spec.config))
+    read |= dict(file_references(spec.config))
     files = {key: _outside(path) for key, path in read.items()}
     parents = {parent: step_fingerprint(recipe, parent) for parent in spec.parents}
     return digest([config_fingerprint(recipe, name), files, parents])

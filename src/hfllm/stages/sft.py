@@ -46,7 +46,7 @@ class Config(TrainConfig):
 
     init: str | None = model_ref("pretrain", required=True)
     # keep (that of `init`), hfllm (ours), or a .jinja file
-    chat_template: str | None = file_ref(words=("keep", "hfllm"))
+    chat_template: str | None = file_ref(keywords=("keep", "hfllm"))
     optimizer: str | None = None  # as in pretrain
     data: ChatDataConfig = field(default_factory=ChatDataConfig)
 
