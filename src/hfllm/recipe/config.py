@@ -64,9 +64,7 @@ class ChatDataConfig:
     turns: str | None = None
     replay: list[SourceConfig] = field(default_factory=list)  # documents, against forgetting
     replay_share: float = 0.25  # of the rows
-    decontaminate: list[SourceConfig] = field(
-        default_factory=list
-    )  # drop chats with a test in them
+    decontaminate: list[SourceConfig] = field(default_factory=list)  # drop chats holding a test
 
 
 @dataclass

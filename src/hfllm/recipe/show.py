@@ -1,8 +1,8 @@
 """`hfllm show`: the resolved recipe, one line per value, with its origin.
 
 Origins, later wins: library default, hfllm default (with its reason), this machine, recipe,
-override. The library defaults of `trainer:` sections (more than 100 lines a step) are left out unless
-asked for.
+override. The library defaults of `trainer:` sections, more than 100 lines a step, are left out
+unless asked for.
 """
 
 from __future__ import annotations
