@@ -1,4 +1,4 @@
-"""The recipe language and the runs know the shape of a stage, and no stage by its name."""
+"""recipe/ and runs/ use no stage by its name: a new stage needs no change there."""
 
 import ast
 

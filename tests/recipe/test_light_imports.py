@@ -1,4 +1,4 @@
-"""What a user waits for: help and a recipe's checks must not import the heavy libraries."""
+"""`hfllm --help` and the checks of a recipe import none of the heavy libraries."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""`hfllm show`: every value with where it comes from."""
+"""`hfllm show` prints every value with its origin."""
 
 import pytest
 

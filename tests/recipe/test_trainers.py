@@ -1,4 +1,4 @@
-"""`trainer:` sections against the libraries' own classes, and who wins over whom."""
+"""`trainer:` sections: checked against the libraries' classes, and the precedence of values."""
 
 import pytest
 

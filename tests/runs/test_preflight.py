@@ -1,4 +1,4 @@
-"""What can be known before anything starts is told before anything starts, all of it at once."""
+"""Preflight finds the problems of a recipe before any step runs, and lists all of them at once."""
 
 import os
 import shutil
