@@ -1,4 +1,4 @@
-"""Align with PPO against a reward model or reward functions.
+"""Train with PPO on a reward model and/or reward functions.
 
 accelerate launch launch/ppo.py configs/demo.yaml ppo.trainer.max_steps=50
 """

@@ -1,4 +1,4 @@
-"""Pretrain a causal LM from scratch, or go on with another (midtraining).
+"""Pretrain a causal LM from scratch, or continue from a model (midtraining).
 
 accelerate launch launch/pretrain.py configs/demo.yaml pretrain.trainer.max_steps=50
 """

@@ -1,4 +1,4 @@
-"""Fine-tune on conversations, loss on the assistant's tokens only.
+"""Fine-tune on chats, loss on the assistant's tokens only.
 
 accelerate launch launch/sft.py configs/demo.yaml sft.trainer.max_steps=50
 """

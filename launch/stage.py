@@ -1,4 +1,4 @@
-"""Run any step of a recipe, of whatever stage.
+"""Run any step of a recipe, whichever stage it has.
 
 accelerate launch launch/stage.py configs/demo.yaml --step sft sft.trainer.max_steps=50
 """

@@ -7,6 +7,7 @@ import pytest
 
 from hfllm import launch
 from hfllm.launch import main, wait_for_parents
+from hfllm.runs.manifest import Manifest
 from hfllm.runs.record import recording
 from hfllm.runs.status import status
 
@@ -135,3 +136,29 @@ def test_exit_codes(workspace, monkeypatch, capsys, error, code):
         main("sft", ["recipe.yaml"])
     assert caught.value.code == code
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_typo_in_hfllm_slow_is_told_before_the_step_starts(workspace, monkeypatch, capsys):
+    monkeypatch.setenv("HFLLM_SLOW", "unpad,decodign")
+    monkeypatch.setattr(launch, "preflight", lambda *_: pytest.fail("the typo is found first"))
+    with pytest.raises(SystemExit):
+        main("tokenizer", ["recipe.yaml"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: HFLLM_SLOW: 'decodign' is no fast path")
+    assert line.endswith("Did you mean: 'decoding'?")
+    assert not workspace.step("tokenizer").folder.exists()
+
+
+@pytest.mark.parametrize(
+    "value,notes",
+    [
+        ("", []),
+        ("unpad, decoding", ["HFLLM_SLOW: fast paths switched off: unpad, decoding"]),
+        ("all", ["HFLLM_SLOW: fast paths switched off: all"]),
+    ],
+)
+def test_switched_off_fast_paths_are_in_the_manifest(workspace, monkeypatch, value, notes):
+    monkeypatch.setenv("HFLLM_SLOW", value)
+    main("tokenizer", ["recipe.yaml"])
+    manifest = Manifest.read(workspace.step("tokenizer").manifest)
+    assert (manifest.status, manifest.notes) == ("done", notes)

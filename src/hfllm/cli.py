@@ -1,12 +1,12 @@
-"""The command `hfllm`. Nothing heavy is imported before a verb needs it.
+"""The command `hfllm`, one function per subcommand; heavy imports are inside the functions.
 
-run RECIPE      the missing and stale steps, in order
-show RECIPE     the resolved recipe and where each value comes from
-eval MODEL      held-out tests of one model
-chat MODEL      talk to it
-import FILE OUT  write a GGUF file as an ordinary model folder
-report RECIPE   build the run's page
-tokens TEXT     how a tokenizer cuts a text
+run RECIPE       run the missing and stale steps, in order
+show RECIPE      print the resolved recipe and where each value comes from
+eval MODEL       score one model on held-out tests
+chat MODEL       talk to a model
+import FILE OUT  convert a GGUF file into a transformers model folder
+report RECIPE    build the run's HTML page
+tokens TEXT      show how a tokenizer splits a text
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Overrides = Annotated[list[str] | None, typer.Argument(help="step.key=value ..."
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """A user's mistake ends with its one line (or one line per problem) and exit code 1."""
+    """Turn a ValueError into "error:" lines and exit code 1, Ctrl-C into exit code 130."""
     try:
         yield
     except ValueError as error:
@@ -48,12 +48,16 @@ def clear_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno != 28:
             raise
-        print(f"error: the disk is full ({error.filename}); free some, run again", file=sys.stderr)
+        print(
+            f"error: the disk is full ({error.filename}); free some space and rerun the same "
+            "command",
+            file=sys.stderr,
+        )
         raise typer.Exit(1) from None
 
 
 def _load(path: Path, overrides: list[str] | None) -> Recipe:
-    """The recipe, checked, with the stages there are."""
+    """Load and check the recipe, with hfllm's stages and those of installed packages."""
     from hfllm.recipe.load import load_recipe
     from hfllm.stages import find_stages
 
@@ -65,10 +69,12 @@ def run(
     recipe: RecipeArgument,
     overrides: Overrides = None,
     only: Annotated[str | None, typer.Option(help="this step alone, even if done")] = None,
-    start: Annotated[str | None, typer.Option("--from", help="this step and all after it")] = None,
-    dry_run: Annotated[bool, typer.Option(help="say what would run, and check it")] = False,
+    start: Annotated[
+        str | None, typer.Option("--from", help="this step and those that depend on it")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="check, and print the plan; run nothing")] = False,
 ) -> None:
-    """Run what is missing or stale, in order; finished steps are skipped with the reason."""
+    """Run the missing and stale steps in order; print why each of the others is skipped."""
     with clear_errors():
         from hfllm.runs.pipeline import run_recipe
 
@@ -82,7 +88,7 @@ def show(
     step: Annotated[str | None, typer.Option(help="this step alone")] = None,
     everything: Annotated[bool, typer.Option("--all", help="library defaults too")] = False,
 ) -> None:
-    """Print the resolved recipe and where each value comes from, after checking all of it."""
+    """Check the recipe, and print its resolved values with where each comes from."""
     with clear_errors():
         from hfllm.recipe.show import show_recipe
 
@@ -97,11 +103,13 @@ def evaluate(
     ],
     tests: Annotated[list[Path] | None, typer.Option(help="JSONL of held-out questions")] = None,
     text: Annotated[list[Path] | None, typer.Option(help="documents for bits per byte")] = None,
-    limit: Annotated[int | None, typer.Option(help="rows per file at most")] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="tokens of an answer at most")] = None,
-    out: Annotated[Path | None, typer.Option(help="folder for results.json and its rows")] = None,
+    limit: Annotated[int | None, typer.Option(help="at most so many rows per file")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="longest answer, in tokens")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder for results.json, samples.jsonl and items.jsonl")
+    ] = None,
 ) -> None:
-    """Score one model on held-out tests, each figure with n and a 95% interval."""
+    """Score one model on held-out tests; print each score with n and a 95% interval."""
     with clear_errors():
         from hfllm.evaluation.folder import evaluate_folder
 
@@ -117,11 +125,11 @@ def chat(
         str, typer.Argument(help="a folder (runs/demo/ppo/model), a hub id or a .gguf file")
     ],
     system: Annotated[str | None, typer.Option(help="system prompt")] = None,
-    temperature: Annotated[float, typer.Option(help="0: the likeliest token each time")] = 0.0,
-    max_new_tokens: Annotated[int, typer.Option(help="longest answer")] = 256,
+    temperature: Annotated[float, typer.Option(help="0: greedy decoding")] = 0.0,
+    max_new_tokens: Annotated[int, typer.Option(help="longest answer, in tokens")] = 256,
     plain: Annotated[bool, typer.Option(help="continue text: for base models")] = False,
 ) -> None:
-    """Talk to a model; reads questions from standard input where that is no terminal."""
+    """Talk to a model; if standard input is not a terminal, each of its lines is a question."""
     with clear_errors():
         from hfllm.inference.chat import chat_loop
 
@@ -140,7 +148,7 @@ def import_model(
     out: Annotated[Path, typer.Argument(help="the folder to write")],
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16")] = "float32",
 ) -> None:
-    """Write a GGUF file as an ordinary model folder: safetensors, tokenizer, template."""
+    """Convert a GGUF file into a model folder: safetensors, tokenizer, chat template."""
     with clear_errors():
         from hfllm.runs.quiet import quiet_libraries
 
@@ -153,15 +161,15 @@ def import_model(
 
 @app.command()
 def report(recipe: RecipeArgument, overrides: Overrides = None) -> None:
-    """Build runs/NAME/report/index.html from whatever the run folder holds."""
+    """Build runs/NAME/report/index.html from the steps that have run so far."""
     with clear_errors():
         from hfllm.report.build import build_report
 
         loaded = _load(recipe, overrides)
         if not loaded.run_dir.is_dir():
             raise ValueError(f"{loaded.run_dir}: nothing has run yet; run `hfllm run {recipe}`")
-        said = loaded.step_of_stage("report")
-        page = loaded.steps[said].config if said else loaded.stages["report"].config()
+        name = loaded.step_of_stage("report")
+        page = loaded.steps[name].config if name else loaded.stages["report"].config()
         print(build_report(loaded.run_dir, loaded.stages, page.title, page.side_by_side))
 
 
@@ -172,7 +180,7 @@ def tokens(
         str, typer.Option(help="a tokenizer's or model's folder, a step, a .gguf file, a hub id")
     ] = "runs/demo/tokenizer/tokenizer",
 ) -> None:
-    """Show how a tokenizer cuts a text: coloured tokens, ids, bytes per token."""
+    """Show how a tokenizer splits a text: coloured tokens, ids, bytes per token."""
     with clear_errors():
         from hfllm.recipe.model_names import is_gguf
         from hfllm.tokenization.show import show_tokens

@@ -1,12 +1,12 @@
-"""What launch/*.py and `hfllm run` call: one step of a recipe, in this process.
+"""Run one step of a recipe in this process; launch/*.py and `hfllm run` call this module.
 
     accelerate launch launch/stage.py RECIPE --step NAME [step.key=value ...]
     accelerate launch launch/sft.py RECIPE [--step NAME] [step.key=value ...]
 
-Order: arguments -> recipe and checks -> the launch line (did it start as many processes as it
-says?) -> parents (missing data steps are made by the main process, the others wait for the
-manifest; a missing model is refused with the next command) -> the stage's `build` and `fit`, or its
-`run`, recorded.
+Order: read the arguments and the recipe -> check the launch line (were as many processes started as
+it asks for?), HFLLM_SLOW and the step -> parents: the main process makes missing data steps, the
+other processes wait for their manifests; a missing model is an error that names the command to run
+-> the stage's `build` and `fit`, or its `run`, inside `recording`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
+from hfllm.fast_cpu import SWITCH, switched_off
 from hfllm.recipe.errors import first_line
 from hfllm.recipe.graph import ancestors
 from hfllm.recipe.load import load_recipe
@@ -42,19 +43,19 @@ from hfllm.runs.status import set_aside, status
 from hfllm.stages import find_stages
 
 DEFAULT_RECIPE = "configs/demo.yaml"
-GOES_ON = ("interrupted", "failed")  # with the checkpoints that are there, forced or not
+RESUMABLE = ("interrupted", "failed")  # forced or not, such a step resumes from its checkpoints
 
 
 def main(stage: str | None = None, argv: list[str] | None = None) -> None:
-    """Run one step of a recipe; one clear line and exit code 1 on the user's mistakes.
+    """Run one step of a recipe; a user's mistake ends with one line and exit code 1.
 
     The step is `--step NAME`; without it the recipe's step of `stage`, which launch/sft.py and the
-    like give.
+    other scripts pass. `argv` replaces the command line.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(words):
-        said = f"stage: {stage or 'any'}; default recipe: {DEFAULT_RECIPE}"
-        print(f"{(__doc__ or '').strip()}\n\n{said}")
+        print(f"{(__doc__ or '').strip()}\n")
+        print(f"stage: {stage or 'any'}; default recipe: {DEFAULT_RECIPE}")
         return
     quiet_libraries()
     use_all_cores()
@@ -71,7 +72,10 @@ def main(stage: str | None = None, argv: list[str] | None = None) -> None:
     except OSError as error:
         if error.errno != 28:
             raise
-        _fail(f"the disk is full ({error.filename or 'while writing'}); free some and run again")
+        _fail(
+            f"the disk is full ({error.filename or 'while writing'}); free some space and rerun "
+            "the same command to resume"
+        )
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
@@ -92,7 +96,7 @@ def _fail(message: str, code: int = 1) -> NoReturn:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """torch's own class on a GPU, a plain RuntimeError of its allocator on a CPU."""
+    """Whether memory ran out: torch.OutOfMemoryError, or a RuntimeError of the CPU allocator."""
     names = (type(error).__name__, str(error))
     return isinstance(error, MemoryError) or any(
         word in name for name in names for word in ("OutOfMemoryError", "allocate memory")
@@ -100,10 +104,11 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _terminated(*_: object) -> NoReturn:
-    raise SystemExit(143)  # outside training; inside, StopOnSignal takes over
+    raise SystemExit(143)  # outside training; during training StopOnSignal handles the signal
 
 
 def _arguments(stage: str | None, words: list[str]) -> tuple[Recipe, str]:
+    """The recipe and the name of the step that the command line asks for."""
     chosen = None
     if "--step" in words:
         at = words.index("--step")
@@ -133,14 +138,15 @@ def _arguments(stage: str | None, words: list[str]) -> tuple[Recipe, str]:
         raise ValueError(f"{path}: no step of stage '{stage}'; the recipe has {steps}")
     step = step_named(recipe, name)
     if step.stage.name != stage:
-        said = step.stage.name
-        raise ValueError(f"{path}: step '{name}' is of stage '{said}', not '{stage}'")
+        other = step.stage.name
+        raise ValueError(f"{path}: step '{name}' is of stage '{other}', not '{stage}'")
     return recipe, name
 
 
 def run_step(step: Step) -> None:
-    """Check, make what is missing of the data, and run the step unless it is done."""
+    """Check the step, make its missing data steps, and run it unless it is done."""
     check_launch_line()
+    switched_off()  # a typo in HFLLM_SLOW is an error here, not in the middle of training
     preflight(step.recipe, [step.name])
     forced = os.environ.get("HFLLM_FORCE") == step.name
     now = status(step)
@@ -156,14 +162,14 @@ def run_step(step: Step) -> None:
         return
     with run_lock(step.recipe.run_dir):
         prepare_parents(step)
-        now = status(step)  # a parent that was made just now may have come out different
-        if step.folder.is_dir() and (now.state == "stale" or forced and now.state not in GOES_ON):
+        now = status(step)  # again: the artifact of a parent made just now may differ
+        if step.folder.is_dir() and (now.state == "stale" or forced and now.state not in RESUMABLE):
             print(f"{step.name}: {now.reason}; the old one is in {set_aside(step)}", flush=True)
         _run_stage(step)
 
 
 def _run_on_another_rank(step: Step) -> None:
-    """Silent where the main process fails too, which says why; what happens here alone is told."""
+    """Run the stage on a rank other than 0; print an error only if the main process has none."""
     begun = time.time()
     try:
         _run_stage(step)
@@ -174,19 +180,21 @@ def _run_on_another_rank(step: Step) -> None:
 
 
 def _main_failed(step: Step, since: float, polls: int = 10) -> bool:
-    """Whether the main process has written down that the step failed, within 5 seconds."""
+    """Whether the main process records within 5 seconds that the step failed."""
     for _ in range(polls):
-        there = step.manifest.exists() and step.manifest.stat().st_mtime > since - 1
-        if there and status(step).state == "failed":
+        written = step.manifest.exists() and step.manifest.stat().st_mtime > since - 1
+        if written and status(step).state == "failed":
             return True
         time.sleep(0.5)
     return False
 
 
 def _run_stage(step: Step) -> None:
-    """Recorded: what trains is built and fitted, all else runs by itself."""
+    """Run the stage inside `recording`: `build` and `fit` if it trains, otherwise its `run`."""
     module, config = importlib.import_module(step.stage.module), step.spec.config
     with recording(step, is_main_process()) as manifest:
+        if off := switched_off():
+            manifest.notes.append(f"{SWITCH}: fast paths switched off: {', '.join(off)}")
         if not step.stage.trains:
             module.run(config, step, manifest)
             return
@@ -197,7 +205,10 @@ def _run_stage(step: Step) -> None:
 
 
 def prepare_parents(step: Step) -> None:
-    """Run missing data steps here; refuse where a model step is missing or stale."""
+    """Make the missing and stale data steps that `step` reads, in this process.
+
+    ValueError if a model step is missing or stale; the line names the commands that make it.
+    """
     for name in ancestors(step.recipe.steps, step.name):
         parent = step.other(name)
         now = status(parent)
@@ -217,7 +228,11 @@ def prepare_parents(step: Step) -> None:
 
 
 def wait_for_parents(step: Step, poll_s: float = 0.5, timeout_s: float = WAIT_SECONDS) -> None:
-    """Other ranks: until the main process has made what is missing, or has given up."""
+    """Wait, on a rank other than 0, until the main process has made the missing data steps.
+
+    Their manifests are read every `poll_s` seconds. ValueError if a parent failed, a model is
+    missing, or `timeout_s` seconds have passed.
+    """
     begun, deadline = time.time(), time.monotonic() + timeout_s
     for name in ancestors(step.recipe.steps, step.name):
         parent = step.other(name)
@@ -227,7 +242,9 @@ def wait_for_parents(step: Step, poll_s: float = 0.5, timeout_s: float = WAIT_SE
             if failed or (not parent.stage.makes_data and now.state != "interrupted"):
                 raise ValueError(f"{step.name}: its parent '{name}' is {now.state}")
             if time.monotonic() > deadline:
-                raise ValueError(f"{step.name}: waited {timeout_s:.0f} s for '{name}'")
+                raise ValueError(
+                    f"{step.name}: waited {timeout_s:.0f} s for '{name}'; see the main process"
+                )
             time.sleep(poll_s)
 
 

@@ -438,7 +438,8 @@ def test_a_disk_that_fills_up_on_the_way_is_told_and_the_same_command_goes_on(
             main("reward", ["recipe.yaml"])
     assert caught.value.code == 1
     assert told(capsys)[-1] == (
-        "error: the disk is full (checkpoint-2/optimizer.pt); free some and run again"
+        "error: the disk is full (checkpoint-2/optimizer.pt); free some space and rerun the same "
+        "command to resume"
     )
     main("reward", ["recipe.yaml"])
     assert Manifest.read(trained.step("reward").manifest).status == "done"

@@ -87,7 +87,7 @@ def test_stopped_then_killed_then_finished_equals_straight(workspace, start):
     assert straight.wait(timeout=TIMEOUT_S) == 0, (workspace.folder / "straight.log").read_text()
     log = (workspace.folder / "broken.log").read_text()
     assert "skip  tokenizer    done in" in log
-    assert "pretrain     interrupted; goes on from its last checkpoint" in log
+    assert "pretrain     interrupted; resumes from its last checkpoint" in log
     assert "pretrain: going on from runs/broken/pretrain/checkpoints/checkpoint-" in log
     assert "Traceback" not in log
     one, other = weights(workspace, "straight"), weights(workspace, "broken")
@@ -106,6 +106,6 @@ def test_a_step_that_fails_shows_its_line_and_no_stack_of_the_launcher(workspace
     assert process.wait(timeout=TIMEOUT_S) == 1
     log = (workspace.folder / "failing.log").read_text()
     assert "error: data/heldout.jsonl:9: broken JSON" in log
-    assert "error: step 'pretrain' ended with exit code 1; the same command goes on" in log
+    assert "error: step 'pretrain' ended with exit code 1; rerun the same command to resume" in log
     assert "hfllm run recipe.yaml name=failing" in log
     assert "Traceback" not in log

@@ -1,4 +1,4 @@
-"""Which step reads which: order, cycles, references to models."""
+"""Dependencies between steps: running order, cycles, references to models."""
 
 from pathlib import Path
 

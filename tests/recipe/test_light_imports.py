@@ -1,4 +1,4 @@
-"""What a user waits for: help and a recipe's checks must not import the heavy libraries."""
+"""`hfllm --help` and the checks of a recipe import none of the heavy libraries."""
 
 import json
 import subprocess
@@ -21,7 +21,8 @@ LOAD = (
         LOAD,
         "from hfllm.stages import find_stages; stages = find_stages()\n"
         "assert len([stages[name] for name in stages]) >= 10",
-        "import hfllm.runs.pipeline, hfllm.runs.status, hfllm.launch, hfllm.world.generate",
+        "import hfllm.runs.pipeline, hfllm.runs.status, hfllm.launch, hfllm.world.generate\n"
+        "import hfllm.fast_cpu",
         f"{LOAD}\nfrom hfllm.runs.status import recipe_statuses; recipe_statuses(recipe)",
     ],
     ids=["help", "load", "stages", "import", "status"],

@@ -1,4 +1,4 @@
-"""The recipe language: types, unknown keys, overrides, and all problems at once."""
+"""Loading a recipe: types, unknown keys, overrides, and all problems listed at once."""
 
 from pathlib import Path
 

@@ -1,10 +1,10 @@
-"""`hfllm show`: every value with where it comes from."""
+"""`hfllm show` prints every value with its origin."""
 
 import pytest
 
 from hfllm.recipe.errors import RecipeError
 from hfllm.recipe.show import show_recipe
-from hfllm.recipe.trainers import name_here, trainer_class
+from hfllm.recipe.trainers import installed_key, trainer_class
 from tiny import DROP
 
 
@@ -57,7 +57,9 @@ def test_overrides_of_parts_count_as_overrides(workspace, override, key):
 @pytest.mark.parametrize("name", ["activation_checkpointing", "gradient_checkpointing"])
 def test_a_renamed_key_counts_under_either_name(workspace, name):
     line = shown(workspace, f"pretrain.trainer.{name}=true")
-    here = name_here(name, trainer_class(workspace.load().stages["pretrain"]).__dataclass_fields__)
+    here = installed_key(
+        name, trainer_class(workspace.load().stages["pretrain"]).__dataclass_fields__
+    )
     assert line[f"trainer.{here}"] == ("True", "override")
 
 

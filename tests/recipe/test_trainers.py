@@ -1,4 +1,4 @@
-"""`trainer:` sections against the libraries' own classes, and who wins over whom."""
+"""`trainer:` sections: checked against the libraries' classes, and the precedence of values."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def test_library_default_then_ours_then_machine_then_recipe_then_override(worksp
 @pytest.mark.parametrize("stage", STAGES, ids=[stage.name for stage in STAGES])
 def test_our_defaults_and_redirections_are_keys_of_the_installed_class(stage):
     fields = trainers.trainer_class(stage).__dataclass_fields__
-    assert {trainers.name_here(key, fields) for key in stage.defaults} <= set(fields)
+    assert {trainers.installed_key(key, fields) for key in stage.defaults} <= set(fields)
     assert set(stage.set_elsewhere) <= set(fields)
     assert not set(stage.set_elsewhere) & (set(stage.defaults) - {"max_length"})
 
@@ -40,10 +40,12 @@ def test_our_defaults_and_redirections_are_keys_of_the_installed_class(stage):
 def test_a_renamed_key_is_spelled_as_the_installed_library_does():
     old, new = "gradient_checkpointing", "activation_checkpointing"
     for key in (old, new):
-        assert trainers.name_here(key, {old}) == old
-        assert trainers.name_here(key, {old, new}) == new  # the old one is read where it is unset
-        assert trainers.name_here(f"{key}_kwargs", {f"{old}_kwargs"}) == f"{old}_kwargs"
-    assert trainers.name_here("gradient_accumulation_steps", {old, new}) == (
+        assert trainers.installed_key(key, {old}) == old
+        assert (
+            trainers.installed_key(key, {old, new}) == new
+        )  # the old one is read where it is unset
+        assert trainers.installed_key(f"{key}_kwargs", {f"{old}_kwargs"}) == f"{old}_kwargs"
+    assert trainers.installed_key("gradient_accumulation_steps", {old, new}) == (
         "gradient_accumulation_steps"
     )
 

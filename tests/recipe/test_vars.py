@@ -1,4 +1,4 @@
-"""`vars`: a value that a recipe uses more than once stands in one place."""
+"""`vars`: a value that a recipe uses more than once is written once."""
 
 import pytest
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import torch
 
-from hfllm.recipe.trainers import name_here
+from hfllm.recipe.trainers import installed_key
 from hfllm.rl.config import PPOConfig
 from hfllm.rl.rollout import Rollout
 
 # The key is spelled otherwise before transformers 5.23.
-CHECKPOINTING = name_here("activation_checkpointing", PPOConfig.__dataclass_fields__)
+CHECKPOINTING = installed_key("activation_checkpointing", PPOConfig.__dataclass_fields__)
 SPECIAL = ["<|pad|>", "<|bos|>", "<|eos|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
 
 

@@ -1,4 +1,4 @@
-"""One writer per run folder, also across processes and after a kill."""
+"""The lock of a run folder admits one writer, also across processes and after a kill."""
 
 import os
 import signal

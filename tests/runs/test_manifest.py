@@ -1,4 +1,4 @@
-"""The record of a step: written whole or not at all, and told when it is broken."""
+"""A manifest is written whole or not at all, and a broken one is an error of one line."""
 
 import json
 import os

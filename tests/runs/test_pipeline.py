@@ -1,4 +1,4 @@
-"""The plan, the command lines, and what `hfllm run` does when a step ends or a signal comes."""
+"""`hfllm run`: the plan, the command lines, the end of a step, and signals."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What can be known before anything starts is told before anything starts, all of it at once."""
+"""Preflight finds the problems of a recipe before any step runs, and lists all of them at once."""
 
 import os
 import shutil
@@ -64,13 +64,13 @@ def test_two_models_of_one_name_are_told_before_any_training(workspace):
 
 def test_a_judge_needs_something_to_judge(workspace):
     workspace.recipe({"ppo": {"init": "sft", "reward": "reward", "judge": "sft"}})
-    weighs = "ppo.judge: weighs reward_functions, and none is set"
-    assert problems(workspace, names=["ppo"]) == [weighs]
-    above = "ppo.judge_nats: 0 (the judge only watches) or more, with ppo.judge"
+    weights = "ppo.judge: weights reward_functions, and none is set; set some, or remove the judge"
+    assert problems(workspace, names=["ppo"]) == [weights]
+    above = "ppo.judge_nats: must be 0 (the judge only watches) or more, with ppo.judge"
     functions = 'ppo.reward_functions=["hfllm.rl.rewards:length_reward"]'
     assert problems(workspace, functions, "ppo.judge_nats=-1", names=["ppo"]) == [above]
     preflight(workspace.load(functions, "ppo.judge_nats=0"), ["ppo"])
-    floor = "ppo.length_floor: tokens, 1 or more, and for reward_functions alone"
+    floor = "ppo.length_floor: must be 1 or more (tokens), with ppo.reward_functions"
     assert problems(workspace, functions, "ppo.length_floor=0", names=["ppo"]) == [floor]
     alone = ("ppo.judge=null", "ppo.judge_nats=5")
     assert problems(workspace, functions, *alone, names=["ppo"]) == [above]

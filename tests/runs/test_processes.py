@@ -1,4 +1,4 @@
-"""Launch lines that do silently something else than they say are refused."""
+"""Launch lines that silently do something else than they ask for are refused."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Done, missing, stale, interrupted or failed, with the reason in words."""
+"""The status of a step (done, missing, stale, interrupted, failed) and its reason."""
 
 import shutil
 

@@ -1,7 +1,7 @@
-"""What every stage keeps to, whatever it does: hfllm's own, and any that is added.
+"""Conformance tests that run over every stage, hfllm's own and any that is added.
 
-A stage's tiny section stands here, in the tiny recipe, or as `TINY` in tests/stages/test_NAME.py;
-it may read what the tiny recipe's other steps make.
+A stage's tiny section is here, in the tiny recipe, or in `TINY` of tests/stages/test_NAME.py; it
+may read what the tiny recipe's other steps make.
 """
 
 import dataclasses

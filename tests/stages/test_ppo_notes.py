@@ -1,4 +1,4 @@
-"""What the trainer finds out while it trains is written down, too."""
+"""Notes that the PPO trainer makes during training are in the manifest."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Answers that would leave the model's positions are refused before training."""
+"""PPO refuses answers beyond the model's positions, and picks the critic, before training."""
 
 from types import SimpleNamespace
 

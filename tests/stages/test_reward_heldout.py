@@ -1,4 +1,4 @@
-"""The reward step holds prompts out and leaves the very pairs behind that it was tested on."""
+"""The reward step holds prompts out and writes exactly the pairs that it was evaluated on."""
 
 import json
 

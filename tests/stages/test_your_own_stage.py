@@ -1,4 +1,4 @@
-"""A stage of one's own needs no fork: the module in docs/your-own-stage.md, as it stands there."""
+"""The stage module in docs/your-own-stage.md, as written there, runs without a change to hfllm."""
 
 import json
 import re

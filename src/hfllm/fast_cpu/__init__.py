@@ -29,6 +29,16 @@ def is_on(name: str) -> bool:
         ValueError: the environment variable names something that is no fast path (one line).
     """
     assert name in NAMES, name
+    off = switched_off()
+    return name not in off and "all" not in off
+
+
+def switched_off() -> list[str]:
+    """The fast paths that `HFLLM_SLOW` names, "all" included, as written there.
+
+    Raises:
+        ValueError: the environment variable names something that is no fast path (one line).
+    """
     off = os.environ.get(SWITCH, "").replace(",", " ").split()
     known = (*NAMES, "all")
     if unknown := [word for word in off if word not in known]:
@@ -36,4 +46,4 @@ def is_on(name: str) -> bool:
             f"{SWITCH}: {unknown[0]!r} is no fast path; name some of {', '.join(known)}, separated "
             f"by commas.{did_you_mean(unknown[0], known)}"
         )
-    return name not in off and "all" not in off
+    return off

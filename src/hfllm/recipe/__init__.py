@@ -1,1 +1,1 @@
-"""One YAML file, one model: the recipe language, its checks and where each value comes from."""
+"""Recipes: one YAML file read into typed configs, checked, and shown with each value's origin."""

@@ -1,8 +1,9 @@
-"""Checks of values that no type can tell and the config alone shows; a stage adds its own.
+"""Check config values beyond their types: names, ranges, combinations of keys, files.
 
-Each takes a step's spec and yields lines "key: what is wrong; what to do", which `value_problems`
-puts the step's name before. `check_config` runs for every step; those with `packed`, `chat` or
-`pair` in their names are for the stages to call from their own `check`.
+Each check takes a step's spec and yields lines "key: what is wrong; what to do"; `value_problems`
+puts the step's name before each line. `check_config` runs for every step. A stage's own `check`
+calls those it needs of `check_packed_attention`, `check_chat_data` and `check_pair_data`. Only the
+config and the existence of files are read; nothing heavy is imported.
 """
 
 from __future__ import annotations
@@ -11,25 +12,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hfllm.recipe.config import ChatDataConfig, PairDataConfig, TrainConfig
-from hfllm.recipe.graph import named_files, sources_in
+from hfllm.recipe.graph import file_references, sources_in
 from hfllm.recipe.recipe import StepSpec
 
-OPTIMIZERS = ("muon",)  # beside the library's own, which `trainer.optim` names
-ATTENTION = (  # transformers' own; beside them kernels of the hub, org/name
+OPTIMIZERS = ("muon",)  # values of `optimizer`; the library's own are set by `trainer.optim`
+ATTENTION = (  # transformers' own names; kernels of the hub (org/name) are accepted too
     "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4",
     "flex_attention",
 )  # fmt: skip
-PACKED_ATTENTION = ("eager", "sdpa")  # measured to keep the documents of a packed row apart
+PACKED_ATTENTION = ("eager", "sdpa")  # measured: no attention between documents of a packed row
 
 
 def value_problems(spec: StepSpec) -> list[str]:
-    """Every problem of a step that its config alone shows."""
+    """All problems in the values of one step's config, one line each."""
     lines = [*check_config(spec), *spec.stage.check(spec)]
     return [f"{spec.name}.{line}" for line in lines]
 
 
 def check_config(spec: StepSpec) -> Iterator[str]:
-    """Keys that every stage may have: weights, files, and what training steps share."""
+    """Check the keys that any stage may have: source weights, files, shared training keys."""
     if not spec.stage.mixes:
         for key, source in sources_in(spec.config):
             if source.weight is not None:
@@ -37,15 +38,15 @@ def check_config(spec: StepSpec) -> Iterator[str]:
                     f"{key}.weight: {spec.stage.name} takes every row once; leave it out, or "
                     "choose rows with `where` or `limit`"
                 )
-    for key, file in named_files(spec.config):
+    for key, file in file_references(spec.config):
         if not Path(file).is_file():
-            words = spec.config.__dataclass_fields__[key].metadata["file_ref"]
-            yield f"{key}: '{file}' is none of {', '.join([*words, 'a file'])}"
+            keywords = spec.config.__dataclass_fields__[key].metadata["file_ref"]
+            yield f"{key}: '{file}' is none of {', '.join([*keywords, 'a file'])}"
     if isinstance(spec.config, TrainConfig):
-        yield from _training(spec.config)
+        yield from _check_training(spec.config)
 
 
-def _training(config: TrainConfig) -> Iterator[str]:
+def _check_training(config: TrainConfig) -> Iterator[str]:
     attention = config.attn_implementation
     if not is_known_attention(attention):
         yield (
@@ -61,12 +62,12 @@ def _training(config: TrainConfig) -> Iterator[str]:
 
 
 def is_known_attention(name: str | None) -> bool:
-    """Whether `check_config` takes the name: transformers' own, or a kernel of the hub."""
+    """Whether the name is unset, one of transformers' own, or a kernel of the hub (org/name)."""
     return name is None or name in ATTENTION or "/" in name
 
 
 def check_packed_attention(key: str, name: str | None) -> Iterator[str]:
-    """An attention that would mix the documents of a packed row; `key` is where it is set."""
+    """Refuse attention that may mix the documents of a packed row; `key` is where it is set."""
     if name not in (None, *PACKED_ATTENTION):
         yield (
             f"{key}: {name} is not known to keep the documents of a packed row apart "
@@ -75,7 +76,7 @@ def check_packed_attention(key: str, name: str | None) -> Iterator[str]:
 
 
 def check_chat_data(spec: StepSpec) -> Iterator[str]:
-    """Keys of chats that contradict each other or say nothing."""
+    """Check `data` of chats: keys that contradict each other or have no effect."""
     data: ChatDataConfig = spec.config.data
     if data.replay_share != ChatDataConfig.replay_share and not data.replay:
         yield f"data.replay_share: set {spec.name}.data.replay with it"
@@ -86,7 +87,7 @@ def check_chat_data(spec: StepSpec) -> Iterator[str]:
 
 
 def check_pair_data(spec: StepSpec) -> Iterator[str]:
-    """Two ways of holding pairs out at once."""
+    """Check `data` of pairs: `heldout` and `holdout` exclude each other."""
     data: PairDataConfig = spec.config.data
     if data.holdout and data.heldout:
         yield "data: set heldout or holdout, not both"

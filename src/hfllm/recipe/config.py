@@ -1,9 +1,9 @@
-"""The keys that stages share: where rows come from, and what every training step takes.
+"""Config dataclasses that several stages share: data sources, data sections, training keys.
 
-A stage's own keys stand in its module (`Config`). Everything here is light: a recipe is checked
-before any heavy import. A `trainer:` section is the library's own class, named by the stage, and is
-merged into it by `recipe.trainers`: no field is declared twice. `None` is "not set"; `MISSING` must
-be set.
+A stage's own keys are in its module (class `Config`). Nothing heavy is imported, because a recipe
+is checked before torch is. The keys of a `trainer:` section are not declared here: they are those
+of the library's class that the stage names, and `recipe.trainers` merges them into it. `None` means
+"not set"; a field with the default `MISSING` must be set.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from hfllm.recipe.stage import MODELS, TOKENIZER, model_ref
 
 @dataclass
 class SourceConfig:
-    """Where rows come from: exactly one of `step`, `path` and `hub` (a `datasets` id).
+    """Where examples come from: exactly one of `step`, `path` and `hub` (a `datasets` id).
 
-    `step`: what an earlier step wrote (`file`: which of its files); `path`: a file, a glob or a
-    folder of .txt/.md, .jsonl(.gz), .json(.gz), .parquet.
+    `step`: the data of an earlier step (`file`: one of its files). `path`: a file, a glob or a
+    folder of .txt, .md, .jsonl(.gz), .json(.gz) or .parquet files.
     """
 
     name: str | None = None  # label in the ledger; default: the file's or step's name
@@ -33,22 +33,22 @@ class SourceConfig:
     split: str = "train"
     revision: str | None = None
     format: str | None = None  # row adapter; default: guessed from the columns
-    columns: dict[str, str] = field(default_factory=dict)  # rename: {theirs: ours}
-    where: dict[str, Any] = field(default_factory=dict)  # {column: value, glob or list}: keep these
-    where_not: dict[str, Any] | None = None  # the same: leave these out
+    columns: dict[str, str] = field(default_factory=dict)  # rename: {column in the file: our name}
+    where: dict[str, Any] = field(default_factory=dict)  # keep {column: value, glob or list}
+    where_not: dict[str, Any] | None = None  # leave out {column: value, glob or list}
     weight: float | None = None  # share in a mixture; default: by size
     limit: int | None = None  # rows at most
-    on_error: str = "raise"  # raise | skip (and count) an unreadable row
+    on_error: str = "raise"  # an unreadable row: raise, or skip and count it
 
 
 @dataclass
 class TextDataConfig:
-    """Documents for pretraining."""
+    """Documents, packed into rows of `seq_len` tokens."""
 
-    mixture: list[SourceConfig] = field(default_factory=lambda: [SourceConfig(step="curate")])
-    heldout: list[SourceConfig] = field(default_factory=list)  # for bits per byte
-    seq_len: int = 512
-    max_heldout_tokens: int = 100_000  # of each held-out source
+    mixture: list[SourceConfig] = MISSING
+    heldout: list[SourceConfig] = field(default_factory=list)  # evaluated in bits per byte
+    seq_len: int = 512  # tokens
+    max_heldout_tokens: int = 100_000  # per held-out source
 
 
 @dataclass
@@ -57,27 +57,29 @@ class ChatDataConfig:
 
     mixture: list[SourceConfig] = MISSING
     heldout: list[SourceConfig] = field(default_factory=list)
-    seq_len: int = 512
+    seq_len: int = 512  # tokens
     packing: bool = True
-    turns: str | None = None  # train all answers of a row (all), its `last`, or `each` in its own
+    # loss on all answers of a chat in one row (all), on its last one (last), or one row per answer
+    # (each)
+    turns: str | None = None
     replay: list[SourceConfig] = field(default_factory=list)  # documents, against forgetting
     replay_share: float = 0.25  # of the rows
-    decontaminate: list[SourceConfig] = field(default_factory=list)  # drop chats that hold a test
+    decontaminate: list[SourceConfig] = field(default_factory=list)  # drop chats holding a test
 
 
 @dataclass
 class PairDataConfig:
-    """Preference pairs."""
+    """Preference pairs: a prompt with a chosen and a rejected answer."""
 
     mixture: list[SourceConfig] = MISSING
     heldout: list[SourceConfig] = field(default_factory=list)
-    holdout: float = 0.0  # share of prompts (never rows) held out, to data/heldout.jsonl
-    seq_len: int = 512
+    holdout: float = 0.0  # share of prompts (not of rows) held out, to data/heldout.jsonl
+    seq_len: int = 512  # tokens
 
 
 @dataclass
 class PromptDataConfig:
-    """Prompts for reinforcement learning; other columns go to the reward functions."""
+    """Prompts for reinforcement learning; the other columns are passed to the reward functions."""
 
     mixture: list[SourceConfig] = MISSING
     max_prompt_tokens: int = 256
@@ -85,12 +87,12 @@ class PromptDataConfig:
 
 @dataclass
 class TrainConfig:
-    """What every training step shares; a stage that may begin without a model overrides `init`."""
+    """Keys of every training step; a stage that can train from scratch overrides `init`."""
 
     init: str | None = model_ref(required=True)  # a step, a model folder, a .gguf file or a hub id
-    # default: that of `init`, else the step `tokenizer`
+    # default: the tokenizer of `init`, else that of the step `tokenizer`
     tokenizer: str | None = model_ref(makes=(TOKENIZER, *MODELS), default_step=TOKENIZER)
-    trainer: dict[str, Any] = field(default_factory=dict)  # the library's own config class
-    attn_implementation: str | None = None  # of `init`, one of ATTENTION; default: the library's
-    peft: dict[str, Any] | None = None  # peft.LoraConfig
-    resume: bool = True  # continue from the last good checkpoint
+    trainer: dict[str, Any] = field(default_factory=dict)  # keys of the stage's trainer class
+    attn_implementation: str | None = None  # for `init`, one of ATTENTION; default: the library's
+    peft: dict[str, Any] | None = None  # keys of peft.LoraConfig
+    resume: bool = True  # from the last complete checkpoint

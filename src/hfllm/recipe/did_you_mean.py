@@ -1,4 +1,4 @@
-"""The near miss behind an error line: a word, or a path."""
+"""Suggest the closest existing name or path for an error message ("Did you mean ...?")."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
-    """Return " Did you mean: 'NAME'?" where one of the names is near, else ""."""
+    """Return " Did you mean: 'NAME'?" with the name closest to `word`, or "" if none is close."""
     near = difflib.get_close_matches(word, list(names), n=1)
     return f" Did you mean: '{near[0]}'?" if near else ""
 
 
 def near_path(path: Path) -> Path | None:
-    """Return the existing path that was probably meant, mending the first part that is wrong.
+    """Return the existing path closest to `path`, or None if there is none.
 
-    None where no name beside it is near.
+    Only the first component that does not exist is replaced, by the closest name in its folder.
     """
     wrong = first_missing(path)
     if not wrong.parent.is_dir():
@@ -27,7 +27,7 @@ def near_path(path: Path) -> Path | None:
 
 
 def first_missing(path: Path) -> Path:
-    """Return the topmost part of the path that does not exist."""
+    """Return the highest ancestor of `path` (or `path` itself) that does not exist."""
     while path.parent != path and not path.parent.is_dir():
         path = path.parent
     return path

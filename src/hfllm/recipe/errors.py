@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, one line a problem, and an error's first line."""
+"""RecipeError, which holds all problems of a recipe, and the first line of an error's message."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class RecipeError(ValueError):
-    """All problems of a recipe, one per line, each with file, key and remedy."""
+    """All problems of a recipe, one line each: `file: key: what is wrong; what to do`."""
 
     def __init__(self, path: Path | str, problems: list[str]) -> None:
         self.problems = problems
@@ -14,6 +14,6 @@ class RecipeError(ValueError):
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message, or its type where it has none."""
+    """The first line of an error's message, or the name of its type if the message is empty."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -1,7 +1,8 @@
-"""Which step reads which: references resolved, cycles found, steps put in running order.
+"""Dependencies between steps: resolve references, find cycles, put the steps in running order.
 
-What a key refers to stands on its field (`model_ref`, a source's `step`): a step of the recipe, or
-where a model is meant also a folder, a .gguf file or a hub id ("owner/name").
+References are found from the config's fields alone: those declared with `model_ref`, and the `step`
+of every SourceConfig. A source refers to a step of the recipe; a model reference to a step, a model
+folder, a .gguf file or a hub id ("owner/name").
 """
 
 from __future__ import annotations
@@ -19,24 +20,24 @@ from hfllm.recipe.recipe import StepSpec
 from hfllm.recipe.stage import LANGUAGE_MODEL, MODELS, REWARD_MODEL, TOKENIZER, ModelRef
 
 OUTSIDE_MODELS = "model folder, .gguf file or hub id (owner/name)"
-# how an error calls what a key needs
-WHAT = {(LANGUAGE_MODEL,): "language model", (REWARD_MODEL,): "reward model", MODELS: "model"}
+# what a key needs, as error messages name it
+KIND_NAMES = {(LANGUAGE_MODEL,): "language model", (REWARD_MODEL,): "reward model", MODELS: "model"}
 
 
 @dataclass
 class Graph:
-    """The steps by name, and those with problems of their own."""
+    """The valid steps by name, and the names of the invalid ones."""
 
     steps: dict[str, StepSpec]
-    broken: set[str]  # named in the recipe, reported already: no second complaint about them
+    broken: set[str]  # reported already, so that references to them are not reported again
 
     def has(self, name: str | None) -> bool:
-        """Whether the recipe has a step of that name, sound or not."""
+        """Whether the recipe has a step of that name, valid or not."""
         return name in self.steps or name in self.broken
 
 
 def sources_in(config: Any) -> Iterator[tuple[str, SourceConfig]]:
-    """Every SourceConfig inside a stage config, with its dotted key."""
+    """Every SourceConfig in a stage's config, at any depth, as (dotted key, source)."""
     for item in dataclasses.fields(config):
         yield from _walk(item.name, getattr(config, item.name))
 
@@ -56,7 +57,7 @@ def _walk(key: str, value: Any) -> Iterator[tuple[str, SourceConfig]]:
 
 
 def model_references(config: Any) -> Iterator[tuple[str, str, ModelRef]]:
-    """Every model or tokenizer that a stage config names: its key, the reference, its role."""
+    """Every model or tokenizer that a stage's config names, as (key, reference, role)."""
     for item in dataclasses.fields(config):
         role, value = item.metadata.get("model_ref"), getattr(config, item.name)
         if role is None or not value:
@@ -67,18 +68,19 @@ def model_references(config: Any) -> Iterator[tuple[str, str, ModelRef]]:
             yield from ((f"{item.name}[{i}]", one, role) for i, one in enumerate(value))
 
 
-def named_files(config: Any) -> Iterator[tuple[str, str]]:
-    """Every file that a `file_ref` of a stage config names: its key and the path."""
+def file_references(config: Any) -> Iterator[tuple[str, str]]:
+    """Every file that a `file_ref` field of a stage's config names, as (key, path)."""
     for item in dataclasses.fields(config):
-        words, value = item.metadata.get("file_ref"), getattr(config, item.name)
-        if words is not None and value is not None and value not in words:
+        keywords, value = item.metadata.get("file_ref"), getattr(config, item.name)
+        if keywords is not None and value is not None and value not in keywords:
             yield item.name, str(value)
 
 
 def is_outside_model(reference: str) -> bool:
-    """Whether a reference is a model folder, a .gguf file or looks like a hub id (owner/name).
+    """Whether a reference is a model folder, a .gguf file or has the form of a hub id (owner/name).
 
-    What `make model` or another run writes may come later: runs.preflight looks for it.
+    A folder that `make model` or another recipe writes may be missing as yet: it counts as a model
+    here, and runs.preflight checks before a run that it exists.
     """
     path = Path(reference)
     if path.is_dir():
@@ -89,7 +91,7 @@ def is_outside_model(reference: str) -> bool:
 
 
 def parents_of(graph: Graph, spec: StepSpec) -> tuple[list[str], list[str]]:
-    """Names of the steps that `spec` reads (in order, once each), and the problems found."""
+    """The steps that `spec` reads (in order, once each), and the problems found, one line each."""
     problems: list[str] = []
     parents: list[str] = []
 
@@ -107,11 +109,11 @@ def parents_of(graph: Graph, spec: StepSpec) -> tuple[list[str], list[str]]:
             problems.append(f"{where}: must be set: a step, {OUTSIDE_MODELS}")
     for key, reference, role in model_references(spec.config):
         need(key, reference, role.makes)
-    for key, role in _left_to_default(spec):
+    for key, role in _unset_with_default_step(spec):
         if graph.has(role.default_step):
             need(key, str(role.default_step), role.makes)
         else:
-            problems.append(_no_default(graph, spec, key, role))
+            problems.append(_no_default_step(graph, spec, key, role))
     for key, source in sources_in(spec.config):
         chosen = [k for k in ("step", "path", "hub") if getattr(source, k)]
         if len(chosen) != 1:
@@ -124,8 +126,8 @@ def parents_of(graph: Graph, spec: StepSpec) -> tuple[list[str], list[str]]:
     return list(dict.fromkeys(parents)), problems
 
 
-def _left_to_default(spec: StepSpec) -> list[tuple[str, ModelRef]]:
-    """Empty keys that fall back on a step: the tokenizer of a training that begins from nothing."""
+def _unset_with_default_step(spec: StepSpec) -> list[tuple[str, ModelRef]]:
+    """Unset keys that a default step fills: the tokenizer of a model trained from scratch."""
     config = spec.config
     if not isinstance(config, TrainConfig) or config.init or _requires_init(config):
         return []
@@ -134,14 +136,14 @@ def _left_to_default(spec: StepSpec) -> list[tuple[str, ModelRef]]:
 
 
 def _requires_init(config: Any) -> bool:
-    """A missing `init` is told for itself."""
+    """Whether `init` must be set; if so, `parents_of` reports that it is missing."""
     fields = {item.name: item for item in dataclasses.fields(config)}
     return fields["init"].metadata["model_ref"].required
 
 
-def _no_default(graph: Graph, spec: StepSpec, key: str, role: ModelRef) -> str:
-    there = [name for name, step in graph.steps.items() if step.stage.makes == TOKENIZER]
-    choice = f"one of {', '.join(there)}" if there else f"a {key}'s folder or hub id"
+def _no_default_step(graph: Graph, spec: StepSpec, key: str, role: ModelRef) -> str:
+    usable = [name for name, step in graph.steps.items() if step.stage.makes == TOKENIZER]
+    choice = f"one of {', '.join(usable)}" if usable else f"a {key}'s folder or hub id"
     step = role.default_step
     return (
         f"{spec.name}.{key}: must be set where no step is called '{step}': {choice}, or add "
@@ -152,7 +154,7 @@ def _no_default(graph: Graph, spec: StepSpec, key: str, role: ModelRef) -> str:
 def _problem(
     graph: Graph, spec: StepSpec, key: str, reference: str, makes: tuple[str, ...]
 ) -> str | None:
-    """What is wrong with a reference to a step that must make one of `makes` (none: anything)."""
+    """The problem of one reference, or None. `makes`: kinds that are accepted; empty: all."""
     where = f"{spec.name}.{key}"
     if reference == spec.name:
         return f"{where}: a step cannot read itself"
@@ -162,9 +164,9 @@ def _problem(
     if target is not None:
         if not makes or target.stage.makes in makes:
             return None
-        what = WHAT.get(makes, "tokenizer")
-        there = [name for name, step in graph.steps.items() if step.stage.makes in makes]
-        others = ", ".join(name for name in there if name != spec.name) or "none in this recipe"
+        what = KIND_NAMES.get(makes, TOKENIZER)
+        usable = [name for name, step in graph.steps.items() if step.stage.makes in makes]
+        others = ", ".join(name for name in usable if name != spec.name) or "none in this recipe"
         stage = target.stage.name
         return f"{where}: step '{reference}' ({stage}) makes no {what}; those do: {others}"
     if makes and is_outside_model(reference):
@@ -175,7 +177,7 @@ def _problem(
 
 
 def order_steps(steps: dict[str, StepSpec]) -> tuple[list[str], list[str]]:
-    """Parents first, file order otherwise; a cycle is a problem that names its steps."""
+    """The names in running order (parents first, else as in the file), and a line on a cycle."""
     order: list[str] = []
     left = list(steps)
     while left:
@@ -191,7 +193,7 @@ def _cycle(steps: dict[str, StepSpec], left: list[str]) -> str:
     path = [left[0]]
     while True:
         following = next((p for p in steps[path[-1]].parents if p in left), None)
-        if following is None:  # cannot happen for an unfinished order, but never loop on a mistake
+        if following is None:  # cannot happen while steps are left; guards against an endless loop
             return " -> ".join(path)
         if following in path:
             return " -> ".join([*path[path.index(following) :], following])
@@ -199,7 +201,7 @@ def _cycle(steps: dict[str, StepSpec], left: list[str]) -> str:
 
 
 def ancestors(steps: dict[str, StepSpec], name: str) -> list[str]:
-    """Every step that `name` needs, directly or not, in running order."""
+    """Every step that `name` depends on, directly or not, in running order."""
     needed, todo = set(), list(steps[name].parents)
     while todo:
         parent = todo.pop()

@@ -1,10 +1,10 @@
-"""A recipe file and its overrides -> typed stage configs, with every problem listed at once.
+"""Load a recipe: a YAML file and its overrides -> typed stage configs, all problems at once.
 
 Order, cheapest first: YAML -> overrides -> interpolation -> stages and keys (OmegaConf structured
-configs) -> references between steps and their order. The stages are handed in: none is known here
-by name. No torch and no trl is imported; the `trainer:` sections are checked by `recipe.trainers`,
-files and sizes by `runs.preflight`.
-`vars` is a mapping of values that the recipe uses more than once: {data: ../data} as ${vars.data}.
+configs) -> references between steps and their order. The stages are an argument; this module knows
+none by name. torch and trl are not imported: `recipe.trainers` checks the `trainer:` sections,
+`runs.preflight` files and sizes.
+`vars` maps names to values that the recipe uses more than once: {data: ../data} is ${vars.data}.
 """
 
 from __future__ import annotations
@@ -21,18 +21,27 @@ from hfllm.recipe.errors import RecipeError, first_line
 from hfllm.recipe.graph import Graph, order_steps, parents_of
 from hfllm.recipe.recipe import Recipe, StepSpec
 from hfllm.recipe.stage import Stage, Stages
-from hfllm.recipe.typed import typed
+from hfllm.recipe.typed import typed_config
 
 RESERVED = ("name", "run_dir", "seed", "launch", "track", "vars")
-LAUNCH = ("config", "accelerate_args")  # an accelerate config file, or the launcher's options
-TRACK = ("report_to", "run_name", "project")  # TrainingArguments' own names
-NO_MAPPING = "a recipe is a mapping of steps; this file is not a mapping"
+LAUNCH = ("config", "accelerate_args")  # an accelerate config file, or options of the launcher
+TRACK = ("report_to", "run_name", "project")  # named as in TrainingArguments
+NOT_A_MAPPING = "a recipe is a mapping of steps; this file is not a mapping"
 
 
 def load_recipe(path: Path | str, stages: Stages, overrides: list[str] | None = None) -> Recipe:
-    """Read, override, check. Raises RecipeError with every problem found."""
+    """Read a recipe, apply the overrides, check it.
+
+    Args:
+        path: the YAML file.
+        stages: the stages that its steps may name.
+        overrides: items "step.key=value"; a later one wins.
+
+    Raises:
+        RecipeError: with every problem found, one line each.
+    """
     path, overrides = Path(path), list(overrides or [])
-    top = _plain(path, overrides)
+    top = _read_yaml(path, overrides)
     problems: list[str] = []
     steps: dict[str, StepSpec] = {}
     for name, section in top.items():
@@ -41,7 +50,7 @@ def load_recipe(path: Path | str, stages: Stages, overrides: list[str] | None = 
         spec = _step(name, section, stages, problems)
         if spec:
             steps[name] = spec
-    problems += _reserved(top, path)
+    problems += _reserved_problems(top, path)
     if not steps and not problems:
         problems.append(f"no steps; add one of {', '.join(stages)}")
     graph = Graph(
@@ -49,10 +58,10 @@ def load_recipe(path: Path | str, stages: Stages, overrides: list[str] | None = 
         broken={n for n in top if n not in RESERVED and n not in steps},
     )
     for spec in steps.values():
-        spec.parents, trouble = parents_of(graph, spec)
-        problems += trouble
-    order, trouble = order_steps(steps)
-    problems += trouble
+        spec.parents, found = parents_of(graph, spec)
+        problems += found
+    order, found = order_steps(steps)
+    problems += found
     if problems:
         raise RecipeError(path, problems)
     name = str(top.get("name") or path.stem)
@@ -72,15 +81,15 @@ def load_recipe(path: Path | str, stages: Stages, overrides: list[str] | None = 
 
 
 def _track(track: dict[str, Any], name: str, steps: dict[str, StepSpec]) -> None:
-    """`track:` is what every training step logs to, unless its own `trainer:` says otherwise."""
+    """Copy `track:` into the `trainer:` of every training step; a step's own keys win."""
     for spec in steps.values():
         if track and hasattr(spec.config, "trainer"):
-            said = {"run_name": f"{name}/{spec.name}", **track}
-            spec.config.trainer = said | spec.config.trainer
+            shared = {"run_name": f"{name}/{spec.name}", **track}
+            spec.config.trainer = shared | spec.config.trainer
 
 
-def _plain(path: Path, overrides: list[str]) -> dict[str, Any]:
-    """The recipe as plain containers, overrides merged and interpolations resolved."""
+def _read_yaml(path: Path, overrides: list[str]) -> dict[str, Any]:
+    """The recipe as plain dicts and lists, overrides merged and interpolations resolved."""
     if not path.is_file():
         folder = path.parent if path.parent.is_dir() else Path("configs")
         hint = did_you_mean(path.name, [p.name for p in folder.glob("*.yaml")])
@@ -93,10 +102,10 @@ def _plain(path: Path, overrides: list[str]) -> dict[str, Any]:
         what = getattr(error, "problem", None) or str(error)
         raise RecipeError(path, [f"{where}not valid YAML: {what}"]) from None
     except (OSError, UnicodeDecodeError) as error:
-        scalar = isinstance(error, OSError) and error.errno is None  # OmegaConf's word for it
-        raise RecipeError(path, [NO_MAPPING if scalar else f"cannot be read: {error}"]) from None
+        scalar = isinstance(error, OSError) and error.errno is None  # OmegaConf raises this
+        raise RecipeError(path, [NOT_A_MAPPING if scalar else f"cannot be read: {error}"]) from None
     if not OmegaConf.is_dict(config):
-        raise RecipeError(path, [NO_MAPPING])
+        raise RecipeError(path, [NOT_A_MAPPING])
     changes = [parse_override(item, path) for item in overrides]
     key = ""
     try:
@@ -109,7 +118,7 @@ def _plain(path: Path, overrides: list[str]) -> dict[str, Any]:
 
 
 def parse_override(item: str, path: Path | str = "") -> tuple[str, Any]:
-    """`step.key=value` -> (dotted key, value read as YAML); raises RecipeError."""
+    """`step.key=value` -> (dotted key, value read as YAML); RecipeError if it has another form."""
     key, equals, text = item.partition("=")
     if not equals or item.startswith("-") or not all(key.split(".")):
         raise RecipeError(path, [f"override {item!r} is not of the form step.key=value"])
@@ -122,7 +131,8 @@ def parse_override(item: str, path: Path | str = "") -> tuple[str, Any]:
         ) from None
 
 
-def _reserved(top: dict[str, Any], path: Path) -> list[str]:
+def _reserved_problems(top: dict[str, Any], path: Path) -> list[str]:
+    """Problems in the top-level keys that are not steps."""
     problems = []
     seed, run_dir = top.get("seed", 0), top.get("run_dir")
     if not isinstance(seed, int) or isinstance(seed, bool):
@@ -160,20 +170,21 @@ def _step(name: str, section: Any, stages: Stages, problems: list[str]) -> StepS
     except ValueError as error:
         problems.append(f"{name}: {error}")
         return None
-    config, wrong = typed(name, stage.config, given)
-    problems += wrong
-    return None if wrong else StepSpec(name, stage, config, given)
+    config, found = typed_config(name, stage.config, given)
+    problems += found
+    return None if found else StepSpec(name, stage, config, given)
 
 
-def _stage(step: str, said: Any, stages: Stages) -> Stage:
-    """The stage that a step says, else the one of its own name. Raises ValueError."""
-    name = step if said is None else said
-    if isinstance(name, str) and not (said is None and "." in name):  # a module is said, not meant
+def _stage(step: str, key: Any, stages: Stages) -> Stage:
+    """The stage named by the step's key `stage`, else by the step itself; ValueError if unknown."""
+    name = step if key is None else key
+    is_module = "." in str(name)  # only the key `stage` may name a module
+    if isinstance(name, str) and not (key is None and is_module):
         try:
             return stages[name]
         except KeyError:
             pass
-    what = f"'{step}' is not a stage" if said is None else f"unknown stage '{name}'"
+    what = f"'{step}' is not a stage" if key is None else f"unknown stage '{name}'"
     hint = did_you_mean(str(name), (*stages, *RESERVED))
     known = ", ".join(stages)
     raise ValueError(f"{what}.{hint} Stages: {known}; others need `stage:`")

@@ -1,16 +1,16 @@
-"""What a model reference names: a folder of ours, a .gguf file or a hub id."""
+"""Tell what a model reference names: a folder that hfllm writes, a .gguf file or a hub id."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-OUR_FOLDERS = ("models", "runs")  # what `make model` and a run write: no owners on the hub
+OUR_FOLDERS = ("models", "runs")  # written by `make model` and by runs; not read as hub owners
 _OWNER_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def how_to_get(reference: str | Path) -> str:
-    """Return "; " and what writes a folder that is missing; "" where nothing of ours does."""
+    """Return "; " and the command that writes a missing folder, or "" if hfllm has none."""
     parts = Path(reference).parts
     if len(parts) < 2 or parts[0] not in OUR_FOLDERS or Path(*parts[:2]).is_dir():
         return ""
@@ -20,18 +20,18 @@ def how_to_get(reference: str | Path) -> str:
 
 
 def model_name(folder: str | Path) -> str:
-    """The name of a model folder in tables: runs/demo/sft/model is `sft`."""
+    """The name of a model folder in tables: that of runs/demo/sft/model is `sft`."""
     path = Path(folder)
     return path.parent.name if path.name == "model" and path.parent.name else path.name
 
 
 def is_gguf(reference: str | Path) -> bool:
-    """Whether a model reference names one of llama.cpp's files."""
+    """Whether a model reference is a file in llama.cpp's GGUF format, by its suffix."""
     return Path(reference).suffix.lower() == ".gguf"
 
 
 def is_hub_id(reference: str) -> bool:
-    """Whether a model reference looks like a hub id (owner/name)."""
+    """Whether a model reference has the form of a hub id (owner/name)."""
     owner = reference.partition("/")[0]
     if owner in OUR_FOLDERS or owner.startswith("."):
         return False

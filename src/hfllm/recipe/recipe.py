@@ -1,4 +1,4 @@
-"""A checked recipe as plain records: its steps with their typed configs, and what stands beside."""
+"""The data classes of a checked recipe: Recipe, and StepSpec for each of its steps."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hfllm.recipe.stage import Stage, Stages
 
 @dataclass
 class StepSpec:
-    """One step of a recipe: its stage, its typed config and the steps that it reads."""
+    """One step of a recipe: its stage, its typed config and the steps that it depends on."""
 
     name: str
     stage: Stage
     config: Any  # of class `stage.config`
-    given: dict[str, Any]  # the keys that the recipe or an override sets, as plain containers
+    given: dict[str, Any]  # the keys that the recipe or an override sets, as dicts and lists
     parents: list[str] = field(default_factory=list)
 
 
@@ -27,22 +27,22 @@ class Recipe:
 
     path: Path
     name: str
-    run_dir: Path  # holds everything the recipe makes
+    run_dir: Path  # everything that the steps write is below it
     seed: int
     steps: dict[str, StepSpec]
     stages: Stages
     launch: dict[str, Any] = field(default_factory=dict)
     track: dict[str, Any] = field(default_factory=dict)
     overrides: list[str] = field(default_factory=list)
-    resolved: dict[str, Any] = field(default_factory=dict)
+    resolved: dict[str, Any] = field(default_factory=dict)  # the YAML after overrides
 
     def no_such_step(self, name: str) -> str:
-        """One line for an error: which steps there are, and the near miss."""
+        """The error line for an unknown step: the closest name, and the steps of the recipe."""
         hint = did_you_mean(name, self.steps)
         return f"{self.path}: no step '{name}'.{hint} Steps: {', '.join(self.steps)}"
 
     def step_of_stage(self, stage: str) -> str | None:
-        """The step named like the stage, else the first of that stage, else None."""
+        """The step that has the stage's name and runs it, else the first that runs it, or None."""
         if stage in self.steps and self.steps[stage].stage.name == stage:
             return stage
         return next((s.name for s in self.steps.values() if s.stage.name == stage), None)

@@ -1,7 +1,8 @@
-"""`hfllm show`: the resolved recipe, one line per value, with where it comes from and why.
+"""`hfllm show`: the resolved recipe, one line per value, with its origin.
 
-Sources, later wins: library default, hfllm default (with its reason), this machine, recipe,
-override. Library defaults of `trainer:` sections are left out unless asked for: they are many.
+Origins, later wins: library default, hfllm default (with its reason), this machine, recipe,
+override. The library defaults of `trainer:` sections, more than 100 lines a step, are left out
+unless asked for.
 """
 
 from __future__ import annotations
@@ -17,12 +18,22 @@ from hfllm.recipe.trainers import (
     build_trainer_config,
     check_trainers,
     hardware_defaults,
-    name_here,
+    installed_key,
 )
 
 
 def show_recipe(recipe: Recipe, step: str | None = None, everything: bool = False) -> Iterator[str]:
-    """Lines of text. Raises RecipeError where a `trainer:` section is wrong."""
+    """Yield the lines of `hfllm show`.
+
+    Args:
+        recipe: a checked recipe.
+        step: show this step alone.
+        everything: include unset keys and library defaults.
+
+    Raises:
+        ValueError: the recipe has no such step.
+        RecipeError: a `trainer:` section is wrong.
+    """
     if step and step not in recipe.steps:
         raise ValueError(recipe.no_such_step(step))
     names = [step] if step else list(recipe.steps)
@@ -54,13 +65,13 @@ def _trainer(
     config = build_trainer_config(
         spec, recipe.seed, str(recipe.run_dir / spec.name / "checkpoints")
     )
-    names, mine = vars(config), f"{spec.name}.trainer."
+    names, prefix = vars(config), f"{spec.name}.trainer."
     changed = {
-        mine + name_here(k.removeprefix(mine), names) if k.startswith(mine) else k: v
+        prefix + installed_key(k.removeprefix(prefix), names) if k.startswith(prefix) else k: v
         for k, v in changed.items()
     }
-    ours = {name_here(key, names): default for key, default in spec.stage.defaults.items()}
-    given = {f"trainer.{name_here(k, names)}": v for k, v in spec.config.trainer.items()}
+    ours = {installed_key(key, names): default for key, default in spec.stage.defaults.items()}
+    given = {f"trainer.{installed_key(k, names)}": v for k, v in spec.config.trainer.items()}
     machine = hardware_defaults()
     yield f"  trainer:  # {str(spec.stage.trainer).replace(':', '.')}"
     for item in dataclasses.fields(config):
@@ -75,6 +86,7 @@ def _trainer(
 def _origin(
     full: str, key: str, changed: dict[str, Any], given: dict[str, Any], default: str
 ) -> str:
+    """`full` is the key with its step, as in overrides; `key` the one inside the step."""
     if any(k == full or k.startswith(f"{full}.") or full.startswith(f"{k}.") for k in changed):
         return "override"
     if any(k == key or k.startswith(f"{key}.") or key.startswith(f"{k}.") for k in given):
@@ -83,7 +95,7 @@ def _origin(
 
 
 def _overridden(recipe: Recipe) -> dict[str, Any]:
-    """Override keys, those inside mappings too; a list index counts for the whole list."""
+    """The overrides' keys, flattened; `key[0]` becomes `key.0`, so it marks the whole list."""
     out: dict[str, Any] = {}
     for item in recipe.overrides:
         key, value = parse_override(item, recipe.path)
@@ -92,7 +104,7 @@ def _overridden(recipe: Recipe) -> dict[str, Any]:
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}; lists are shown whole."""
+    """{"a": {"b": 1}} -> {"a.b": 1}; a list stays one value."""
     out: dict[str, Any] = {}
     for key, value in (tree or {}).items():
         full = f"{prefix}{key}"
@@ -104,7 +116,7 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _short(value: Any) -> Any:
-    """A source's unset keys are noise."""
+    """Leave the unset keys of the sources in a list out."""
     if isinstance(value, list):
         return [_short(v) for v in value]
     if isinstance(value, dict):

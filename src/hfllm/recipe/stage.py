@@ -1,14 +1,14 @@
-"""A stage, as the recipe language sees it: its keys, its trainer, what it makes, what it reports.
+"""Stage: what a stage module declares of itself (keys, trainer class, artifact, report texts).
 
-A stage is one module: `hfllm.stages.NAME`, an entry point of the group `hfllm.stages`, or what a
-recipe names by its path (`stage: my_package.distill`). The module holds
+A stage is one module: `hfllm.stages.NAME`, an entry point of the group `hfllm.stages`, or a module
+that a recipe names by its path (`stage: my_package.distill`). The module defines
 
     STAGE = Stage(config=Config, trainer="trl:DPOConfig", makes=LANGUAGE_MODEL, ...)
 
-and one function: `build(config, step, manifest) -> (trainer, TrainingInfo)` where it trains, else
-`run(config, step, manifest)`. Heavy imports stand inside that function: reading a recipe imports
-every stage module, and must not import torch. `Stages` finds the modules by name; nothing else here
-knows one.
+and one function: `build(config, step, manifest) -> (trainer, TrainingInfo)` if it trains, otherwise
+`run(config, step, manifest)`. Heavy imports belong inside that function: reading a recipe imports
+the stage modules, and must not import torch. `Stages` maps names to modules; `recipe/` and `runs/`
+use no stage by name, so that a new stage needs no change there.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# What a step leaves for others to read.
+# The kinds of artifact that a step makes.
 DATA, TOKENIZER, RESULTS, PAGE = "data", "tokenizer", "results", "page"
 LANGUAGE_MODEL, REWARD_MODEL = "language_model", "reward_model"
 MODELS = (LANGUAGE_MODEL, REWARD_MODEL)
 
 Default = tuple[Any, str]  # a value and the reason why it differs from the library's
-Figure = tuple[str, str]  # a value and its unit, as words
+Figure = tuple[str, str]  # a value and its unit, as the report prints them
 
 
 @dataclass(frozen=True)
 class ModelRef:
-    """The role of a key that names a model or tokenizer: a step, a folder, a .gguf file, a hub id.
+    """The role of a key whose value is a step, a model folder, a .gguf file or a hub id.
 
-    makes: what the named step must make. required: an empty one is an error. default_step: taken
-    where the step has no `init` either, if the recipe has a step of that name.
+    makes: the kinds of artifact that are accepted. required: it must be set. default_step: the step
+    that is read if neither this key nor `init` is set.
     """
 
     makes: tuple[str, ...]
@@ -47,31 +47,38 @@ def model_ref(
     required: bool = False,
     default_step: str | None = None,
 ) -> Any:
-    """A config's field that names a model; the arguments are those of `ModelRef`."""
+    """A config field that names a model or tokenizer.
+
+    Args:
+        default: the step, folder or hub id that is read if the recipe sets nothing.
+        makes: the kind or kinds of artifact that are accepted (LANGUAGE_MODEL, TOKENIZER, ...).
+        required: an unset key is a problem of the recipe.
+        default_step: the step that is read if neither this key nor `init` is set.
+    """
     kinds = (makes,) if isinstance(makes, str) else makes
     role = ModelRef(kinds, required, default_step)
     return field(default=default, metadata={"model_ref": role})
 
 
 def model_refs(default: Any, makes: str | tuple[str, ...] = LANGUAGE_MODEL) -> Any:
-    """A config's field that names several models in a list; `default` may be MISSING."""
+    """A config field that names a list of models; `default` may be MISSING (it must be set)."""
     kinds = (makes,) if isinstance(makes, str) else makes
     return field(default=default, metadata={"model_ref": ModelRef(kinds)})
 
 
-def file_ref(default: str | None = None, words: tuple[str, ...] = ()) -> Any:
-    """A config's field that names a file, or says one of `words`."""
-    return field(default=default, metadata={"file_ref": words})
+def file_ref(default: str | None = None, keywords: tuple[str, ...] = ()) -> Any:
+    """A config field that holds a file's path or one of `keywords`."""
+    return field(default=default, metadata={"file_ref": keywords})
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Metrics that are drawn together, declared once, where they are made.
+    """One chart: the metrics drawn in it, their unit, meaning and direction.
 
-    metrics: {key in metrics.jsonl: short label}; a key that ends in "*" stands for all with that
-    beginning. unit: of the values. meaning: a sentence for somebody who does not know the metric.
-    better: "up", "down", or "" where neither is. log: a logarithmic axis. over: the metric on the
-    horizontal axis instead of the step, in `x_unit`.
+    metrics: {key in metrics.jsonl: short label}; a key that ends in "*" matches every key with that
+    prefix. unit: of the values. meaning: one sentence for a reader who does not know the metric.
+    better: "up", "down", or "" if neither is better. log: a logarithmic vertical axis. over: the
+    metric on the horizontal axis, in `x_unit`; default: the training step.
     """
 
     title: str
@@ -84,47 +91,50 @@ class Chart:
     x_unit: str = "step"
 
     def match(self, keys: list[str]) -> list[str]:
-        """Those of `keys` that belong in this chart, in the chart's order."""
+        """The `keys` that this chart draws, in the order of `metrics`."""
         chosen: list[str] = []
         for pattern in self.metrics:
             chosen += [k for k in keys if matches(pattern, k) and k not in chosen]
         return chosen
 
     def label(self, key: str) -> str:
-        """The short label of a key: the chart's, else the end of the key itself."""
+        """The short label of a key: from `metrics`, else the last part of the key."""
         if key in self.metrics:
             return self.metrics[key]
         return key.removesuffix("/mean").split("/")[-1].replace("_", " ")[:14]
 
 
 def matches(pattern: str, key: str) -> bool:
-    """Whether a metric is the one named, or begins as a pattern that ends in "*" says."""
+    """Whether a key equals the pattern, or has its prefix where the pattern ends in "*"."""
     return key.startswith(pattern[:-1]) if pattern.endswith("*") else key == pattern
 
 
-def _nothing(_: Any) -> tuple[()]:
+def _empty(_: Any) -> tuple[()]:
     return ()
 
 
 @dataclass(frozen=True)
 class Stage:
-    """All that the recipe language, a run and the report know of a stage.
+    """Everything that recipes, runs and the report know about a stage.
 
-    config: the dataclass of its keys. trainer: "module:Class" behind its `trainer:` section; None
-    where nothing is trained and accelerate does not launch it. makes: what the step leaves (DATA,
-    TOKENIZER, LANGUAGE_MODEL, REWARD_MODEL, RESULTS or PAGE). method: what the model card says of
-    it, with its source. defaults: {trainer key: (value, reason)}, ours over the library's.
-    set_elsewhere: {trainer key: where it is set instead}. check: problems that the config alone
-    shows, before a run: (StepSpec) -> lines "key: what is wrong; what to do".
+    Keys. config: the dataclass of the step's keys. trainer: "module:Class" of its `trainer:`
+    section; None if the stage does not train (accelerate does not launch it then). defaults:
+    {trainer key: (value, reason)}, which replace the library's. set_elsewhere: {trainer key: where
+    to set it instead}; such a key is refused. check: (StepSpec) -> lines "key: what is wrong; what
+    to do", from the config alone, before a run.
 
-    chat: a language model that is asked in turns, not one that continues text. mixes: it draws from
-    its sources by weight. sets_decay_steps: it knows its length, and so how long a learning rate
-    decays. fixed_shapes: all its steps have tensors of the same shapes, so freed memory fits again
-    and is kept. reads_everything: it reads whatever the run has, done or not, after all others.
+    Artifact. makes: DATA, TOKENIZER, LANGUAGE_MODEL, REWARD_MODEL, RESULTS or PAGE. method: the
+    model card's sentence on the method, with its paper. chat: the language model answers in a chat
+    template (False: it continues text).
 
-    console: metrics of a progress line, in order. charts, uncharted: every metric that it logs is
-    in one of them. key_figure, tiles, sentence: what the report says, from its view of the step
-    (hfllm.report.collect.StepView); empty where a number is missing.
+    Behaviour. mixes: it samples its sources by `weight`. sets_decay_steps: it computes
+    `num_decay_steps` of the schedule warmup_stable_decay itself. fixed_shapes: its tensors have the
+    same shapes in every training step, so keeping freed memory does not fragment it.
+    reads_everything: it depends on all other steps, finished or not, and runs last.
+
+    Report. console: metrics of a progress line, in order. charts, uncharted: every metric that it
+    logs is in one of the two. key_figure, tiles, sentence: the report's texts, from
+    hfllm.report.collect.StepView; empty if a number is missing.
     """
 
     config: type
@@ -133,7 +143,7 @@ class Stage:
     method: str = ""
     defaults: Mapping[str, Default] = field(default_factory=dict)
     set_elsewhere: Mapping[str, str] = field(default_factory=dict)
-    check: Callable[[Any], Any] = _nothing
+    check: Callable[[Any], Any] = _empty
     chat: bool = True
     mixes: bool = False
     sets_decay_steps: bool = False
@@ -142,45 +152,46 @@ class Stage:
     console: tuple[str, ...] = ()
     charts: tuple[Chart, ...] = ()
     uncharted: tuple[str, ...] = ()
-    key_figure: Callable[[Any], Figure | tuple[()]] = _nothing
+    key_figure: Callable[[Any], Figure | tuple[()]] = _empty
     tiles: Callable[[Any], Any] | None = None  # -> figures; None: the key figure alone
     sentence: Callable[[Any], str] = lambda _: ""
-    name: str = ""  # these two by `Stages`
+    name: str = ""  # set by `Stages`, as is `module`
     module: str = ""
 
     @property
     def trains(self) -> bool:
-        """Whether it has a trainer, and so runs under accelerate launch."""
+        """Whether the stage has a trainer, and so runs under `accelerate launch`."""
         return self.trainer is not None
 
     @property
     def makes_model(self) -> bool:
-        """Whether it leaves a model folder."""
+        """Whether the stage makes a model folder."""
         return self.makes in MODELS
 
     @property
     def makes_data(self) -> bool:
-        """Whether it leaves rows or a tokenizer: cheap enough to be made when they are missing."""
+        """Whether it makes rows or a tokenizer, which a child step makes itself if missing."""
         return self.makes in (DATA, TOKENIZER)
 
     def default_values(self) -> dict[str, Any]:
-        """Our defaults of the `trainer:` section, without the reasons."""
+        """The stage's defaults of the `trainer:` section, without the reasons."""
         return {key: value for key, (value, _) in self.defaults.items()}
 
 
 class Stages(Mapping[str, Stage]):
-    """The stages there are, by name; a name with a dot is the path of somebody's own module."""
+    """The available stages by name; a name with a dot is the import path of a stage module."""
 
     def __init__(self, modules: Mapping[str, str]) -> None:
-        """Take the names with the modules ("package.module") that define them."""
+        """`modules`: {name: "package.module" that defines the stage}; nothing is imported yet."""
         self._modules = dict(modules)
         self._found: dict[str, Stage] = {}
 
     def __getitem__(self, name: str) -> Stage:
-        """The stage of that name.
+        """Import the module of that name and return its stage.
 
         Raises:
-            KeyError: there is none. ValueError: its module cannot be read, or holds no STAGE.
+            KeyError: no stage has that name.
+            ValueError: its module cannot be imported, or lacks STAGE, `build` or `run`.
         """
         if name not in self._found:
             if name not in self._modules and "." not in name:
@@ -189,16 +200,16 @@ class Stages(Mapping[str, Stage]):
         return self._found[name]
 
     def __iter__(self) -> Iterator[str]:
-        """Names, without those that recipes give by their path."""
+        """The names; stages that recipes give by import path are not among them."""
         return iter(self._modules)
 
     def __len__(self) -> int:
-        """Stages with a name."""
+        """The number of named stages."""
         return len(self._modules)
 
 
 def _load(name: str, module_name: str) -> Stage:
-    module_name = module_name.partition(":")[0]  # an entry point may say module:STAGE
+    module_name = module_name.partition(":")[0]  # an entry point may be "module:STAGE"
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

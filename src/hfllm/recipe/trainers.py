@@ -1,7 +1,8 @@
-"""`trainer:` sections -> the libraries' own config objects (the check that costs 3 s of imports).
+"""Build the libraries' config objects (TrainingArguments and the like) from `trainer:` sections.
 
-Value order: library default < hfllm default (the stage's) < this machine (bf16, use_cpu) < the
-recipe < overrides.
+Values, later wins: library default, the stage's default, this machine (bf16, use_cpu), the recipe,
+overrides. Building them is also the check of these sections; it costs about 3 s of imports, so it
+comes after the cheap checks.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from hfllm.recipe.typed import key_problem
 
 
 def trainer_class(stage: Stage) -> type:
-    """The library's config class behind a stage's `trainer:` section."""
+    """Import the library's config class that a stage names for its `trainer:` section."""
     assert stage.trainer is not None, stage.name
     module, name = stage.trainer.split(":")
     return getattr(importlib.import_module(module), name)
 
 
 def hardware_defaults() -> dict[str, Any]:
-    """What this machine decides: bf16 where it has it, the CPU where there is no GPU."""
+    """Values that depend on the machine: bf16 if the hardware has it, use_cpu without a GPU."""
     import torch
 
     if torch.cuda.is_available():
@@ -37,7 +38,7 @@ def hardware_defaults() -> dict[str, Any]:
 
 
 def cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies bf16 in hardware; elsewhere autocast is slower than fp32."""
+    """Whether the CPU multiplies bf16 in hardware; if not, autocast is slower than fp32."""
     import torch
 
     for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
@@ -47,22 +48,29 @@ def cpu_has_bf16() -> bool:
 
 
 def build_trainer_config(spec: StepSpec, seed: int, output_dir: str, **forced: Any) -> Any:
-    """The step's TrainingArguments, SFTConfig, RewardConfig or PPOConfig, ready to use.
+    """Build the step's config object, an instance of the stage's trainer class.
 
-    `forced` values (a path, a length that the step computed) win over everything.
-    Raises ValueError naming the key that the library does not know or take.
+    Args:
+        spec: the step; `spec.config.trainer` holds the keys of the recipe and the overrides.
+        seed: the default of the key `seed`.
+        output_dir: the folder for checkpoints.
+        **forced: values that the stage computed (a path, a length); they win over all others.
+
+    Raises:
+        ValueError: one line for each key that the class does not know, refuses, or that is set
+            elsewhere.
     """
     schema = OmegaConf.structured(trainer_class(spec.stage))
-    given = {name_here(key, schema): _no(key, v) for key, v in spec.config.trainer.items()}
+    given = {installed_key(k, schema): _unquoted_no(k, v) for k, v in spec.config.trainer.items()}
     problems = list(_key_problems(spec, schema, given))
     if problems:
         raise ValueError("\n".join(problems))
     base = {"output_dir": output_dir, "seed": seed, **hardware_defaults()}
-    ours = {name_here(key, schema): value for key, value in spec.stage.default_values().items()}
+    ours = {installed_key(key, schema): v for key, v in spec.stage.default_values().items()}
     values = (ours, base, given, forced)
     try:
         config = OmegaConf.to_object(OmegaConf.merge(schema, *values))
-    except Exception as error:  # whatever the class's own __post_init__ raises on what it is given
+    except Exception as error:  # the class's __post_init__ may raise anything
         raise ValueError(f"{spec.name}.trainer: {first_line(error)}") from error
     problem = _value_problem(spec.stage, config)
     if problem:
@@ -70,23 +78,24 @@ def build_trainer_config(spec: StepSpec, seed: int, output_dir: str, **forced: A
     return config
 
 
-def name_here(key: str, fields: Container[str]) -> str:
-    """The installed transformers' name of a key that was renamed between its versions.
+def installed_key(key: str, fields: Container[str]) -> str:
+    """The name of a key in the installed transformers, which renamed it between versions.
 
-    Where both are fields the new one: the old is read only where that is unset, and we set it.
+    The new name if both are fields: the old one is read only if the new one is unset, and our
+    defaults set it.
     """
     old, new = "gradient_checkpointing", "activation_checkpointing"
     names = (key.replace(old, new), key.replace(new, old))
     return next((name for name in names if name in fields), key)
 
 
-def _no(key: str, value: Any) -> Any:
-    """YAML reads an unquoted `no` as false; a strategy is meant."""
+def _unquoted_no(key: str, value: Any) -> Any:
+    """Turn false back into "no" for the `*_strategy` keys: YAML reads an unquoted `no` as false."""
     return "no" if value is False and key.endswith("_strategy") else value
 
 
 def _key_problems(spec: StepSpec, schema: Any, given: dict[str, Any]) -> Iterator[str]:
-    """One line for every key that the class does not know or take, or that is set elsewhere."""
+    """One line for each key that the class does not know, refuses, or that is set elsewhere."""
     for key, value in given.items():
         elsewhere = TRAINER_ELSEWHERE | dict(spec.stage.set_elsewhere)
         problem = elsewhere.get(key) or key_problem(schema, key, value)
@@ -95,7 +104,7 @@ def _key_problems(spec: StepSpec, schema: Any, given: dict[str, Any]) -> Iterato
 
 
 def _value_problem(stage: Stage, config: Any) -> str | None:
-    """What the class takes and the trainer then stumbles over, after the data is made."""
+    """A value that the config class accepts but the trainer fails on later, or None."""
     from transformers.integrations import get_available_reporting_integrations
 
     decays = config.lr_scheduler_type == "warmup_stable_decay"
@@ -116,7 +125,7 @@ def _value_problem(stage: Stage, config: Any) -> str | None:
 
 
 def peft_problem(spec: StepSpec) -> str | None:
-    """One line on a key of `peft:` that peft.LoraConfig does not know."""
+    """One line on the first key of `peft:` that peft.LoraConfig does not know, or None."""
     if not spec.config.peft:
         return None
     import inspect
@@ -132,7 +141,11 @@ def peft_problem(spec: StepSpec) -> str | None:
 
 
 def check_trainers(recipe: Recipe, names: list[str] | None = None) -> None:
-    """Build every `trainer:` section once and list all problems; raises RecipeError."""
+    """Build the `trainer:` section of every training step, or of those in `names`.
+
+    Raises:
+        RecipeError: with the problems of all these sections.
+    """
     problems = []
     for spec in recipe.steps.values():
         if spec.stage.trains and (names is None or spec.name in names):

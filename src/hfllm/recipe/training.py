@@ -1,8 +1,8 @@
-"""What training stages share beside their keys: defaults with reasons, keys set elsewhere, charts.
+"""Shared parts of training stages: trainer defaults with reasons, refused keys, console, charts.
 
-A stage takes what it wants and adds its own: `defaults=TRL_DEFAULTS | {"beta": (0.1, "usual")}`.
+A stage picks some and adds its own: `defaults=TRL_DEFAULTS | {"beta": (0.1, "usual")}`.
 `hfllm show` prints the reason beside the value. Values that depend on the machine (bf16, use_cpu)
-are decided by `recipe.trainers.hardware_defaults` when the trainer is built.
+are set by `recipe.trainers.hardware_defaults` when the trainer is built.
 """
 
 from __future__ import annotations
@@ -15,44 +15,44 @@ TRAINER_DEFAULTS: dict[str, Default] = {
         "no tracker unless the recipe names one; metrics.jsonl is always written",
     ),
     "logging_steps": (10, "one line every ten steps"),
-    "save_strategy": ("steps", "a killed run goes on from its last checkpoint"),
-    "save_steps": (200, "at most 200 steps are lost to a kill"),
+    "save_strategy": ("steps", "a killed run resumes from its last checkpoint"),
+    "save_steps": (200, "a killed run loses at most 200 steps"),
     "save_total_limit": (2, "two checkpoints: the last, and the one before in case it is broken"),
     "remove_unused_columns": (
         False,
-        "rows come ready-made from data/, with exactly what is needed",
+        "hfllm tokenizes the rows itself, with exactly the columns that are needed",
     ),
     "dataloader_pin_memory": (False, "no gain for rows this small, a warning on CPU"),
     "disable_tqdm": (True, "hfllm prints its own progress"),
     "ddp_find_unused_parameters": (False, "every parameter is used; the search costs time"),
-    "logging_nan_inf_filter": (False, "a NaN must be seen, not smoothed away"),
-    "max_grad_norm": (1.0, "stated, because the report shows the norm against it"),
+    "logging_nan_inf_filter": (False, "a NaN must be seen in the log, not replaced by the mean"),
+    "max_grad_norm": (1.0, "as in the library; set here because the report compares with it"),
 }
 TRL_DEFAULTS: dict[str, Default] = TRAINER_DEFAULTS | {
-    "activation_checkpointing": (False, "trl switches it on; small models do not need it"),
+    "activation_checkpointing": (False, "trl's default is true; small models do not need it"),
 }
-SEQUENTIAL: Default = ("sequential", "the mixture is the order: f(seed, step)")
+SEQUENTIAL: Default = ("sequential", "rows are already in their order, a function of seed and step")
 MILLIONS = "for models of a few million parameters"
 
-# Keys of the libraries' classes that hfllm decides elsewhere: set here they would do nothing, or
-# undo it. {key: where it is set}
+# Trainer keys that a recipe may not set, because hfllm sets them elsewhere: here they would have no
+# effect, or undo that setting. {key: where to set it}
 TRAINER_ELSEWHERE = {
-    "output_dir": "set run_dir; checkpoints stand in the step's own folder",
-    "resume_from_checkpoint": "set the step's `resume` (true: from the last whole checkpoint)",
+    "output_dir": "set run_dir; checkpoints are in the step's own folder",
+    "resume_from_checkpoint": "set the step's `resume` (true: from the last complete checkpoint)",
 }
-OF_THE_TOKENIZER = {  # changed by the trainer, after the rows were made
+TOKENIZER_ELSEWHERE = {  # trl would change these after the rows are tokenized
     "chat_template_path": "the template comes with the tokenizer of `init`",
     "eos_token": "the end of turn comes from the chat template",
-    "pad_token": "one of its own is taken or added where it is the end of turn",
+    "pad_token": "a separate one is chosen or added if it equals the end of turn",
 }
-TRL_ELSEWHERE = TRAINER_ELSEWHERE | OF_THE_TOKENIZER
+TRL_ELSEWHERE = TRAINER_ELSEWHERE | TOKENIZER_ELSEWHERE
 
 CONSOLE_HEAD = ("loss", "eval_loss")
 CONSOLE_TAIL = ("learning_rate", "grad_norm", "tokens_per_s")
 
 
 def with_eval(key: str) -> dict[str, str]:
-    """A chart's metrics: one key in training, and the same held out."""
+    """The metrics of a chart: a key in training, and the same key on held-out data."""
     return {key: "train", f"eval_{key}": "held-out"}
 
 
@@ -93,7 +93,7 @@ SPEED = Chart(
     better="up",
 )
 TRAINER_CHARTS = (LEARNING_RATE, GRADIENT_NORM, SPEED)
-# What transformers logs beside: clocks and counts, in the table of all metrics.
+# Times and counts that transformers logs: no chart, only a line in the table of all metrics.
 TRAINER_UNCHARTED = (
     "epoch", "total_flos", "num_input_tokens_seen", "num_tokens", "train_loss", "train_runtime",
     "train_samples_per_second", "train_steps_per_second", "eval_runtime",

@@ -1,8 +1,8 @@
-"""A step's section -> its typed config, with every wrong key told at once by its true path.
+"""Convert a step's section into its typed config; every wrong key is reported with its full path.
 
-The whole is merged at once. Where that fails, each level is merged into its own dataclass key by
-key, because OmegaConf stops at the first error and, inside lists, names only the last part of the
-key.
+The section is merged into the dataclass in one call. If that fails, each level is merged into its
+own dataclass key by key, because OmegaConf stops at the first error and, inside lists, names only
+the last part of the key.
 """
 
 from __future__ import annotations
@@ -18,8 +18,17 @@ from omegaconf.errors import OmegaConfBaseException
 from hfllm.recipe.errors import first_line
 
 
-def typed(name: str, schema: type, given: dict[str, Any]) -> tuple[Any, list[str]]:
-    """The config of class `schema` (None where something is wrong) and the problems, one a line."""
+def typed_config(name: str, schema: type, given: dict[str, Any]) -> tuple[Any, list[str]]:
+    """Convert the keys of a step into an instance of its config dataclass.
+
+    Args:
+        name: the step's name, with which each problem begins.
+        schema: the dataclass.
+        given: the keys that are set, as dicts and lists.
+
+    Returns:
+        The config (None if there is a problem), and the problems, one line each.
+    """
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), given)
     except (OmegaConfBaseException, TypeError, ValueError) as error:
@@ -31,7 +40,7 @@ def typed(name: str, schema: type, given: dict[str, Any]) -> tuple[Any, list[str
 
 
 def key_problem(schema: Any, key: Any, value: Any) -> str | None:
-    """Why `key: value` does not fit into a structured config, in OmegaConf's words, or None."""
+    """OmegaConf's message if `key: value` cannot be merged into a structured config, else None."""
     try:
         OmegaConf.merge(schema, {key: value})
     except (OmegaConfBaseException, TypeError, ValueError) as error:
@@ -40,7 +49,7 @@ def key_problem(schema: Any, key: Any, value: Any) -> str | None:
 
 
 def _wrong(where: str, schema: type, given: Any) -> Iterator[str]:
-    """Every wrong key below `given`."""
+    """One line for each wrong key below `given`; `where` is the path that led there."""
     if not isinstance(given, dict):
         yield f"{where}: must be a mapping, not {given!r}"
         return
@@ -69,7 +78,7 @@ def _wrong(where: str, schema: type, given: Any) -> Iterator[str]:
 
 
 def _shape(hint: Any) -> tuple[Any, Any]:
-    """(list, dict or None; the dataclass inside or None) of a field's type."""
+    """A field's type as (list, dict or None; the dataclass inside it or None)."""
     if get_origin(hint) in (Union, types.UnionType):
         hint = next(a for a in get_args(hint) if a is not type(None))
     container = get_origin(hint) if get_origin(hint) in (list, dict) else None

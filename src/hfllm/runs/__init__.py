@@ -1,1 +1,1 @@
-"""The run folder: layout, manifests, fingerprints, the lock and the pipeline."""
+"""The run folder and how steps are run: layout, manifests, fingerprints, lock, pipeline."""

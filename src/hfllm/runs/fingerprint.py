@@ -1,12 +1,12 @@
-"""Fingerprints: of a step's configuration with its parents, of outside files, of artifacts.
+"""Fingerprints (hashes) of steps and of artifacts, to tell a finished step from a stale one.
 
-A step's fingerprint is a hash over its stage, its resolved configuration, the seed, the outside
-files and model folders that it reads and its parents' fingerprints (a Merkle tree), so it is known
-before anything has run and changes when anything upstream does. Keys that cannot change the
+A step's fingerprint is a hash of its stage, its resolved config, the seed, the files and model
+folders outside the run that it reads, and its parents' fingerprints (a Merkle tree). It is known
+before anything runs, and it changes when anything upstream changes. Keys that cannot change the
 artifact (how often to log or save) are left out.
 
-Outside files count by name, size and their first and last 64 KiB: hashing hundreds of gigabytes
-before each start would cost more than it protects.
+Outside files are hashed by name, size and their first and last 64 KiB: hashing hundreds of
+gigabytes before each start would take too long. Artifacts of the run are hashed whole.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from hfllm.recipe.graph import model_references, named_files, sources_in
+from hfllm.recipe.graph import file_references, model_references, sources_in
 from hfllm.recipe.recipe import Recipe
+from hfllm.recipe.stage import TOKENIZER
 
-# trainer keys that change what is told or kept on the way, not the artifact
+# trainer keys that change what is logged or saved during training, not the artifact
 WITHOUT_EFFECT = (
     "logging_steps", "logging_strategy", "report_to", "run_name", "project", "disable_tqdm",
     "save_steps", "save_strategy", "save_total_limit", "log_level", "dataloader_num_workers",
@@ -33,16 +34,16 @@ SAMPLE_BYTES = 64 * 1024
 
 
 def digest(value: Any) -> str:
-    """sha256 of a JSON-able value in canonical form, first 16 hex digits."""
+    """The first 16 hex digits of the sha256 of a value as canonical JSON."""
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def step_config(recipe: Recipe, name: str) -> dict[str, Any]:
-    """The configuration that decides the artifact of a step, as plain containers."""
+    """The config keys that determine a step's artifact, as dicts and lists."""
     spec = recipe.steps[name]
     config = dataclasses.asdict(spec.config)
-    for key in ("resume", "sample_prompts"):  # what is tried and told on the way
+    for key in ("resume", "sample_prompts"):  # no effect on the artifact
         config.pop(key, None)
     if "trainer" in config:
         trainer = spec.stage.default_values() | config["trainer"]
@@ -53,34 +54,39 @@ def step_config(recipe: Recipe, name: str) -> dict[str, Any]:
 
 
 def _without_none(value: Any) -> Any:
-    """Unset keys do not count: a key that a later version adds makes no finished step stale."""
+    """Leave unset keys out, so that a key added by a later version makes no finished step stale."""
     if isinstance(value, dict):
         return {k: _without_none(v) for k, v in value.items() if v is not None}
     return [_without_none(v) for v in value] if isinstance(value, list) else value
 
 
 def config_fingerprint(recipe: Recipe, name: str) -> str:
-    """Of the step's own configuration alone."""
+    """The fingerprint of a step's own stage and config, without files and parents."""
     return digest([recipe.steps[name].stage.name, step_config(recipe, name)])
 
 
 def step_fingerprint(recipe: Recipe, name: str) -> str:
-    """Of the configuration, the outside files and the parents' fingerprints."""
+    """The fingerprint of a step: its config, the outside files it reads, its parents."""
     spec = recipe.steps[name]
     read = {key: source.path for key, source in sources_in(spec.config) if source.path}
     models = model_references(spec.config)
     read |= {key: m for key, m, _ in models if m not in recipe.steps and Path(m).exists()}
-    read |= dict(named_files(spec.config))
-    files = {key: _outside(path) for key, path in read.items()}
+    read |= dict(file_references(spec.config))
+    files = {key: _outside_files(path) for key, path in read.items()}
     parents = {parent: step_fingerprint(recipe, parent) for parent in spec.parents}
     return digest([config_fingerprint(recipe, name), files, parents])
 
 
-def _outside(pattern: str) -> list[tuple[str, int, str]]:
-    return [(path.name, size, _ends(path, size, mtime)) for path, size, mtime in _files(pattern)]
+def _outside_files(pattern: str) -> list[tuple[str, int, str]]:
+    """(name, bytes, sampled digest) of every file of a path, glob or folder."""
+    return [
+        (path.name, size, _sampled_digest(path, size, mtime))
+        for path, size, mtime in _matching_files(pattern)
+    ]
 
 
-def _files(pattern: str) -> list[tuple[Path, int, int]]:
+def _matching_files(pattern: str) -> list[tuple[Path, int, int]]:
+    """(path, bytes, modification time in ns), sorted."""
     pattern = os.path.expanduser(pattern)
     root = Path(pattern)
     names = [] if root.is_dir() else glob.glob(pattern, recursive=True)
@@ -90,8 +96,8 @@ def _files(pattern: str) -> list[tuple[Path, int, int]]:
 
 
 @lru_cache(maxsize=4096)
-def _ends(path: Path, size: int, mtime_ns: int) -> str:
-    """Hash of the first and last 64 KiB; the size and time are in the key of the cache."""
+def _sampled_digest(path: Path, size: int, mtime_ns: int) -> str:
+    """Hash of the first and last 64 KiB; size and time only serve as keys of the cache."""
     with path.open("rb") as file:
         head = file.read(SAMPLE_BYTES)
         file.seek(max(0, size - SAMPLE_BYTES))
@@ -99,18 +105,18 @@ def _ends(path: Path, size: int, mtime_ns: int) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a whole file, first 16 hex digits."""
+    """The first 16 hex digits of the sha256 of a whole file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def artifact_fingerprints(folder: Path) -> dict[str, str]:
-    """Of what a finished step left: weights, tokenizer, chat template, data, results."""
+    """{kind: fingerprint} of the weights, tokenizer, chat template, data, results in a folder."""
     model, data = folder / "model", folder / "data"
-    tokenizer = folder / "tokenizer" if (folder / "tokenizer").is_dir() else model
+    tokenizer = folder / TOKENIZER if (folder / TOKENIZER).is_dir() else model
     found = {
         "model": sorted(model.glob("*.safetensors")),
-        "tokenizer": [tokenizer / "tokenizer.json"],
+        TOKENIZER: [tokenizer / "tokenizer.json"],
         "chat_template": [tokenizer / "chat_template.jinja"],
         "data": sorted(p for p in data.rglob("*") if p.is_file()) if data.is_dir() else [],
         "results": [folder / "results.json"],

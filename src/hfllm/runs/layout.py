@@ -1,10 +1,10 @@
-"""Where a run keeps what: runs/NAME/STEP/ and the names inside it.
+"""Paths inside a run folder, runs/NAME/STEP/, as properties of a Step.
 
-manifest.json   written last and atomically; without "done" in it the step is not done
+manifest.json   written last and atomically; the step is finished only if its status is "done"
 metrics.jsonl   one object per log line of the trainer
-config.yaml     the step's resolved configuration
+config.yaml     the step's resolved config
 data/           rows of a data step, or the packed rows of a training step
-tokenizer/  model/ (with critic/ inside after PPO)  adapter/  checkpoints/
+tokenizer/  model/ (with critic/ inside it after PPO)  adapter/  checkpoints/
 results.json  samples.jsonl
 """
 
@@ -22,7 +22,7 @@ from hfllm.recipe.stage import TOKENIZER, Stage
 
 @dataclass(frozen=True)
 class Step:
-    """One step of one recipe, with its folder; what a stage's `run` is handed."""
+    """One step of one recipe, with its paths; the argument of a stage's `run` or `build`."""
 
     recipe: Recipe
     spec: StepSpec
@@ -49,7 +49,7 @@ class Step:
 
     @property
     def data(self) -> Path:
-        """Rows that the step writes."""
+        """The folder of rows that the step writes."""
         return self.folder / "data"
 
     @property
@@ -59,22 +59,22 @@ class Step:
 
     @property
     def tokenizer(self) -> Path:
-        """The tokenizer folder that the step writes (a model step's is its model folder)."""
-        return self.folder / "tokenizer" if self.stage.makes == TOKENIZER else self.model
+        """The tokenizer folder that the step writes; for a model step, its model folder."""
+        return self.folder / TOKENIZER if self.stage.makes == TOKENIZER else self.model
 
     @property
     def checkpoints(self) -> Path:
-        """Checkpoints along the way."""
+        """The folder of checkpoints during training; removed when the step is done."""
         return self.folder / "checkpoints"
 
     @property
     def metrics(self) -> Path:
-        """One JSON object per line and log."""
+        """The trainer's log, one JSON object a line."""
         return self.folder / "metrics.jsonl"
 
     @property
     def manifest(self) -> Path:
-        """The record of the step; see runs.manifest."""
+        """The manifest's file; see runs.manifest."""
         return self.folder / "manifest.json"
 
     def other(self, name: str) -> Step:
@@ -82,28 +82,28 @@ class Step:
         return step_named(self.recipe, name)
 
     def data_of(self, name: str) -> Path:
-        """The data folder of another step: what `data.sources` calls `resolve`."""
+        """The data folder of another step; the readers take this method as `resolve`."""
         return self.other(name).data
 
     def model_of(self, reference: str) -> str:
-        """A model reference as a path or hub id that from_pretrained takes."""
+        """A model reference as a path or hub id for `from_pretrained`."""
         if reference in self.recipe.steps:
             return str(self.other(reference).model)
         return reference
 
     def command(self, verb: str = "run", **options: Any) -> str:
-        """A command for error messages: the next thing to type, with the same overrides."""
+        """An `hfllm` command for error messages, with this recipe and its overrides."""
         flags = "".join(f" --{key} {value}" for key, value in options.items())
         return f"hfllm {verb} {self.recipe.path}{flags}{overrides_of(self.recipe)}"
 
 
 def overrides_of(recipe: Recipe) -> str:
-    """The recipe's overrides as they would be typed after a command."""
+    """The recipe's overrides, quoted for a shell, each after a space."""
     return "".join(f" {shlex.quote(item)}" for item in recipe.overrides)
 
 
 def step_named(recipe: Recipe, name: str) -> Step:
-    """The step of that name; raises ValueError with the near miss."""
+    """The step of that name; ValueError with the closest name if the recipe has none."""
     if name not in recipe.steps:
         raise ValueError(recipe.no_such_step(name))
     return Step(recipe, recipe.steps[name])

@@ -1,8 +1,8 @@
-"""One writer per run folder: a second `hfllm run` of the same recipe is told who holds it.
+"""Lock a run folder: one writer at a time; a second `hfllm run` is refused, naming the first.
 
-An advisory lock (flock) on runs/NAME/.lock, so that a killed process leaves no stale lock. Steps
-started by `hfllm run` inherit the permission through the environment, and the open file itself:
-should the parent be killed, the lock stays with the step that is still at work.
+The lock is an advisory one (flock) on runs/NAME/.lock, so a killed process leaves no stale lock.
+A step's process started by `hfllm run` inherits the permission through an environment variable, and
+the open file too: if the parent is killed, the lock is held as long as the step still runs.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ HELD = "HFLLM_LOCK_HELD"  # the run folder whose lock the parent process holds
 
 
 class RunLocked(ValueError):
-    """Another process works on this run folder."""
+    """Another process holds the lock of the run folder."""
 
 
 @contextmanager
 def run_lock(run_dir: Path) -> Iterator[int | None]:
-    """Hold the run folder's lock; raises RunLocked at once where somebody else has it.
+    """Hold the run folder's lock; RunLocked at once if another process holds it.
 
-    Yields the file to hand on to a step's process; None where this process was handed it.
+    Yields the file descriptor that a step's process must inherit, or None if this process has
+    inherited it.
     """
     path = run_dir / ".lock"
     if os.environ.get(HELD) == str(run_dir.resolve()):
-        if path.is_file():  # the first line is the holder's
+        if path.is_file():  # the first line names the parent process, which took the lock
             holder = path.read_text().partition("\n")[0]
             path.write_text(f"{holder}\nits step in process {os.getpid()}\n")
         yield None

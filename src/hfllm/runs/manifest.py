@@ -1,7 +1,7 @@
-"""The manifest: what a step was made from, with what, on what, and what came out.
+"""The manifest of a step: its inputs, config, library versions, hardware, cost and results.
 
-It is written at the start ("running"), and again last and atomically ("done" or "failed").
-A reader trusts "done" alone.
+It is written at the start (status "running") and once more at the very end ("done" or "failed"),
+atomically both times. Only "done" means that the step's artifacts are complete.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SCHEMA = 1
 
 @dataclass
 class Manifest:
-    """See the module; the fields are the JSON's keys."""
+    """The record of one step; its fields are the keys of manifest.json."""
 
     step: str
     stage: str
@@ -42,8 +42,8 @@ class Manifest:
     config_fingerprint: str
     config: dict[str, Any] = field(default_factory=dict)
     parents: dict[str, str] = field(default_factory=dict)  # step -> its fingerprint
-    # step -> what its manifest listed when this step began: a parent that is made again and comes
-    # out otherwise makes this step stale, though no key changed
+    # step -> `artifact` of its manifest when this step began: a parent that is rerun with another
+    # result makes this step stale, although no key changed
     parent_artifacts: dict[str, dict[str, str]] = field(default_factory=dict)
     artifact: dict[str, str] = field(default_factory=dict)  # model, tokenizer, chat_template, data
     recipe: str = ""
@@ -53,22 +53,22 @@ class Manifest:
     git: dict[str, Any] = field(default_factory=dict)
     hardware: dict[str, Any] = field(default_factory=dict)
     started: str = ""
-    wall_s: float = 0.0  # summed over interrupted attempts
+    wall_s: float = 0.0  # seconds, summed over interrupted attempts
     tokens: int = 0
     flops: float = 0.0
-    peak_memory_gb: float = 0.0
+    peak_memory_gb: float = 0.0  # GiB
     ledger: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)  # what was decided on the way and must be seen
+    notes: list[str] = field(default_factory=list)  # decisions made at run time, for the report
     schema: int = SCHEMA
 
     def write(self, path: Path) -> None:
-        """Atomically: temporary name, fsync, rename."""
+        """Write the manifest as JSON, atomically."""
         write_atomically(path, json.dumps(dataclasses.asdict(self), indent=2, default=str) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> Manifest | None:
-        """The manifest, or None where there is none; raises ValueError where it is broken."""
+        """The manifest in a file, or None if there is no file; ValueError if it is broken."""
         if not path.is_file():
             return None
         try:
@@ -82,7 +82,7 @@ class Manifest:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """A reader sees the old file or the whole new one, also after a crash."""
+    """Write under a temporary name, fsync, rename: a crash leaves the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -98,12 +98,12 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def write_lines(path: Path, rows: Iterable[Any]) -> None:
-    """Rows as JSON lines, atomically."""
+    """Write rows as JSON lines, atomically."""
     write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries that shape an artifact, and Python's."""
+    """The versions of Python and of the libraries that can change an artifact."""
     out = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
@@ -114,7 +114,7 @@ def library_versions() -> dict[str, str]:
 
 
 def git_state() -> dict[str, Any]:
-    """Commit and whether the tree differs from it; empty outside a checkout of hfllm."""
+    """The commit of hfllm and whether its tree differs from it; empty outside a git checkout."""
     here = Path(__file__).parent
 
     def git(*words: str) -> str:
@@ -129,7 +129,7 @@ def git_state() -> dict[str, Any]:
 
 
 def hardware() -> dict[str, Any]:
-    """CPU, cores, memory; the GPU only where torch is imported already."""
+    """CPU, cores, memory (GiB) and, if torch is already imported, the GPUs."""
     import sys
 
     import psutil

@@ -1,9 +1,9 @@
-"""`hfllm run`: the missing and stale steps of a recipe, in order, each in a process of its own.
+"""`hfllm run`: run the missing and stale steps of a recipe in order, each in its own process.
 
-A training step is started as `accelerate launch -m hfllm.launch RECIPE --step NAME`, the same code
-path as the user's own cluster job; a data step as `python -m hfllm.launch ...`. A process of
-its own costs a few seconds of imports and gives every step its whole memory back, a peak that is
-its own, and a crash that ends nothing else. The same command continues an interrupted run.
+A training step is started as `accelerate launch -m hfllm.launch RECIPE --step NAME`, the code path
+of a cluster job too; any other step as `python -m hfllm.launch ...`. A process per step costs a few
+seconds of imports; in return a step's memory is freed at its end, its peak memory is measured
+alone, and a crash ends no other step. Rerunning the same command resumes an interrupted run.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from hfllm.runs.preflight import preflight
 from hfllm.runs.processes import step_processes
 from hfllm.runs.status import Status, recipe_statuses, status
 
-# glibc returns freed tensors to the system and asks for them again, step after step; keeping them
-# made CPU training 5-18% faster. Where shapes differ from step to step, large blocks that are kept
-# leave holes that no other fits in: PPO on SmolLM2 grew by 2 GB a rollout, so those of 32 MB and
-# more (its highest threshold) go back. Pretraining's shapes are all the same: it keeps every block
-# (docs/log.md). To be set before the process starts.
+# glibc returns the memory of freed tensors to the system and requests it again in every training
+# step; keeping it made CPU training 5-18% faster. If shapes differ between steps, kept large blocks
+# fragment the heap: PPO on SmolLM2 grew by 2 GB a rollout. So blocks of 32 MB and more (glibc's
+# highest threshold) are returned, unless the stage has `fixed_shapes` (docs/log.md). glibc reads
+# these variables when a process starts.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
 KEEP_ALL = {"MALLOC_MMAP_MAX_": "0"}
 
 
 class StepFailed(ValueError):
-    """A step's process ended with an error (its own message is above)."""
+    """A step's process ended with an error, which it has printed itself."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         self.exit_code = exit_code
@@ -49,7 +49,7 @@ class StepFailed(ValueError):
 
 @dataclass(frozen=True)
 class Planned:
-    """One line of the plan: run or skip, and why."""
+    """One step of the plan: run or skip, and the status that is the reason."""
 
     step: Step
     action: str  # run | skip
@@ -57,9 +57,15 @@ class Planned:
 
 
 def plan(recipe: Recipe, only: str | None = None, start: str | None = None) -> list[Planned]:
-    """What `run` would do. `only`: that step (its parents must be done); `start`: it and all after.
+    """Decide for every step whether to run or to skip it, in running order.
 
-    Raises ValueError for an unknown step or an `only` whose parents are not done.
+    Args:
+        recipe: a checked recipe.
+        only: run this step alone, even if it is done; its parents must be done.
+        start: run this step and all that depend on it, even if they are done.
+
+    Raises:
+        ValueError: both are given, a step is unknown, or a parent of `only` is not done.
     """
     if only and start:
         raise ValueError("give --only or --from, not both")
@@ -91,15 +97,24 @@ def _at_or_after(recipe: Recipe, name: str, start: str) -> bool:
 def run_recipe(
     recipe: Recipe, only: str | None = None, start: str | None = None, dry_run: bool = False
 ) -> None:
-    """Check, plan, and run; prints one line per step. Raises ValueError or StepFailed."""
+    """Plan, check the steps that will run, and run them; prints one line per step.
+
+    Args:
+        recipe, only, start: as in `plan`.
+        dry_run: stop after the checks; print the plan and the commands.
+
+    Raises:
+        ValueError: as `plan` does, or RecipeError with the problems that `preflight` found.
+        StepFailed: a step's process ended with an error; no later step is started.
+    """
     console = Console(highlight=False, soft_wrap=True)
     steps = plan(recipe, only, start)
     todo = [item.step.name for item in steps if item.action == "run"]
     preflight(recipe, todo)
     forced = {only} if only else {n for n in todo if start and _at_or_after(recipe, n, start)}
     for item in steps:
-        because = "asked for" if item.step.name in forced else item.status.reason
-        console.print(f"{item.action:>4}  {item.step.name:<12} {because}", markup=False)
+        reason = "asked for" if item.step.name in forced else item.status.reason
+        console.print(f"{item.action:>4}  {item.step.name:<12} {reason}", markup=False)
         if dry_run and item.action == "run":
             console.print(f"      {' '.join(command_of(item.step))}", markup=False)
     if dry_run:
@@ -113,7 +128,7 @@ def run_recipe(
                 if only or not done or (now := status(item.step)).is_done:
                     continue
                 console.print(f"\n run  {name:<12} {now.reason}", markup=False)
-                todo.append(name)  # a parent came out different in this run
+                todo.append(name)  # a parent's artifact changed in this run
             done += 1
             console.print(f"\n[{done}/{len(todo)}] {name}", style="bold", markup=False)
             begin = time.monotonic()
@@ -132,8 +147,8 @@ def command_of(step: Step) -> list[str]:
 
 
 def default_launch(launch: dict[str, Any]) -> list[str]:
-    """accelerate's options: the recipe's `launch.config` file, else one plain process."""
-    quiet = "--quiet"  # no stack trace of the launcher's own below the step's error
+    """accelerate's options: the recipe's `launch.config` file, else those of one process."""
+    quiet = "--quiet"  # the launcher prints no stack trace of its own after a step's error
     if launch.get("config"):
         return [quiet, "--config_file", str(launch["config"])]
     return [quiet, "--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no",
@@ -142,7 +157,7 @@ def default_launch(launch: dict[str, Any]) -> list[str]:
 
 @contextmanager
 def _signals_as_exits() -> Iterator[None]:
-    """SIGTERM and the end of the terminal unwind as Ctrl-C does: the step is told, not orphaned."""
+    """Turn SIGTERM and SIGHUP into SystemExit, so that `_run_step` stops the step's process too."""
 
     def leave(number: int, frame: Any) -> NoReturn:
         raise SystemExit(128 + number)
@@ -157,7 +172,7 @@ def _signals_as_exits() -> Iterator[None]:
 
 
 def _run_step(step: Step, forced: bool, lock: int | None) -> None:
-    """In a process group of its own: Ctrl-C in a terminal reaches this process alone."""
+    """Run a step's process, in its own process group: Ctrl-C in a terminal reaches only ours."""
     keep = KEEP_ALL if step.stage.fixed_shapes else {}
     env = {**MALLOC, **keep, **os.environ, "PYTHONUNBUFFERED": "1"}
     env.setdefault("TOKENIZERS_PARALLELISM", "true")
@@ -177,17 +192,18 @@ def _run_step(step: Step, forced: bool, lock: int | None) -> None:
         raise
     if code:
         raise StepFailed(
-            f"step '{step.name}' ended with exit code {code}; the same command goes on from there: "
+            f"step '{step.name}' ended with exit code {code}; rerun the same command to resume: "
             f"{step.command()}",
             exit_code=code if 0 < code < 256 else 1,
         )
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Have the step save a checkpoint and end, and wait for it; a second Ctrl-C ends it at once.
+    """Send SIGTERM to the step, which saves a checkpoint and ends, and wait for it.
 
-    Schedulers and `timeout` signal the group and each process of it: the second signal may come
-    while the first is passed on, and must not leave the step behind.
+    A second Ctrl-C sends it again, and the step then ends at once. Schedulers and `timeout` signal
+    the group and each process in it, so a second signal may arrive here while the first is passed
+    on; it must not leave the step running.
     """
     while process.poll() is None:
         try:

@@ -1,6 +1,8 @@
-"""Checks before anything starts: files, disk, keys of the `trainer:` sections, lengths.
+"""Check a recipe's steps before any of them runs: models, files, values, disk, `trainer:` sections.
 
-Cheapest first, none waits for training to start, and every problem is listed at once.
+Order, cheapest first: checks without heavy imports, for all steps; then, if they found nothing, the
+checks that import torch and the libraries (about 3 s). All problems are listed at once. The files
+of data sources are looked at too, but not read whole.
 """
 
 from __future__ import annotations
@@ -22,14 +24,23 @@ MIN_FREE_GB = 1.0
 
 
 def preflight(recipe: Recipe, names: list[str], with_trainers: bool = True) -> None:
-    """Check the named steps; raises RecipeError with all problems."""
+    """Check the named steps.
+
+    Args:
+        recipe: a recipe that `load_recipe` accepted.
+        names: the steps that will run.
+        with_trainers: include the checks that import torch and the libraries.
+
+    Raises:
+        RecipeError: with all problems, one line each.
+    """
     problems: list[str] = []
     for name in names:
         spec = recipe.steps[name]
-        problems += _models(recipe, spec) + _sources(recipe, spec)
-        problems += _lengths(spec) + _evaluation(spec)
-        problems += _heldout_files(recipe, spec) + value_problems(spec)
-    problems += _disk(recipe) + _launch(recipe)
+        problems += _missing_models(recipe, spec) + _source_problems(recipe, spec)
+        problems += _length_problems(spec) + _eval_strategy_problems(spec)
+        problems += _heldout_file_problems(recipe, spec) + value_problems(spec)
+    problems += _disk_problems(recipe) + _launch_problems(recipe)
     if not problems and with_trainers:
         problems += _library_problems(recipe, names)
     if problems:
@@ -37,8 +48,8 @@ def preflight(recipe: Recipe, names: list[str], with_trainers: bool = True) -> N
 
 
 def _library_problems(recipe: Recipe, names: list[str]) -> list[str]:
-    """`trainer:` and `model:` sections against the libraries (3 s of imports, paid once)."""
-    problems = [problem for n in names for problem in _gguf_files(recipe.steps[n])]
+    """Check GGUF files, and `trainer:` and `model:` sections against the libraries."""
+    problems = [problem for n in names for problem in _gguf_problems(recipe.steps[n])]
     training = [n for n in names if isinstance(recipe.steps[n].config, TrainConfig)]
     if not training:
         return problems
@@ -49,13 +60,13 @@ def _library_problems(recipe: Recipe, names: list[str]) -> list[str]:
     except RecipeError as error:
         problems += error.problems
     for name in training:
-        problem = _model(recipe, recipe.steps[name])
+        problem = _model_problem(recipe, recipe.steps[name])
         problems += [f"{name}.{problem}"] if problem else []
     return problems
 
 
-def _models(recipe: Recipe, spec: StepSpec) -> list[str]:
-    """Model folders that something of ours writes, and has not written yet."""
+def _missing_models(recipe: Recipe, spec: StepSpec) -> list[str]:
+    """Missing model folders that `make model` or another recipe writes."""
     return [
         f"{spec.name}.{key}: no folder {reference}{how_to_get(reference)}"
         for key, reference, _ in model_references(spec.config)
@@ -63,13 +74,13 @@ def _models(recipe: Recipe, spec: StepSpec) -> list[str]:
     ]
 
 
-def _gguf_files(spec: StepSpec) -> list[str]:
-    """GGUF files that no model can be read from, wherever a model is named."""
-    named = [
+def _gguf_problems(spec: StepSpec) -> list[str]:
+    """GGUF files, named by any model key, whose header cannot be read."""
+    files = [
         (k, r) for k, r, _ in model_references(spec.config) if is_gguf(r) and Path(r).is_file()
     ]
     problems = []
-    for key, file in named:
+    for key, file in files:
         from hfllm.modeling.gguf import read_header  # torch, which most steps do not need
 
         try:
@@ -79,8 +90,8 @@ def _gguf_files(spec: StepSpec) -> list[str]:
     return problems
 
 
-def _model(recipe: Recipe, spec: StepSpec) -> str | None:
-    """What is wrong with the step's model, or with its rows' length for the model of `init`."""
+def _model_problem(recipe: Recipe, spec: StepSpec) -> str | None:
+    """The problem of the step's model config, or of seq_len beyond the model's positions."""
     from hfllm.modeling.build import check_positions
 
     root = spec
@@ -88,9 +99,9 @@ def _model(recipe: Recipe, spec: StepSpec) -> str | None:
         root = recipe.steps[root.config.init]
     seq_len = getattr(getattr(spec.config, "data", None), "seq_len", None)
     try:
-        config = _config(recipe, root)
+        config = _model_config(recipe, root)
     except ValueError as error:
-        return first_line(error) if root is spec else None  # else told at the root
+        return first_line(error) if root is spec else None  # else reported for the root
     try:
         if config is not None and seq_len is not None:
             check_positions(
@@ -101,8 +112,8 @@ def _model(recipe: Recipe, spec: StepSpec) -> str | None:
     return None
 
 
-def _config(recipe: Recipe, root: StepSpec) -> Any:
-    """The configuration of the model that a chain of steps begins with; None where unseen yet."""
+def _model_config(recipe: Recipe, root: StepSpec) -> Any:
+    """The transformers config of the model that `root` starts from, or None if not on disk."""
     from transformers import AutoConfig
 
     from hfllm.modeling.build import make_config
@@ -112,29 +123,29 @@ def _config(recipe: Recipe, root: StepSpec) -> Any:
     if not root.config.init:
         if (model := getattr(root.config, "model", None)) is None:
             return None
-        return make_config(model, root.config.data.seq_len, _vocabulary(recipe, root))  # type: ignore[attr-defined]
+        return make_config(model, root.config.data.seq_len, _vocab_size(recipe, root))  # type: ignore[attr-defined]
     if not Path(root.config.init).is_dir():
-        return None  # seen when it is loaded
+        return None  # a hub id or GGUF file: checked when it is loaded
     try:
         return AutoConfig.from_pretrained(root.config.init)
     except (OSError, ValueError) as error:
         raise ValueError(f"init: {first_line(error)}") from None
 
 
-def _vocabulary(recipe: Recipe, spec: StepSpec) -> int | None:
-    """The tokenizer's size, where a step of the recipe makes it."""
+def _vocab_size(recipe: Recipe, spec: StepSpec) -> int | None:
+    """The vocabulary size of the tokenizer, if a step of the recipe makes it."""
     maker = recipe.steps.get(spec.config.tokenizer or TOKENIZER)
     return getattr(maker.config, "vocab_size", None) if maker else None
 
 
-def _sources(recipe: Recipe, spec: StepSpec) -> list[str]:
+def _source_problems(recipe: Recipe, spec: StepSpec) -> list[str]:
     from hfllm.data.reading.examples import label
     from hfllm.data.reading.source_checks import check_sources
 
     step = Step(recipe, spec)
     problems = []
     for key, source in sources_in(spec.config):
-        if not source.step:  # a step's files are made on the way
+        if not source.step:  # the files of another step may not exist yet
             problems += [f"{spec.name}.{key}: {p}" for p in check_sources([source], step.data_of)]
     data = getattr(spec.config, "data", None)
     for split in ("mixture", "heldout"):
@@ -146,31 +157,32 @@ def _sources(recipe: Recipe, spec: StepSpec) -> list[str]:
     return problems
 
 
-def _lengths(spec: StepSpec) -> list[str]:
+def _length_problems(spec: StepSpec) -> list[str]:
     seq_len = getattr(getattr(spec.config, "data", None), "seq_len", None)
     if seq_len is not None and seq_len < 8:
         return [f"{spec.name}.data.seq_len: {seq_len} is too short; use 8 or more"]
     return []
 
 
-def _evaluation(spec: StepSpec) -> list[str]:
-    """An evaluation that the recipe asks for needs rows (our own default gives way)."""
+def _eval_strategy_problems(spec: StepSpec) -> list[str]:
+    """An eval_strategy that the recipe sets without held-out rows; a stage's default may stay."""
     data: Any = getattr(spec.config, "data", None)
     trainer = getattr(spec.config, "trainer", {})
-    asked = trainer.get("eval_strategy", "no")
-    if asked in (None, "no", False) or data is None:
+    strategy = trainer.get("eval_strategy", "no")
+    if strategy in (None, "no", False) or data is None:
         return []
     if getattr(data, "heldout", None) or getattr(data, "holdout", False):
         return []
     if not hasattr(data, "heldout"):
         return [
-            f"{spec.name}.trainer.eval_strategy: {asked}, but {spec.stage.name} holds no rows out"
+            f"{spec.name}.trainer.eval_strategy: {strategy}, but {spec.stage.name} holds no rows "
+            "out; remove this key"
         ]
-    return [f"{spec.name}.trainer.eval_strategy: {asked} needs {spec.name}.data.heldout"]
+    return [f"{spec.name}.trainer.eval_strategy: {strategy} needs {spec.name}.data.heldout"]
 
 
-def _heldout_files(recipe: Recipe, spec: StepSpec) -> list[str]:
-    """A step's heldout.jsonl is there only if that step holds something out."""
+def _heldout_file_problems(recipe: Recipe, spec: StepSpec) -> list[str]:
+    """Sources that read heldout.jsonl of a step that holds nothing out."""
     problems = []
     for key, source in sources_in(spec.config):
         if not source.step or source.file != "heldout.jsonl":
@@ -183,15 +195,15 @@ def _heldout_files(recipe: Recipe, spec: StepSpec) -> list[str]:
     return problems
 
 
-def _launch(recipe: Recipe) -> list[str]:
+def _launch_problems(recipe: Recipe) -> list[str]:
     config = recipe.launch.get("config")
     if config is None or Path(str(config)).is_file():
         return []
-    there = ", ".join(sorted(str(p) for p in Path("configs/accelerate").glob("*.yaml")))
-    return [f"launch.config: no file {config}" + (f"; there are {there}" if there else "")]
+    found = ", ".join(sorted(str(p) for p in Path("configs/accelerate").glob("*.yaml")))
+    return [f"launch.config: no file {config}" + (f"; there are {found}" if found else "")]
 
 
-def _disk(recipe: Recipe) -> list[str]:
+def _disk_problems(recipe: Recipe) -> list[str]:
     place = recipe.run_dir
     while not place.exists():
         place = place.parent
@@ -201,7 +213,7 @@ def _disk(recipe: Recipe) -> list[str]:
     if free_gb < MIN_FREE_GB:
         return [
             f"run_dir: {free_gb:.2f} GB free on the disk of {place}, at least {MIN_FREE_GB:.0f} GB "
-            "is needed; free some, or set run_dir=OTHER"
+            "is needed; free some space, or set run_dir=OTHER"
         ]
     return []
 

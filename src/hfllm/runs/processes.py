@@ -1,8 +1,9 @@
-"""Which process is this, and did the launch line start as many as it says?
+"""The processes of a step: rank and world size, checks of the launch line, cores, GPUs, the end.
 
-Two launch lines do silently something else than they say on a machine without a GPU, so they are
-refused: `accelerate launch --cpu --num_processes 2` runs one process, and FSDP through accelerate
-trains as plain DDP (every process holds the whole model).
+On a machine without a GPU two launch lines silently do something else than they ask for, so they
+are refused: `accelerate launch --cpu --num_processes 2` starts one process, and FSDP through
+accelerate trains as plain DDP (every process holds the whole model). accelerate also sets
+OMP_NUM_THREADS=1 unasked; `use_all_cores` undoes it.
 """
 
 from __future__ import annotations
@@ -19,26 +20,26 @@ import yaml
 if TYPE_CHECKING:
     import psutil
 
-WAIT_SECONDS = 6 * 3600  # of the other processes for what the main one makes
+WAIT_SECONDS = 6 * 3600  # how long the other processes wait for data that the main one makes
 
 
 def rank() -> int:
-    """This process's global rank, from the launcher's environment; 0 where there is none."""
+    """This process's global rank, from the launcher's environment; 0 without a launcher."""
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0)))
 
 
 def world_size() -> int:
-    """Number of processes, from the launcher's environment; 1 where there is none."""
+    """The number of processes, from the launcher's environment; 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
 def is_main_process() -> bool:
-    """Whether this process writes manifests, metrics and messages."""
+    """Whether this is rank 0, which alone writes manifests, metrics and messages."""
     return rank() == 0
 
 
 def check_launch_line() -> None:
-    """Raise ValueError where the launcher silently started something else than asked for."""
+    """Raise ValueError if the launcher silently started something else than asked for."""
     asked = asked_processes(_launcher_words())
     if asked and asked > 1 and world_size() == 1:
         raise ValueError(
@@ -62,32 +63,32 @@ def check_launch_line() -> None:
 
 
 def is_on(name: str) -> bool:
-    """Whether a switch of the launcher's, an environment variable, is on."""
+    """Whether an environment variable of the launcher is set to 1, true or yes."""
     return os.environ.get(name, "").lower() in ("1", "true", "yes")
 
 
 def use_all_cores() -> None:
-    """Undo the launchers' silent OMP_NUM_THREADS=1; call before torch is imported.
+    """Set OMP_NUM_THREADS to this process's share of the cores; call before torch is imported.
 
-    `accelerate launch` and torchrun set it where nobody asked for it, and one process then trains
-    on one core: half the speed on two. A number that the user set, in the environment or with
-    --num_cpu_threads_per_process, stands.
+    `accelerate launch` and torchrun set it to 1 if the user set nothing, so that each process
+    trains on one core: half the speed on two. A number that the user set, in the environment or
+    with --num_cpu_threads_per_process, is kept.
     """
-    words, theirs = _launcher_words(("accelerate", "torchrun", "torch.distributed")), {}
+    words, launcher_env = _launcher_words(("accelerate", "torchrun", "torch.distributed")), {}
     if words:
-        theirs = _launcher_environment()
+        launcher_env = _launcher_environment()
     asked = any(w.replace("-", "_").startswith("__num_cpu_threads_per_process") for w in words)
-    if not words or asked or theirs.get("OMP_NUM_THREADS"):
+    if not words or asked or launcher_env.get("OMP_NUM_THREADS"):
         return
     local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     os.environ["OMP_NUM_THREADS"] = str(max(1, _cores() // local))
 
 
 def use_one_gpu() -> None:
-    """One process takes one GPU; call before torch is imported.
+    """Hide all GPUs but the first if there is no launcher; call before torch is imported.
 
-    transformers would wrap the model in nn.DataParallel over all that it sees and multiply the
-    batch. Several GPUs are for several processes.
+    In one process transformers would wrap the model in nn.DataParallel over all visible GPUs, which
+    multiplies the batch size. Training on several GPUs needs a process for each.
     """
     if "WORLD_SIZE" in os.environ:
         return
@@ -97,14 +98,14 @@ def use_one_gpu() -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = first
     if others:
         print(
-            f"one process takes one GPU ({first}), {len(others)} more stay idle: for all of them "
+            f"one process takes one GPU ({first}), {len(others)} more stay idle; to use all: "
             f"accelerate launch --multi_gpu --num_processes {len(others) + 1} launch/STAGE.py ...",
             flush=True,
         )
 
 
 def _cores() -> int:
-    """Cores that this process may use; macOS does not tell and gives all."""
+    """The number of cores that this process may use; on macOS, which cannot tell, all cores."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -126,9 +127,9 @@ def asked_processes(words: list[str]) -> int | None:
 
 
 def step_processes(pid: int) -> list[psutil.Process]:
-    """The processes that do a step's work: accelerate's children, else the process itself.
+    """The processes to signal so that a step ends: accelerate's children, else the process itself.
 
-    accelerate's launcher dies of a signal without passing it on.
+    accelerate's launcher ends on a signal without passing it on to its children.
     """
     import psutil
 
@@ -141,7 +142,7 @@ def step_processes(pid: int) -> list[psutil.Process]:
 
 
 def _launcher_words(names: tuple[str, ...] = ("accelerate",)) -> list[str]:
-    """The parent's command line where it is a launcher of one of these names, else nothing."""
+    """The parent process's command line if it is a launcher of one of these names, else []."""
     import psutil
 
     try:
@@ -171,32 +172,32 @@ def _has_gpu() -> bool:
 
 
 def is_sharded(args: Any) -> bool:
-    """Whether DeepSpeed or FSDP will cut the model of these TrainingArguments into parts."""
+    """Whether DeepSpeed or FSDP will shard the model under these TrainingArguments."""
     return args.deepspeed_plugin is not None or bool(args.fsdp) or is_on("ACCELERATE_USE_FSDP")
 
 
 def wait_for_all() -> None:
-    """No process leaves while another still works.
+    """Barrier over all processes, so that none exits while another still works.
 
-    A process that ended badly would take the main one with it while that one writes the manifest
-    (the launcher stops all), and gloo's thread, where it is still dropping the tensors of the last
-    collective when Python is taken down, aborts its process (CPython before 3.14: a thread that
-    waits for the GIL then is unwound through a destructor). A barrier holds no tensors, and waits
-    without the GIL.
+    Two failures are avoided. The launcher stops all processes when one exits with an error, also
+    the main one while it writes the manifest. And gloo's thread aborts its process if it still
+    frees the tensors of the last collective while Python shuts down (CPython before 3.14: a thread
+    that waits for the GIL then is unwound through a destructor); a barrier has no tensors, and
+    waits without the GIL.
     """
-    if distributed := _standing_group():
-        with suppress(RuntimeError):  # another one has ended badly, and says why itself
+    if distributed := _initialized_group():
+        with suppress(RuntimeError):  # another process failed, and prints its own error
             distributed.barrier()
 
 
 def end_process_group() -> None:
-    """DeepSpeed and gloo abort now and then where the group is left standing at exit."""
-    if distributed := _standing_group():
+    """Destroy the process group: DeepSpeed and gloo sometimes abort at exit if it still exists."""
+    if distributed := _initialized_group():
         distributed.destroy_process_group()
 
 
-def _standing_group() -> ModuleType | None:
-    """torch.distributed where this process is in a group (and so has imported it)."""
+def _initialized_group() -> ModuleType | None:
+    """torch.distributed if this process is in a group (and so has imported it), else None."""
     distributed = sys.modules.get("torch.distributed")
     if distributed is None or not distributed.is_available() or not distributed.is_initialized():
         return None

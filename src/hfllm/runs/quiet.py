@@ -1,6 +1,6 @@
-"""What libraries print that says nothing: bars of weight loading and saving, launch banners.
+"""Silence output of the libraries that does not help the user: banners, warnings, progress bars.
 
-On a terminal the libraries' own progress bars stay; in a log they would be thousands of lines.
+On a terminal the libraries' progress bars stay; in a log file they would be thousands of lines.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import os
 import sys
 import warnings
 
-# trl and transformers tell each other, on every run, of names that will go
-OF_LIBRARIES_TO_EACH_OTHER = (
+# deprecation warnings about trl's own calls into transformers, printed on every run
+LIBRARY_WARNINGS = (
     "`return_outputs=True`, and the logits",
     "`is_gradient_checkpointing` is deprecated",
 )
 
 
 def quiet_libraries() -> None:
-    """Before the first heavy import of a step's process."""
+    """Set the filters; call before the first heavy import of a step's process."""
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-    for message in (".*pin_memory.*", *OF_LIBRARIES_TO_EACH_OTHER):
+    for message in (".*pin_memory.*", *LIBRARY_WARNINGS):
         warnings.filterwarnings("ignore", message=message)
-    # deepspeed sets its logger's level at import, a filter stays
+    # deepspeed sets its logger's level when it is imported; a filter is kept
     logging.getLogger("DeepSpeed").addFilter(lambda record: record.levelno >= logging.ERROR)
     if not sys.stderr.isatty():
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -1,7 +1,7 @@
-"""Recording a step: running manifest -> work -> done manifest, or failed with the reason.
+"""Record a step in its manifest: "running" before its work, "done" or "failed" after it.
 
-`recording` is the one way in which any step runs, so an interrupted or failed step can always be
-told from a finished one, and the cost (wall time, peak memory) is measured the same way for all.
+Every step runs inside `recording`, so an interrupted or failed step can always be told from a
+finished one, and wall time and peak memory are measured in the same way for all.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from hfllm.runs.status import recorded_artifact
 
 @contextmanager
 def recording(step: Step, is_main: bool = True) -> Iterator[Manifest]:
-    """Run a step's work inside; fill the yielded manifest's metrics, tokens, ledger and notes.
+    """Context for a step's work, which fills the manifest's metrics, tokens, ledger and notes.
 
-    Only the main process writes. A KeyboardInterrupt or SystemExit (SIGTERM) leaves "running",
-    which the next start takes up again; an error leaves "failed" with its line.
+    Only the main process writes. An exception leaves "failed" with its message. KeyboardInterrupt
+    and SystemExit (SIGTERM) leave "running"; the next start resumes from the last checkpoint.
     """
     manifest = _running(step)
     if is_main:
@@ -60,7 +60,7 @@ def recording(step: Step, is_main: bool = True) -> Iterator[Manifest]:
     if is_main:
         manifest.artifact = artifact_fingerprints(step.folder)
     _close(manifest, step, before + time.monotonic() - start, is_main)
-    if is_main:  # not before: a kill while the artifact is hashed must not cost the training
+    if is_main:  # last: a kill while the artifact is hashed must not lose the checkpoints
         shutil.rmtree(step.checkpoints, ignore_errors=True)
 
 
@@ -69,7 +69,7 @@ def _running(step: Step) -> Manifest:
     previous = Manifest.read(step.manifest)
     fingerprint = step_fingerprint(recipe, spec.name)
     before = 0.0
-    if previous and previous.fingerprint == fingerprint and _goes_on(step, previous):
+    if previous and previous.fingerprint == fingerprint and _resumes(step, previous):
         before = previous.wall_s
     return Manifest(
         step=spec.name,
@@ -90,8 +90,8 @@ def _running(step: Step) -> Manifest:
     )
 
 
-def _goes_on(step: Step, previous: Manifest) -> bool:
-    """Whether an attempt is taken up: one that was stopped, or a failed one with checkpoints."""
+def _resumes(step: Step, previous: Manifest) -> bool:
+    """Whether the previous attempt is resumed: it was stopped, or failed with checkpoints left."""
     kept = any(step.checkpoints.glob("checkpoint-*"))
     return previous.status == "running" or (previous.status == "failed" and kept)
 
@@ -104,16 +104,16 @@ def _config_yaml(step: Step) -> str:
 def _close(manifest: Manifest, step: Step, wall_s: float, is_main: bool) -> None:
     manifest.wall_s = round(wall_s, 2)
     manifest.peak_memory_gb = round(peak_memory_gb(), 3)
-    manifest.hardware = hardware()  # torch may be imported by now: the GPU's name
+    manifest.hardware = hardware()  # again: with the GPU's name, if torch is imported by now
     if is_main:
         manifest.write(step.manifest)
 
 
 def peak_memory_gb() -> float:
-    """Largest resident set of this process so far, in GiB; if it used a GPU, its peak there."""
+    """Peak memory of this process so far, in GiB: on the GPU if it used one, else resident set."""
     torch = sys.modules.get("torch")
     on_gpu = torch.cuda.max_memory_allocated() if torch and torch.cuda.is_available() else 0
-    if on_gpu:  # a tokenizer's step imports torch and trains on the CPU all the same
+    if on_gpu:  # a step may import torch and still work on the CPU alone
         return on_gpu / 2**30
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**30 if sys.platform == "darwin" else peak / 2**20

@@ -1,7 +1,7 @@
-"""Is a step done, stale, interrupted or missing, and why.
+"""The status of a step (done, missing, interrupted, failed or stale) and the reason for it.
 
-`done` needs a manifest that says so with the fingerprint expected now; anything else says what
-differs: the step's own keys (old -> new), the parent that changed, or the outside files.
+A step is done if its manifest has the status "done" and the fingerprint that the recipe gives now.
+If the fingerprint differs, the reason names what changed: keys (old -> new), a parent or a file.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hfllm.recipe.recipe import Recipe
+from hfllm.recipe.stage import TOKENIZER
 from hfllm.runs.fingerprint import step_config, step_fingerprint
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
@@ -19,7 +20,7 @@ from hfllm.runs.manifest import Manifest
 
 @dataclass(frozen=True)
 class Status:
-    """State of a step: done, missing, interrupted, failed or stale, with the reason in words."""
+    """The state of a step: done, missing, interrupted, failed or stale; `reason` is one line."""
 
     state: str
     reason: str
@@ -31,7 +32,7 @@ class Status:
 
 
 def status(step: Step) -> Status:
-    """Compare the step's manifest with what the recipe asks for now."""
+    """Compare the step's manifest with the recipe, its parents' manifests and its folder."""
     manifest = Manifest.read(step.manifest)
     if manifest is None:
         return Status("missing", "not run yet")
@@ -42,21 +43,21 @@ def status(step: Step) -> Status:
     if manifest.status == "failed":
         return Status("failed", f"failed before: {manifest.error}")
     if manifest.status != "done":
-        return Status("interrupted", "interrupted; goes on from its last checkpoint, if any")
-    lost = _lost(step, manifest)
-    if lost:
-        return Status("stale", f"its {lost} is gone from {step.folder}")
+        return Status("interrupted", "interrupted; resumes from its last checkpoint, if any")
+    deleted = _deleted_artifact(step, manifest)
+    if deleted:
+        return Status("stale", f"its {deleted} is gone from {step.folder}")
     return Status("done", f"done in {manifest.wall_s:.0f} s, fingerprint {manifest.fingerprint}")
 
 
 def recorded_artifact(step: Step) -> dict[str, str]:
-    """Return the artifact fingerprints in a step's manifest: {kind: fingerprint}."""
+    """The artifact fingerprints in a step's manifest: {kind: fingerprint}."""
     manifest = Manifest.read(step.manifest)
     return manifest.artifact if manifest else {}
 
 
 def _remade_parent(step: Step, manifest: Manifest) -> str | None:
-    """Name the parent that was made again since and came out different, though no key changed."""
+    """One line if a parent was rerun since and its artifact differs, though no key changed."""
     for parent, before in manifest.parent_artifacts.items():
         now = recorded_artifact(step.other(parent)) if parent in step.recipe.steps else {}
         kinds = [kind for kind, found in before.items() if now.get(kind, found) != found]
@@ -66,9 +67,9 @@ def _remade_parent(step: Step, manifest: Manifest) -> str | None:
     return None
 
 
-def _lost(step: Step, manifest: Manifest) -> str | None:
-    """An artifact that the manifest lists and the folder lacks (deleted by hand)."""
-    places = {"model": step.model, "data": step.data, "tokenizer": step.tokenizer}
+def _deleted_artifact(step: Step, manifest: Manifest) -> str | None:
+    """The kind of an artifact that the manifest lists and the folder lacks, or None."""
+    places = {"model": step.model, "data": step.data, TOKENIZER: step.tokenizer}
     for kind in manifest.artifact:
         if kind in places and not places[kind].is_dir():
             return kind
@@ -78,7 +79,7 @@ def _lost(step: Step, manifest: Manifest) -> str | None:
 
 
 def difference(step: Step, manifest: Manifest) -> str:
-    """Why the fingerprint changed, in one line."""
+    """One line on why the step's fingerprint is not the manifest's."""
     new = step_config(step.recipe, step.name)
     changes = _changes("", manifest.config, _as_json(new))
     if changes:
@@ -109,9 +110,9 @@ def _changes(key: str, old: Any, new: Any) -> list[str]:
 
 
 def set_aside(step: Step, keep: int = 1) -> Path | None:
-    """Move a stale step's folder to STEP.stale-FINGERPRINT; older ones beyond `keep` go.
+    """Rename a stale step's folder to STEP.stale-FINGERPRINT; keep the `keep` newest of these.
 
-    A model that took hours is never overwritten by a changed override without a way back.
+    So a changed override does not overwrite a model that took hours to train.
     """
     if not step.folder.is_dir():
         return None
@@ -131,7 +132,14 @@ def set_aside(step: Step, keep: int = 1) -> Path | None:
 
 
 def mismatch(step: Step, parent: str, kind: str, found: str) -> str | None:
-    """One line where an artifact is not the one that a parent's manifest lists, else None."""
+    """One line if an artifact of a parent is not the one that its manifest lists, else None.
+
+    Args:
+        step: the step that reads the artifact.
+        parent: the name of the step that made it.
+        kind: a key of the manifest's `artifact` (model, tokenizer, chat_template, data).
+        found: the fingerprint of the artifact as it is now.
+    """
     listed = recorded_artifact(step.other(parent)).get(kind)
     if listed is None or listed == found:
         return None

@@ -1,6 +1,7 @@
-"""One module a stage: its keys, its `STAGE`, and what it does (`build` or `run`).
+"""The stages, one module each: its config, its `STAGE`, and `build` (it trains) or `run`.
 
-Importing them is cheap: torch, transformers, trl and datasets are imported inside `build`, `run`.
+Importing a stage module is cheap: torch, transformers, trl and datasets are imported inside `build`
+and `run`.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from importlib.metadata import entry_points
 
 from hfllm.recipe.stage import Stages
 
-GROUP = "hfllm.stages"  # entry points by which an installed package adds stages
+GROUP = "hfllm.stages"  # the entry point group in which an installed package adds stages
 
 
 def find_stages() -> Stages:
-    """The modules of this package, then those that installed packages add.
+    """The stages of this package, then those that installed packages add; none is imported yet.
 
     Raises:
-        ValueError: a package adds a stage under a name that is taken.
+        ValueError: a package adds a stage under a name that exists already.
     """
     modules = {found.name: f"{__name__}.{found.name}" for found in pkgutil.iter_modules(__path__)}
     for point in entry_points(group=GROUP):

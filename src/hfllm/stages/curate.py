@@ -1,4 +1,4 @@
-"""Curate: raw documents -> clean documents, with a reason for whatever is dropped."""
+"""Curate: filter, deduplicate and clean raw documents; every dropped one is counted by reason."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from hfllm.runs.manifest import Manifest
 
 
 def check(spec: StepSpec) -> Iterator[str]:
-    """Thresholds, and names of sources and reasons that are none."""
+    """Check thresholds, and the names of sources and reasons."""
     from hfllm.data.curation.curate import check_curate
 
     yield from check_curate(spec.config)
 
 
 def key_figure(view: StepView) -> Figure | tuple[()]:
-    """Documents kept."""
+    """The number of documents kept."""
     return (compact(view.counts.total("kept")), "documents kept") if view.ledger else ()
 
 
 def sentence(view: StepView) -> str:
-    """How many documents came and stayed, and what most of the others fell to."""
+    """How many documents were read and kept, and the most frequent reason for dropping."""
     ledger = view.counts
     reasons = ledger.reasons()
-    came, kept = ledger.total("in") - reasons.pop("where", 0), ledger.total("kept")  # as selected
-    if not came:
+    # documents that `where` leaves out were not asked for, so they do not count as read
+    read, kept = ledger.total("in") - reasons.pop("where", 0), ledger.total("kept")
+    if not read:
         return ""
-    worst = next(iter(reasons.items()), None)
-    reason = ""
-    if worst and worst[1]:
-        reason = (
-            f"; most of what was dropped fell to “{worst[0].replace('_', ' ')}” ({exact(worst[1])})"
-        )
-    share = percent(kept / came)
-    return f"Of {exact(came)} raw documents, curation kept {exact(kept)} ({share}){reason}."
+    name, count = next(iter(reasons.items()), ("", 0))  # the most frequent reason is the first
+    tail = f"; the most frequent reason to drop one was “{name.replace('_', ' ')}” ({exact(count)})"
+    share = percent(kept / read)
+    return (
+        f"Of {exact(read)} raw documents, curation kept {exact(kept)} ({share})"
+        f"{tail if count else ''}."
+    )
 
 
 STAGE = Stage(
@@ -48,17 +48,17 @@ STAGE = Stage(
 
 
 def run(config: CurateConfig, step: Step, manifest: Manifest) -> None:
-    """Extract, filter, deduplicate, remove PII, decontaminate; the ledger goes to the manifest."""
+    """Run the curation; write data/ and put the ledger into the manifest."""
     from hfllm.data.curation.curate import curate
 
     ledger = curate(config, step.data_of, step.data)
     ledger.check()
     manifest.ledger = ledger.to_json()
-    came, kept = ledger.total("in"), ledger.total("kept")
-    manifest.metrics |= {"documents_in": came, "documents_kept": kept}
+    read, kept = ledger.total("in"), ledger.total("kept")
+    manifest.metrics |= {"documents_in": read, "documents_kept": kept}
     manifest.metrics |= {"bytes_in": ledger.total("in", "bytes")}
     manifest.metrics |= {"bytes_kept": ledger.total("kept", "bytes")}
-    print(f"  {came:,} documents in, {kept:,} kept")
+    print(f"  {read:,} documents in, {kept:,} kept")
     for reason, documents in ledger.reasons().items():
         print(f"  {documents:>9,} dropped: {reason}")
     if not kept:

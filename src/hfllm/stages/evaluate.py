@@ -1,4 +1,7 @@
-"""Evaluate: the recipe's models side by side on its held-out tests."""
+"""Evaluate: score the recipe's models side by side on its held-out tests.
+
+Open answers can also be scored by a reward model, by the KL to a reference model and by a judge.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +27,19 @@ if TYPE_CHECKING:
 
 @dataclass
 class Config:
-    """Models side by side on held-out tests."""
+    """Evaluate several models on the same held-out tests."""
 
     models: list[str] = model_refs(MISSING)
     tasks: dict[str, TaskConfig] = MISSING
-    reward: str | None = model_ref(makes=REWARD_MODEL)  # a reward model that scores the answers too
-    reference: str | None = model_ref()  # a model to which the KL of the answers is measured
-    judge: str | None = model_ref()  # a chat model that tells answers from other text (relevance)
-    best_of: list[int] | None = None  # n: the reward model's favourite of n sampled answers
-    batch_size: int = 32
+    reward: str | None = model_ref(makes=REWARD_MODEL)  # scores the answers too
+    reference: str | None = model_ref()  # the KL of the answers is measured to this model
+    judge: str | None = model_ref()  # a chat model that measures the answers' relevance
+    best_of: list[int] | None = None  # for each n: score the best of n samples of the reference
+    batch_size: int = 32  # rows
 
 
 def check(spec: StepSpec) -> Iterator[str]:
-    """What the evaluation would refuse only when every model is trained."""
+    """Check what the evaluation itself would refuse only after every model is trained."""
     config: Config = spec.config
     names = [model_name(model) for model in config.models]
     for name in dict.fromkeys(names):
@@ -56,7 +59,7 @@ def check(spec: StepSpec) -> Iterator[str]:
 
 
 def key_figure(view: StepView) -> Figure | tuple[()]:
-    """How many values there are."""
+    """The number of results."""
     found = records(view.results, "results")
     return (exact(len(found)), "values measured") if view.results else ()
 
@@ -66,12 +69,12 @@ STAGE = Stage(
     makes=RESULTS,
     check=check,
     key_figure=key_figure,
-    tiles=lambda _: (),  # its headline results are tiles of their own
+    tiles=lambda _: (),  # the page makes tiles of its headline results
 )
 
 
 def run(config: Config, step: Step, manifest: Manifest) -> None:
-    """results.json and samples.jsonl in the step's folder; the table on the console."""
+    """Write results.json, samples.jsonl and items.jsonl, and print the table of results."""
     from hfllm.evaluation.run import evaluate_models
     from hfllm.evaluation.table import format_table
 
@@ -88,7 +91,7 @@ def run(config: Config, step: Step, manifest: Manifest) -> None:
 
 
 def scorer_specs(config: Config, step: Step) -> ScorerSpecs:
-    """The models that the recipe sets to look at the answers."""
+    """The models that score the answers: reward model, reference, judge."""
     from hfllm.evaluation.specs import ScorerSpecs
 
     named = (config.reward, config.reference, config.judge)
@@ -97,12 +100,12 @@ def scorer_specs(config: Config, step: Step) -> ScorerSpecs:
 
 
 def key(result: Result) -> str:
-    """A result's name in the manifest: model/task/metric."""
+    """The name of a result in the manifest: model/task/metric."""
     return f"{result['model']}/{result['task']}/{result['metric']}"
 
 
 def model_spec(step: Step, reference: str) -> ModelSpec:
-    """A step of the recipe or an outside folder; base models continue text, others chat."""
+    """The model of a step or of a folder, and whether it chats or only continues text."""
     from hfllm.evaluation.specs import ModelSpec
     from hfllm.inference.load import is_chat_model
 
@@ -113,7 +116,7 @@ def model_spec(step: Step, reference: str) -> ModelSpec:
 
 
 def task_spec(step: Step, task: TaskConfig) -> TaskSpec:
-    """The task with its rows read."""
+    """Read the rows of a task."""
     from hfllm.data.reading.examples import read_documents, read_pairs, read_prompts, read_rows
     from hfllm.evaluation.specs import TaskSpec
 

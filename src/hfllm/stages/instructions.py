@@ -1,4 +1,7 @@
-"""Instructions: real prompts with constraints that a program can check, for RL and as a test."""
+"""Instructions: add constraints that a program can check to real prompts, for RL and as a test.
+
+Optionally the sources' own answers become demonstrations for SFT, where they keep the constraints.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ Row = dict[str, Any]
 
 
 def check(spec: StepSpec) -> Iterator[str]:
-    """Kinds of constraints that there are not."""
+    """Check the names of the constraint kinds."""
     from hfllm.instructions.kinds import KINDS
 
     known = ", ".join(KINDS)
@@ -29,7 +32,7 @@ STAGE = Stage(config=InstructionsConfig, makes=DATA, check=check, key_figure=row
 
 
 def run(config: InstructionsConfig, step: Step, manifest: Manifest) -> None:
-    """data/prompts_train.jsonl, data/tests.jsonl and, if asked for, data/chats_train.jsonl."""
+    """Write data/prompts_train.jsonl, tests.jsonl and, if asked for, chats_train.jsonl."""
     from hfllm.data.ledger import Ledger
     from hfllm.data.reading.examples import read_prompts
     from hfllm.instructions.build import constrained, usable
@@ -54,14 +57,14 @@ def run(config: InstructionsConfig, step: Step, manifest: Manifest) -> None:
 def _demonstrations(
     config: InstructionsConfig, step: Step, train: list[Row], manifest: Manifest
 ) -> list[Row]:
-    """The chats, with how many show each kind in the manifest, and a note of what is missing."""
+    """Make the demonstrations; count each kind, and note what is missing, in the manifest."""
     from hfllm.instructions.demonstrations import demonstrations
     from hfllm.instructions.kinds import KINDS
 
     wanted, kinds = config.demonstrations or 0, list(config.kinds or KINDS)
     answered = _answered(config, step, train)
     chats, passed_over = demonstrations(answered, wanted, kinds, step.seed)
-    shown = Counter(one["kind"] for row in chats for one in row["constraints"])
+    shown = Counter(constraint["kind"] for row in chats for constraint in row["constraints"])
     manifest.metrics |= {f"shown/{kind}": shown[kind] for kind in kinds}
     manifest.metrics["passed_over/unanswered"] = len(train) - len(answered)
     manifest.metrics |= {f"passed_over/{reason}": n for reason, n in passed_over.items()}
@@ -78,7 +81,7 @@ def _demonstrations(
 
 
 def _answered(config: InstructionsConfig, step: Step, train: list[Row]) -> list[Row]:
-    """Those training prompts to which the sources have a reply, with it."""
+    """The training prompts that have a reply in the sources, with that reply."""
     from hfllm.data.reading.examples import read_chats
 
     replies = {

@@ -1,8 +1,8 @@
-"""PPO: our PPOTrainer (on trl's GRPOTrainer) against a reward model and/or reward functions.
+"""PPO: hfllm.rl's PPOTrainer (on trl's GRPOTrainer) with a reward model and/or reward functions.
 
-The critic starts from the reward model, as in InstructGPT: it knows already what a good answer is
-worth. Without a reward model it starts from the policy; with `trainer.shared_critic` it is a head
-on the policy itself.
+Schulman et al. 2017, arXiv:1707.06347. The critic starts from the reward model, as in InstructGPT
+(Ouyang et al. 2022, arXiv:2203.02155): it already predicts the score of an answer. Without a reward
+model it starts from the policy; with `trainer.shared_critic` it is a linear head on the policy.
 """
 
 from __future__ import annotations
@@ -42,49 +42,49 @@ SCORES = ("objective/score", "reward")
 
 @dataclass
 class Config(TrainConfig):
-    """PPO against a reward model and/or reward functions."""
+    """Reinforcement learning with PPO on a reward model and/or reward functions."""
 
     init: str | None = model_ref("sft", required=True)
     reward: str | None = model_ref("reward", makes=REWARD_MODEL)
     reward_functions: list[str] = field(default_factory=list)  # "package.module:function"
-    # a chat model: what functions give counts as far as it is an answer
+    # a chat model that weights the functions' scores by the answer's relevance to the question
     judge: str | None = model_ref()
-    judge_nats: float | None = None  # relevance that counts in full; default: 14; 0: only watch
-    length_floor: int | None = None  # tokens: what functions give a shorter answer counts in part
+    judge_nats: float | None = None  # relevance with weight 1; default: 14; 0: log it only
+    length_floor: int | None = None  # tokens; the functions' scores of shorter answers are reduced
     data: PromptDataConfig = field(default_factory=PromptDataConfig)
 
 
 def check(spec: StepSpec) -> Iterator[str]:
-    """A judge without anything to judge, or one that is asked for nothing."""
+    """Check judge, judge_nats and length_floor, which have an effect on reward_functions alone."""
     config: Config = spec.config
     if config.judge and not config.reward_functions:
-        yield "judge: weighs reward_functions, and none is set"
+        yield "judge: weights reward_functions, and none is set; set some, or remove the judge"
     if config.length_floor is not None and not (
         config.reward_functions and config.length_floor > 0
     ):
-        yield "length_floor: tokens, 1 or more, and for reward_functions alone"
+        yield f"length_floor: must be 1 or more (tokens), with {spec.name}.reward_functions"
     if config.judge_nats is not None and not (config.judge and config.judge_nats >= 0):
-        yield f"judge_nats: 0 (the judge only watches) or more, with {spec.name}.judge"
+        yield f"judge_nats: must be 0 (the judge only watches) or more, with {spec.name}.judge"
 
 
 def key_figure(view: StepView) -> Figure | tuple[()]:
-    """Score of the answers in the last tenth of the logs."""
+    """Mean score of the answers in the last tenth of the log."""
     scores = first_and_last(view)
     return (short(scores[1]), "score of answers") if scores else ()
 
 
 def sentence(view: StepView) -> str:
-    """From which score to which."""
+    """The score of the answers at the beginning and at the end of training."""
     scores = first_and_last(view)
     if scores is None:
         return ""
     first, last = map(short, scores)
-    where = f"from {first} in the first tenth of the logs to {last} in the last"
+    where = f"from {first} in the first tenth of the log to {last} in the last"
     return f"In {view.name}, the score of its answers went {where}."
 
 
 def first_and_last(view: StepView) -> tuple[float, float] | None:
-    """Mean score of the answers in the first and in the last tenth of the logs."""
+    """Mean score of the answers in the first and in the last tenth of the log, or None."""
     for key in SCORES:
         scores = [row[key] for row in view.metrics if number(row.get(key)) is not None]
         if len(scores) > 1:
@@ -104,7 +104,7 @@ STAGE = Stage(
         "learning_rate": (1e-4, MILLIONS),
         "per_device_train_batch_size": (32, "one micro-batch per optimizer step on a CPU"),
         "max_completion_length": (64, "answers are short"),
-        "save_steps": (64, "a rollout is saved with it, so any step will do"),
+        "save_steps": (64, "the rollout is in the checkpoint, so any step can be resumed"),
     },
     set_elsewhere=TRAINER_ELSEWHERE,
     check=check,
@@ -125,7 +125,7 @@ STAGE = Stage(
 
 
 def build(config: Config, step: Step, manifest: Manifest) -> tuple[PPOTrainer, TrainingInfo]:
-    """The trainer, and what `fit` needs to know about it."""
+    """Build the PPOTrainer: policy, reward functions, prompts, critic."""
     from datasets import Dataset
     from transformers import AutoModelForCausalLM
 
@@ -149,7 +149,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[PPOTrainer, T
     args = build_trainer_config(step.spec, step.seed, str(step.checkpoints))
     tokenizer = load_tokenizer(step, manifest.notes)
     refuse_new_tokens(step, tokenizer)
-    tokenizer.padding_side = "left"  # generation; the folder keeps its own setting
+    tokenizer.padding_side = "left"  # for generation; the saved tokenizer keeps its own setting
     policy = load_init(step, AutoModelForCausalLM, tokenizer)
     ends = end_ids(tokenizer, chat=True)
     policy.generation_config.eos_token_id = ends
@@ -174,7 +174,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[PPOTrainer, T
         peft_config=peft_config(step, "CAUSAL_LM", policy, tokenizer),
     )
     manifest.notes += trainer.notes
-    trainer.notes = manifest.notes  # what it notes while it trains stands there too
+    trainer.notes = manifest.notes  # one list, so that notes made while training are recorded too
     sizes = (policy_size, matmul_parameters(trainer.model.get_submodule("critic")), judge_size)
     info = TrainingInfo(
         tokenizer=tokenizer,
@@ -186,11 +186,14 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[PPOTrainer, T
 
 
 def _critic(config: Config, step: Step, tokenizer: Any, scorer: Any, manifest: Manifest) -> str:
-    """The folder that the critic starts from: the reward model's where it reads the same tokens."""
+    """The folder of the model that the critic starts from.
+
+    The reward model if its tokenizer has every token of the policy under the same id, else `init`.
+    """
     from hfllm.training.load import model_folder
 
-    theirs = scorer.tokenizer.get_vocab() if scorer else {}
-    if scorer and any(theirs.get(token) != i for token, i in tokenizer.get_vocab().items()):
+    vocab = scorer.tokenizer.get_vocab() if scorer else {}
+    if scorer and any(vocab.get(token) != i for token, i in tokenizer.get_vocab().items()):
         note = "the reward model has another vocabulary: the critic starts from `init` instead"
         manifest.notes.append(note)
         if is_main_process():

@@ -1,8 +1,8 @@
-"""Pretrain: a causal LM from its configuration (or from `init`) on packed documents.
+"""Pretrain: train a causal LM from its config (or from `init`) on packed documents.
 
-Documents are packed into rows of seq_len with positions restarted and no attention across
-documents; the held-out loss is exact and also told in bits per byte, which survives a change of
-vocabulary. One line per noun, then `fit`.
+Documents are packed into rows of `seq_len` tokens; positions restart at each document, and there is
+no attention between documents. The held-out loss is the exact mean over all tokens, and is also
+given in bits per byte, which can be compared between tokenizers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hfllm.recipe.checks import check_packed_attention, is_known_attention
-from hfllm.recipe.config import TextDataConfig, TrainConfig
+from hfllm.recipe.config import SourceConfig, TextDataConfig, TrainConfig
 from hfllm.recipe.recipe import StepSpec
 from hfllm.recipe.stage import LANGUAGE_MODEL, Chart, Figure, Stage, model_ref
 from hfllm.recipe.trainers import build_trainer_config
@@ -49,19 +49,23 @@ BITS_PER_BYTE = Chart(
 )
 
 
+def _curated_text() -> TextDataConfig:
+    return TextDataConfig(mixture=[SourceConfig(step="curate")])
+
+
 @dataclass
 class Config(TrainConfig):
-    """Train a causal LM from scratch, or go on with another (`init`: midtraining)."""
+    """Train a causal LM from scratch, or continue from `init` (midtraining)."""
 
     init: str | None = model_ref()
-    model: dict[str, Any] = field(default_factory=dict)  # any transformers config, its own names
-    data: TextDataConfig = field(default_factory=TextDataConfig)
-    optimizer: str | None = None  # null: trainer.optim; "muon": for matrices, AdamW for the rest
-    sample_prompts: list[str] = field(default_factory=list)  # continued along the way
+    model: dict[str, Any] = field(default_factory=dict)  # keys of any transformers model config
+    data: TextDataConfig = field(default_factory=_curated_text)
+    optimizer: str | None = None  # null: trainer.optim; "muon": Muon for matrices, else AdamW
+    sample_prompts: list[str] = field(default_factory=list)  # continued at each evaluation
 
 
 def check(spec: StepSpec) -> Iterator[str]:
-    """Attention that would mix packed documents, and adapters."""
+    """Refuse attention that may mix packed documents, and adapters."""
     config: Config = spec.config
     attention = config.attn_implementation
     if config.init:
@@ -77,7 +81,7 @@ def check(spec: StepSpec) -> Iterator[str]:
 
 
 def key_figure(view: StepView) -> Figure | tuple[()]:
-    """Bits per byte of held-out text, else a loss."""
+    """Bits per byte of held-out text, else the held-out or the training loss."""
     for keys, unit in ((("eval_bpb",), "bits per byte"), (("eval_loss", "loss"), "loss")):
         if (value := view.metric(*keys)) is not None:
             return short(value), unit
@@ -93,14 +97,14 @@ def tiles(view: StepView) -> Iterator[Figure]:
 
 
 def sentence(view: StepView) -> str:
-    """Who read how much, and how well it foresees held-out text."""
+    """The model's size, the tokens it was trained on, and its bits per byte on held-out text."""
     tokens, bpb = view.figure("tokens"), view.metric("eval_bpb")
     size = view.metric("parameters")
     if not tokens:
         return ""
     who = f"a model of {compact(size)} parameters" if size else "the model"
     tail = f" and reached {short(bpb)} bits per byte on held-out text" if bpb is not None else ""
-    return f"In {view.name}, {who} read {compact(tokens)} tokens{tail}."
+    return f"In {view.name}, {who} was trained on {compact(tokens)} tokens{tail}."
 
 
 STAGE = Stage(
@@ -119,13 +123,13 @@ STAGE = Stage(
         "weight_decay": (0.1, "usual for pretraining"),
         "adam_beta2": (0.95, "usual for pretraining; 0.999 reacts too slowly to loss spikes"),
         "train_sampling_strategy": SEQUENTIAL,
-        "max_steps": (1000, "a length must be set: the mixture is laid out for it"),
+        "max_steps": (1000, "a length must be set: the order of rows is computed for it"),
         "per_device_train_batch_size": (16, "library default 8"),
-        "eval_strategy": ("steps", "bits per byte along the way"),
-        "eval_steps": (200, "bits per byte along the way"),
+        "eval_strategy": ("steps", "bits per byte during training"),
+        "eval_steps": (200, "bits per byte during training"),
     },
     set_elsewhere=TRAINER_ELSEWHERE
-    | {"num_train_epochs": "set max_steps; the mixture is laid out for it"},
+    | {"num_train_epochs": "set max_steps; the order of rows is computed for it"},
     check=check,
     chat=False,
     mixes=True,
@@ -141,7 +145,7 @@ STAGE = Stage(
 
 
 def build(config: Config, step: Step, manifest: Manifest) -> tuple[Trainer, TrainingInfo]:
-    """The trainer, and what `fit` needs to know about it."""
+    """Build the Trainer: model, packed rows in the order of the mixture, held-out loss."""
     from transformers import Trainer
 
     from hfllm.data.packing.mixture import mixture
@@ -158,7 +162,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[Trainer, Trai
     args = build_trainer_config(step.spec, step.seed, str(step.checkpoints), **forced)
     if args.max_steps <= 0:
         key = f"{step.name}.trainer.max_steps"
-        raise ValueError(f"{key} must be set: the mixture is laid out for it")
+        raise ValueError(f"{key}: must be set; the order of rows is computed for it")
     tokenizer = load_tokenizer(step, manifest.notes)
     model = _model(config, step, tokenizer)
     train, heldout = packed_documents(config.data, step, args, tokenizer)
@@ -180,8 +184,8 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[Trainer, Trai
         callbacks=[SampleText(config.sample_prompts, tokenizer, step.folder / "samples.jsonl")],
     )
     stats = train.stats
-    places = max(1, stats["tokens"] + stats["padding"])
-    extra = {"padding_share": round(stats["padding"] / places, 4)}
+    positions = max(1, stats["tokens"] + stats["padding"])
+    extra = {"padding_share": round(stats["padding"] / positions, 4)}
     info = TrainingInfo(
         tokenizer=tokenizer,
         end_ids=end_ids(tokenizer, chat=False),

@@ -1,4 +1,4 @@
-"""Report: the page and the Markdown that tell the run's story, and a card for each model."""
+"""Report: write the run's HTML page and Markdown, and a model card for each model."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from hfllm.runs.manifest import Manifest
 
 @dataclass
 class Config:
-    """The page that tells the run's story."""
+    """Title and extent of the page; licence and credits of the model cards."""
 
     title: str | None = None
-    side_by_side: int = 12  # prompts shown with every model's answer
-    license: str | None = None  # of the models, a Hugging Face licence id, for their cards
-    credits: list[str] | None = None  # whose data they were made of, and under which licence
+    side_by_side: int = 12  # prompts shown with the answer of every model
+    license: str | None = None  # of the models: a Hugging Face licence id
+    credits: list[str] | None = None  # sources of the data with their licences, one a line
 
 
 STAGE = Stage(config=Config, makes=PAGE, reads_everything=True)
 
 
 def run(config: Config, step: Step, manifest: Manifest) -> None:
-    """runs/NAME/report/index.html and report.md."""
+    """Write runs/NAME/report/index.html and report.md, and README.md into each model folder."""
     from hfllm.report.build import build_report
     from hfllm.report.card import model_card
 

@@ -1,10 +1,10 @@
-"""Reward: trl's RewardTrainer from a chat model, on preference pairs (Bradley-Terry).
+"""Reward: train a reward model with trl's RewardTrainer on preference pairs (Bradley-Terry).
 
-Pairs come rendered from training/preference.py, those that do not fit counted; trl would drop them
-without a word. The held-out accuracy stands beside the length-alone baseline: a reward model that
-only learned "longer is better" must not look like one. The held-out pairs are written to
-data/heldout.jsonl, so that an evaluation can be given exactly them ({step: reward, file:
-heldout.jsonl}).
+Pairs are rendered and tokenized by training/preference.py, which counts those that do not fit; trl
+would drop them silently. The held-out accuracy is reported beside a baseline that only looks at the
+length of the answers, to show a reward model that only learned "longer is better". The held-out
+pairs are written to data/heldout.jsonl, so that a later evaluation can use exactly these pairs
+({step: reward, file: heldout.jsonl}).
 """
 
 from __future__ import annotations
@@ -79,12 +79,12 @@ class Config(TrainConfig):
 
 
 def check(spec: StepSpec) -> Iterator[str]:
-    """Keys of `data` that contradict."""
+    """Check the keys of `data`."""
     yield from check_pair_data(spec)
 
 
 def key_figure(view: StepView) -> Figure | tuple[()]:
-    """Share of held-out pairs that it orders rightly."""
+    """Accuracy on held-out pairs, else in training."""
     for key, unit in (("eval_accuracy", "of pairs right"), ("accuracy", "right in training")):
         if (value := view.metric(key)) is not None:
             return percent(value), unit
@@ -92,12 +92,12 @@ def key_figure(view: StepView) -> Figure | tuple[()]:
 
 
 def sentence(view: StepView) -> str:
-    """Its accuracy on held-out pairs, beside that of the length alone."""
+    """The accuracy on held-out pairs, and that of length alone."""
     accuracy = view.metric("eval_accuracy")
     if accuracy is None:
         return ""
     length = view.metric("length_baseline_accuracy")
-    tail = f"; going by length alone finds it in {percent(length)}" if length is not None else ""
+    tail = f"; length alone finds it in {percent(length)}" if length is not None else ""
     share = f"{percent(accuracy)} of held-out pairs"
     return f"A reward model ({view.name}) finds the better of two answers in {share}{tail}."
 
@@ -111,13 +111,16 @@ STAGE = Stage(
     | {
         "train_sampling_strategy": (
             "sequential",
-            "training/preference.py orders pairs by length",
+            "pairs are already grouped by length, so that batches have little padding",
         ),
-        "max_length": (None, "long pairs are dropped and counted, never cut"),
-        "center_rewards_coefficient": (0.01, "scores otherwise drift by a constant"),
+        "max_length": (None, "long pairs are dropped and counted, never truncated"),
+        "center_rewards_coefficient": (
+            0.01,
+            "the pair loss leaves a common offset undetermined",
+        ),
         "learning_rate": (3e-4, MILLIONS),
         "per_device_train_batch_size": (16, "library default 8"),
-        "num_train_epochs": (1.0, "more epochs memorise pairs"),
+        "num_train_epochs": (1.0, "with more epochs the model memorizes pairs"),
     },
     set_elsewhere=TRL_ELSEWHERE | {"max_length": "set the step's data.seq_len"},
     check=check,
@@ -136,7 +139,7 @@ STAGE = Stage(
 
 
 def build(config: Config, step: Step, manifest: Manifest) -> tuple[RewardTrainer, TrainingInfo]:
-    """The trainer, and what `fit` needs to know about it."""
+    """Build the RewardTrainer: model with a score head, pairs grouped by length, held-out pairs."""
     from datasets import Dataset
     from transformers import AutoModelForSequenceClassification
     from trl import RewardTrainer
@@ -150,7 +153,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[RewardTrainer
 
     args = build_trainer_config(step.spec, step.seed, str(step.checkpoints))
     tokenizer = load_tokenizer(step, manifest.notes)
-    # `init` is a causal LM, so the score head is new: expected here, and only here
+    # `init` is a causal LM, so the score head is newly initialized; only this stage allows it
     model = load_init(step, AutoModelForSequenceClassification, tokenizer, num_labels=1)
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     ledger = Ledger()
@@ -164,7 +167,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[RewardTrainer
         extra["length_baseline_accuracy"] = round(length_baseline(kept), 4)
     per_step = rows_per_step(args)
     order = length_grouped(
-        [_longest(row) for row in rows], per_step, total_rows(args, len(rows)), step.seed
+        [_longer_side(row) for row in rows], per_step, total_rows(args, len(rows)), step.seed
     )
     extra["epochs"] = round(len(order) / len(rows), 3)
     args.max_steps, args.num_train_epochs = len(order) // per_step, 1.0
@@ -172,7 +175,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[RewardTrainer
         model=model,
         args=args,
         train_dataset=Dataset.from_list(rows).select(order),
-        eval_dataset=Dataset.from_list(_tested(tests, args)) if tests else None,
+        eval_dataset=Dataset.from_list(_eval_order(tests, args)) if tests else None,
         processing_class=tokenizer,
         optimizer_cls_and_kwargs=optimizer_factory(config.optimizer, model, args),
         peft_config=peft_config(step, "SEQ_CLS", model, tokenizer),
@@ -188,16 +191,16 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[RewardTrainer
     return trainer, info
 
 
-def _tested(rows: list[dict[str, list[int]]], args: Any) -> list[dict[str, list[int]]]:
-    """Held-out rows by length; the last batch, short of a whole one, has rows as they come.
+def _eval_order(rows: list[dict[str, list[int]]], args: Any) -> list[dict[str, list[int]]]:
+    """Sort held-out rows by length; an incomplete last batch gets rows of any length.
 
-    trl's accuracy is the mean of the batches' accuracies: a short one of the longest pairs would
-    weigh them more than the others.
+    trl averages the accuracies of the batches, so each row of a small last batch has more weight;
+    with all rows sorted, these would be the longest pairs.
     """
     rest = len(rows) % (args.eval_batch_size * args.world_size)
-    return sorted(rows[rest:], key=_longest) + rows[:rest]
+    return sorted(rows[rest:], key=_longer_side) + rows[:rest]
 
 
-def _longest(row: dict[str, list[int]]) -> int:
-    """Tokens of a pair's longer side: a batch is padded to the longest row in it."""
+def _longer_side(row: dict[str, list[int]]) -> int:
+    """Tokens of a pair's longer side; a batch is padded to the longest one in it."""
     return max(map(len, row.values()))

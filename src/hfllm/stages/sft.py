@@ -1,7 +1,8 @@
-"""SFT: trl's SFTTrainer on conversations, loss on the assistant's tokens and end of turn only.
+"""SFT: train with trl's SFTTrainer on chats, loss on the assistant's tokens and end of turn only.
 
-Rows come rendered, masked by the gate and packed from data/; trl's own preparation would truncate
-and pack with losses that the ledger cannot see, so it is switched off.
+The rows are rendered with the chat template, masked, checked and packed by hfllm before the trainer
+gets them. trl's own preparation is switched off: it truncates, and what it cuts off would not be in
+the ledger.
 """
 
 from __future__ import annotations
@@ -42,17 +43,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class Config(TrainConfig):
-    """Supervised fine-tuning on conversations, loss on the assistant's tokens only."""
+    """Supervised fine-tuning on chats, loss on the assistant's tokens only."""
 
     init: str | None = model_ref("pretrain", required=True)
-    # keep (that of `init`), hfllm (ours), or a .jinja file
-    chat_template: str | None = file_ref(words=("keep", "hfllm"))
+    # keep (the template of `init`), hfllm (ours), or a .jinja file
+    chat_template: str | None = file_ref(keywords=("keep", "hfllm"))
     optimizer: str | None = None  # as in pretrain
     data: ChatDataConfig = field(default_factory=ChatDataConfig)
 
 
 def check(spec: StepSpec) -> Iterator[str]:
-    """Attention that would mix packed conversations, and keys of `data` that contradict."""
+    """Refuse attention that may mix packed chats, and check the keys of `data`."""
     attention = spec.config.attn_implementation
     if is_known_attention(attention):
         yield from check_packed_attention("attn_implementation", attention)
@@ -60,7 +61,7 @@ def check(spec: StepSpec) -> Iterator[str]:
 
 
 def key_figure(view: StepView) -> Figure | tuple[()]:
-    """Held-out loss, else the loss of training."""
+    """The held-out loss, else the training loss."""
     for keys, unit in ((("eval_loss",), "held-out loss"), (("loss", "train_loss"), "loss")):
         if (value := view.metric(*keys)) is not None:
             return short(value), unit
@@ -68,7 +69,7 @@ def key_figure(view: StepView) -> Figure | tuple[()]:
 
 
 def sentence(view: StepView) -> str:
-    """Tokens it learned from, and the held-out loss."""
+    """The tokens with a loss, and the held-out loss."""
     tokens, loss = view.figure("tokens"), view.metric("eval_loss")
     if not tokens:
         return ""
@@ -84,10 +85,10 @@ STAGE = Stage(
     defaults=TRL_DEFAULTS
     | {
         "train_sampling_strategy": SEQUENTIAL,
-        "max_length": (None, "rows are cut and counted before packing, never by the trainer"),
+        "max_length": (None, "rows are truncated and counted before packing, not by the trainer"),
         "learning_rate": (5e-4, MILLIONS),
-        "lr_scheduler_type": ("cosine", "anneal to zero within the stage"),
-        "warmup_steps": (10, "a few steps"),
+        "lr_scheduler_type": ("cosine", "decays to zero within the stage"),
+        "warmup_steps": (10, "Adam's second moment needs a few steps"),
         "per_device_train_batch_size": (16, "library default 8"),
         "num_train_epochs": (2.0, "library default 3"),
     },
@@ -97,7 +98,7 @@ STAGE = Stage(
         "max_length": "set the step's data.seq_len",
         "assistant_only_loss": "the loss is always on the assistant's tokens alone",
         "completion_only_loss": "the loss is always on the assistant's tokens alone",
-        "dataset_kwargs": "rows come ready-made from data/",
+        "dataset_kwargs": "hfllm tokenizes the rows before the trainer gets them",
         "dataset_text_field": "rename columns with `columns:` of a source",
     },
     check=check,
@@ -112,7 +113,7 @@ STAGE = Stage(
 
 
 def build(config: Config, step: Step, manifest: Manifest) -> tuple[OnePassSFTTrainer, TrainingInfo]:
-    """The trainer, and what `fit` needs to know about it."""
+    """Build the SFT trainer: model, packed chats in the order of the mixture, held-out chats."""
     from transformers import AutoModelForCausalLM
     from trl.trainer.utils import FusedCausalLMOutput
 
@@ -152,7 +153,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[OnePassSFTTra
         peft_config=peft_config(step, "CAUSAL_LM", model, tokenizer),
         compute_metrics=nll_metrics(None),
     )
-    # a sharded one can not be tried before it is launched
+    # a sharded model cannot be compared before the processes are set up
     fused = is_sharded(args) or score_trained_positions(trainer.model, FusedCausalLMOutput)
     if not fused and model.device.type == "cpu":
         manifest.notes.append(KEPT)

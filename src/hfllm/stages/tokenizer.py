@@ -1,4 +1,4 @@
-"""Tokenizer: byte-level BPE on the curated text, with the chat template."""
+"""Tokenizer: train a byte-level BPE tokenizer with hfllm's chat template on the run's text."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.tokenization.config import TokenizerConfig
 
-REPORT_BYTES = 1_000_000  # text per source on which bytes per token are measured
+REPORT_BYTES = 1_000_000  # bytes of text per source on which bytes per token are measured
 
 
 def key_figure(view: StepView) -> Figure | tuple[()]:
-    """Size of the vocabulary."""
+    """The size of the vocabulary."""
     size = view.metric("vocab_size")
     return () if size is None else (exact(size), "vocabulary")
 
 
 def sentence(view: StepView) -> str:
-    """Entries, and bytes of text that a token stands for."""
+    """The size of the vocabulary, and bytes per token."""
     size, rate = view.metric("vocab_size"), view.metric("bytes_per_token")
     if size is None:
         return ""
@@ -33,7 +33,7 @@ STAGE = Stage(config=TokenizerConfig, makes=TOKENIZER, key_figure=key_figure, se
 
 
 def run(config: TokenizerConfig, step: Step, manifest: Manifest) -> None:
-    """Train, save, and measure bytes per token for every source label in the text."""
+    """Train and save the tokenizer; measure bytes per token on the text of each source."""
     from hfllm.tokenization.report import bytes_per_token
     from hfllm.tokenization.train import train_tokenizer
 
@@ -51,7 +51,7 @@ def run(config: TokenizerConfig, step: Step, manifest: Manifest) -> None:
 
 
 def _texts(config: TokenizerConfig, step: Step, samples: dict[str, list[str]]) -> Iterator[str]:
-    """All texts; the first megabyte of each source is kept aside for the measurement."""
+    """Yield all texts; copy the first megabyte of each source into `samples`."""
     from hfllm.data.reading.examples import read_texts
 
     sizes: dict[str, int] = {}

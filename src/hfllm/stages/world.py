@@ -1,4 +1,7 @@
-"""World: write the embedded small world's text, chats, pairs, prompts and tests."""
+"""World: generate text, chats, pairs, prompts and tests about a small synthetic world.
+
+Every fact of this world is known, so answers about it can be graded without a person or a model.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ STAGE = Stage(
     config=WorldConfig,
     makes=DATA,
     key_figure=rows_written,
-    tiles=lambda _: (),  # its rows are what `curate` tells of
+    tiles=lambda _: (),  # the tile of `curate` counts the same documents
 )
 
 
 def run(config: WorldConfig, step: Step, manifest: Manifest) -> None:
-    """Generate from `config.seed`, or the recipe's seed."""
+    """Generate the rows with `config.seed`, or with the recipe's seed if that is not set."""
     from hfllm.world.generate import generate_world
 
     seed = step.seed if config.seed is None else config.seed
