@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from hfllm.fast_cpu import SWITCH, switched_off
-from hfllm.recipe.errors import first_line
+from hfllm.recipe.errors import first_line, is_out_of_memory
 from hfllm.recipe.graph import ancestors
 from hfllm.recipe.load import load_recipe
 from hfllm.recipe.recipe import Recipe
@@ -77,7 +77,7 @@ def main(stage: str | None = None, argv: list[str] | None = None) -> None:
             "the same command to resume"
         )
     except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         _fail(
             f"out of memory ({first_line(error)}): lower trainer.per_device_train_batch_"
@@ -93,14 +93,6 @@ def _fail(message: str, code: int = 1) -> NoReturn:
         for line in message.splitlines():
             print(f"error: {line}", file=sys.stderr, flush=True)
     raise SystemExit(code)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out: torch.OutOfMemoryError, or a RuntimeError of the CPU allocator."""
-    names = (type(error).__name__, str(error))
-    return isinstance(error, MemoryError) or any(
-        word in name for name in names for word in ("OutOfMemoryError", "allocate memory")
-    )
 
 
 def _terminated(*_: object) -> NoReturn:

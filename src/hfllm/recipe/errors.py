@@ -17,3 +17,11 @@ def first_line(error: Exception) -> str:
     """The first line of an error's message, or the name of its type if the message is empty."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: torch.OutOfMemoryError, or a RuntimeError of the CPU allocator."""
+    names = (type(error).__name__, str(error))
+    return isinstance(error, MemoryError) or any(
+        word in name for name in names for word in ("OutOfMemoryError", "allocate memory")
+    )
