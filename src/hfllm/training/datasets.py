@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hfllm.data.curation.decontaminate import CHAT_NGRAM, read_tests, without_tests
+from hfllm.data.curation.decontaminate import CHAT_NGRAM, drop_contaminated_chats, read_tests
 from hfllm.data.ledger import Example, Ledger
 from hfllm.data.packing.dataset import (
     META,
@@ -23,7 +23,7 @@ from hfllm.data.packing.dataset import (
     folder_name,
     write_packed,
 )
-from hfllm.data.packing.pack import PackStats, Row, pack
+from hfllm.data.packing.pack import PackedRow, PackStats, pack
 from hfllm.data.reading.examples import label, read_chats, read_texts
 from hfllm.recipe.config import ChatDataConfig, SourceConfig, TextDataConfig
 from hfllm.runs.layout import Step
@@ -159,7 +159,7 @@ def chat_rows(
     tests = read_tests(config.decontaminate, step.data_of, CHAT_NGRAM)
     for source in sources:
         read = read_chats([source], step.data_of, ledger)
-        chats = list(without_tests(read, tests, ledger))
+        chats = list(drop_contaminated_chats(read, tests, ledger))
         if not chats:
             name = label(source)
             raise ValueError(
@@ -179,6 +179,6 @@ def chat_rows(
     return ledger
 
 
-def _alone(row: Any, seq_len: int, pad_id: int, stats: PackStats) -> Row:
+def _alone(row: Any, seq_len: int, pad_id: int, stats: PackStats) -> PackedRow:
     """One conversation per row (packing: false), padded to seq_len."""
     return next(pack([row], seq_len, pad_id, None, stats))
