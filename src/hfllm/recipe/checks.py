@@ -1,14 +1,15 @@
 """Checks of values that no type can tell and the config alone shows; a stage adds its own.
 
 Each takes a step's spec and yields lines "key: what is wrong; what to do", which `value_problems`
-puts the step's name before. `check_config` runs for every step; those with `packed`, `chat` or
-`pair` in their names are for the stages to call from their own `check`.
+puts the step's name before. `check_config` runs for every step; those with `packed`, `chat`,
+`pair` or `reward` in their names are for the stages to call from their own `check`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from hfllm.recipe.config import ChatDataConfig, PairDataConfig, TrainConfig
 from hfllm.recipe.graph import named_files, sources_in
@@ -90,3 +91,16 @@ def check_pair_data(spec: StepSpec) -> Iterator[str]:
     data: PairDataConfig = spec.config.data
     if data.holdout and data.heldout:
         yield "data: set heldout or holdout, not both"
+
+
+def check_reward_keys(spec: StepSpec) -> Iterator[str]:
+    """Keys of the judge and the length floor that have no reward function to act on."""
+    config: Any = spec.config
+    if config.judge and not config.reward_functions:
+        yield "judge: weighs reward_functions, and none is set"
+    if config.length_floor is not None and not (
+        config.reward_functions and config.length_floor > 0
+    ):
+        yield "length_floor: tokens, 1 or more, and for reward_functions alone"
+    if config.judge_nats is not None and not (config.judge and config.judge_nats >= 0):
+        yield f"judge_nats: 0 (the judge only watches) or more, with {spec.name}.judge"
