@@ -126,7 +126,7 @@ PPO_CHARTS = (
         "Value loss",
         {"value/loss": ""},
         "score squared",
-        "Half the squared error of the critic's values against the returns.",
+        "Half the squared error of the values of the critic against the returns.",
         better="down",
     ),
     Chart(
@@ -140,7 +140,7 @@ PPO_CHARTS = (
         "Clipped updates",
         {"clip_ratio/region_mean": "policy", "value/clip_ratio": "value"},
         "share of tokens",
-        "Tokens whose probability, or value, changed more than PPO's clip range in one update.",
+        "Tokens whose probability, or value, changed more than the clip range in one update.",
     ),
 )
 
