@@ -1,4 +1,4 @@
-"""The protocol for rows: one word about each example, sums that hold, and a check that can fail."""
+"""The ledger: every example is kept or dropped once, the sums hold, and `check` can fail."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_an_example_carries_its_source_place_and_bytes():
     assert type(one | {}) is dict
 
 
-def test_every_word_counts_both_sides():
+def test_every_call_counts_in_and_its_bucket():
     ledger, one = Ledger(), example("four")
     for _ in range(3):
         ledger.expect(one)
@@ -47,36 +47,36 @@ def test_every_word_counts_both_sides():
     assert ledger.reasons(source="books") == {}
 
 
-def test_what_nobody_speaks_of_is_found(tmp_path):
+def test_an_example_that_is_neither_kept_nor_dropped_is_found(tmp_path):
     path = write_jsonl(tmp_path / "web.jsonl", documents(5))
     ledger = Ledger()
     for row in read_documents([SourceConfig(path=str(path))], lambda step: tmp_path, ledger):
-        if row["id"] != "d3":  # a consumer that lets one fall
+        if row["id"] != "d3":  # a consumer that forgets one
             ledger.keep(row)
-    with pytest.raises(ValueError, match="ledger of 'web': nothing was said of 1 examples"):
+    with pytest.raises(ValueError, match="ledger of 'web': 1 examples were counted never"):
         ledger.check()
     whole = Ledger()
     whole.merge(ledger)
-    with pytest.raises(ValueError, match="nothing was said of 1"):
+    with pytest.raises(ValueError, match="1 examples were counted never"):
         whole.check()
 
 
-def test_what_is_said_twice_is_found():
+def test_an_example_that_is_counted_twice_is_found():
     ledger, one = Ledger(), example("a")
     ledger.expect(one)
     ledger.keep(one)
     ledger.check()
     ledger.drop(one, "short")
-    with pytest.raises(ValueError, match="more was said than was read, by 1 examples"):
+    with pytest.raises(ValueError, match="1 examples were counted more than once"):
         ledger.check()
 
 
-def test_a_word_is_due_of_every_part_of_a_split_example():
+def test_every_part_of_a_split_example_must_be_counted():
     ledger, one = Ledger(), example("a b c")
     ledger.expect(one)
     ledger.split(one, 3)
     for part in "abc":
-        with pytest.raises(ValueError, match="nothing was said"):
+        with pytest.raises(ValueError, match="counted never"):
             ledger.check()
         ledger.keep(example(part))
     ledger.check()

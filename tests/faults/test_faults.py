@@ -251,7 +251,7 @@ DATA = [
     Fault(
         "wrong roles",
         "sft",
-        ("data/chats.jsonl:2: message 2 of 3 is by user, where assistant must speak", SKIP),
+        ("data/chats.jsonl:2: message 2 of 3 is by user, must be by assistant", SKIP),
         chats(("user", "a"), ("user", "b"), ("assistant", "c")),
     ),
     Fault(

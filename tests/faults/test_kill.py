@@ -88,7 +88,7 @@ def test_stopped_then_killed_then_finished_equals_straight(workspace, start):
     log = (workspace.folder / "broken.log").read_text()
     assert "skip  tokenizer    done in" in log
     assert "pretrain     interrupted; resumes from its last checkpoint" in log
-    assert "pretrain: going on from runs/broken/pretrain/checkpoints/checkpoint-" in log
+    assert "pretrain: resuming from runs/broken/pretrain/checkpoints/checkpoint-" in log
     assert "Traceback" not in log
     one, other = weights(workspace, "straight"), weights(workspace, "broken")
     assert one.keys() == other.keys()

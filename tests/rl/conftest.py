@@ -1,4 +1,4 @@
-"""A two-layer Llama, its tokenizer, critic and reward model, made on the spot; no hub."""
+"""Fixtures: a two-layer Llama, its tokenizer, critic and reward model, built without the hub."""
 
 import os
 

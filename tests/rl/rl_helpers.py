@@ -1,4 +1,4 @@
-"""What the tests of rl/ share beside fixtures."""
+"""Functions that the tests of rl/ share: one rollout, comparisons of weights, resumed runs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A PPO run whose answers are fixed by the prompts; started alone or by torchrun (two processes).
+"""A PPO run whose answers are fixed by the prompts; run by python, or by torchrun on two processes.
 
 python run_fixed_answers.py POLICY REWARD OUT BATCH_PER_PROCESS [ZERO_STAGE]
 

@@ -1,3 +1,5 @@
+"""Token rewards, GAE, whitening and the clipped value loss against handmade numbers."""
+
 import threading
 
 import pytest

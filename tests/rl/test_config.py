@@ -1,3 +1,5 @@
+"""PPOConfig: structured recipes, one answer per prompt, refused settings."""
+
 import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError

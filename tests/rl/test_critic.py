@@ -1,3 +1,5 @@
+"""The critic: weights of a reward model, left padding, saving and loading."""
+
 import pytest
 import torch
 from transformers import GPT2Config, GPT2ForSequenceClassification, LlamaForSequenceClassification

@@ -1,4 +1,4 @@
-"""Two processes give what one gives: plain DDP, ZeRO-2 and ZeRO-3, on CPUs (30 s each)."""
+"""PPO on two processes equals PPO on one: DDP, ZeRO-2 and ZeRO-3, on CPUs (30 s each)."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ def test_two_processes_equal_one_with_the_same_rollout(
     for name, weight in one.items():
         torch.testing.assert_close(weight, two[name], atol=2e-6, rtol=0)
     own = [torch.load(tmp_path / f"{name}.0", weights_only=True) for name in ("one", "two")]
-    sharded = ["the policy is in shards: trl's head is kept, slower on a CPU"]
+    sharded = ["the policy is sharded: TRL's head is kept, slower on a CPU"]
     assert [x["notes"] for x in own] == [[], sharded if zero == "3" else []]
     logs = [x["log"] for x in own]
     names = ["objective/score", "objective/kl", "completions/ended", "policy/approx_kl", "loss"]

@@ -1,3 +1,5 @@
+"""Checks before the first rollout: too few prompts, positions, the reference."""
+
 import copy
 
 import pytest
@@ -37,12 +39,14 @@ def test_learned_positions_that_nobody_tells_the_model_are_refused(policy):
     small = dict(vocab_size=64, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
     sizes = dict(d_model=16, decoder_layers=1, decoder_attention_heads=2, init_std=1.0)
     with refused(r"BartForCausalLM has a table of positions \(.*embed_positions\).*another model"):
-        guards.check_positions(BartForCausalLM(BartConfig(vocab_size=64, **sizes)))
+        guards.check_left_padding(BartForCausalLM(BartConfig(vocab_size=64, **sizes)))
     # RoFormer's table turns queries and keys: only distances matter
-    guards.check_positions(RoFormerForCausalLM(RoFormerConfig(is_decoder=True, **small)))
-    guards.check_positions(GPT2LMHeadModel(GPT2Config(**small)))
-    guards.check_positions(OPTForCausalLM(OPTConfig(ffn_dim=16, word_embed_proj_dim=16, **small)))
-    guards.check_positions(policy)
+    guards.check_left_padding(RoFormerForCausalLM(RoFormerConfig(is_decoder=True, **small)))
+    guards.check_left_padding(GPT2LMHeadModel(GPT2Config(**small)))
+    guards.check_left_padding(
+        OPTForCausalLM(OPTConfig(ffn_dim=16, word_embed_proj_dim=16, **small))
+    )
+    guards.check_left_padding(policy)
 
 
 def test_a_reference_that_cannot_be_the_start_is_refused(

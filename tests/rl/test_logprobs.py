@@ -1,4 +1,4 @@
-"""Log-probabilities, entropies and values: over unpadded rows what TRL's padded ones give."""
+"""Log-probabilities, entropies and values of unpadded rows equal those of TRL's padded rows."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Means over processes, and the seconds of a step's parts."""
+"""The meter: means over processes, and seconds of each part of a step."""
 
 from collections import defaultdict
 

@@ -1,4 +1,4 @@
-"""What rl/ relies on in the installed TRL and transformers: an upgrade that moves it fails here."""
+"""What PPOTrainer overrides and reads in TRL and transformers; an upgrade that changes it fails."""
 
 import inspect
 import re
@@ -63,7 +63,7 @@ def test_only_the_pinned_class_defines_it(owner, name):
 
 OURS = [
     "notes", "meter", "critic", "privileged_critic", "rollout_policy", "_passes", "_rewards",
-    "_unpads", "_hang_in", "_score_written_tokens_only", "_make_privileged_critic",
+    "_unpads", "_add_critic", "_score_written_tokens_only", "_make_privileged_critic",
     "_make_rollout_policy", "_is_sharded", "_mode", "_sum", "_old_logps_and_values",
     "_values_beside", "_token_rewards", "_add_advantages", "_value_loss", "_rollout_file",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The algorithm: what a rollout holds, what an update does, and that a reward rises."""
+"""The PPO algorithm: the tensors of a rollout, the losses of an update, and a reward that rises."""
 
 import pytest
 import torch

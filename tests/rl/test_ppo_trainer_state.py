@@ -1,4 +1,4 @@
-"""Two models in one trainer: optimizer groups, clipping, checkpoints, resume, PEFT."""
+"""Policy and critic in one trainer: optimizer groups, clipping, checkpoints, resume, PEFT."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a program knows before the end: the regression on it, and a critic that is told."""
+"""The privileged critic: prefix features, the ridge regression on them, PPO with both."""
 
 from statistics import median
 
@@ -14,8 +14,9 @@ from rl_helpers import (
     weights,
 )
 
+from hfllm.rl.build_rewards import LengthFloorReward
 from hfllm.rl.privileged_critic import PrefixFeatures, PrivilegedCritic, RidgeRegression, prefixes
-from hfllm.rl.rewards import CountedByLength, share_of_constraints
+from hfllm.rl.rewards import share_of_constraints
 
 SHARED = {"shared_critic": True, "critic": None}
 
@@ -117,10 +118,10 @@ def test_resumed_with_what_the_regression_had_learned(build):
     settings = {**SHARED, "reward_funcs": told()}
     straight, checkpoint, resumed = straight_and_resumed(build, **settings)
     assert_same(weights(straight), weights(resumed), atol=0, rtol=0)
-    assert "told what function knows" in resumed.notes[-1]
+    assert "it reads the prefix_features of function" in resumed.notes[-1]
     (checkpoint / "privileged_critic.pt").unlink()
     forgetful = resumed_from(checkpoint, build, **settings)
-    assert "privileged_critic.pt, it learns from its features anew" in forgetful.notes[-1]
+    assert "privileged_critic.pt, it starts to learn again" in forgetful.notes[-1]
     with pytest.raises(AssertionError):
         assert_same(weights(straight), weights(forgetful), atol=0, rtol=0)
 
@@ -141,7 +142,7 @@ def test_processes_that_know_another_number_of_features_are_refused(tokenizer):
     critic = PrivilegedCritic(sources, tokenizer, lambda x: x + other if x.shape == (3,) else 2 * x)
     rows = torch.zeros(2, 3), torch.ones(2, 3)
     with pytest.raises(
-        ValueError, match="prefix_features of function: the processes get another number"
+        ValueError, match="prefix_features of function: their number differs between processes"
     ):
         critic.update(torch.zeros(2, 3, 1), *rows)
     critic.update(torch.zeros(2, 3, 3), *rows)
@@ -213,7 +214,7 @@ def test_evaluation_does_not_teach_it(build, prompts):
 
 def test_a_floor_of_length_hands_on_what_is_known():
     row = {"constraints": [{"kind": "lowercase"}], "prompt": "say it"}
-    known = CountedByLength(share_of_constraints, 4).prefix_features
+    known = LengthFloorReward(share_of_constraints, 4).prefix_features
     assert known("A", **row) != known("a", **row) and sum(known("a", **row)) == 1
     assert sum(known("a", constraints=None)) == 0
-    assert CountedByLength(even_tokens, 4).prefix_features is None
+    assert LengthFloorReward(even_tokens, 4).prefix_features is None

@@ -1,11 +1,12 @@
+"""Reward models, reward functions, the judge and the length floor."""
+
 import pytest
 import torch
 from rl_helpers import SPECIAL
 
 from hfllm.inference.relevance import RelevanceJudge
+from hfllm.rl.build_rewards import JudgedReward, LengthFloorReward
 from hfllm.rl.rewards import (
-    CountedByLength,
-    CountedIfAnswer,
     contains_answer,
     length_reward,
     load_functions,
@@ -123,7 +124,7 @@ def test_what_is_earned_counts_as_far_as_it_is_an_answer():
         return worth
 
     judge, notes = TenNatsAWord(), {}
-    counted = CountedIfAnswer(given, judge)
+    counted = JudgedReward(given, judge)
     limits = [[{"text": str(i)}] for i in range(4)]
     columns = {"worth": [1.0, 0.5, None, -1.0], "constraints": limits}
     assert counted(prompts, completions, **columns) == [0.0, 0.5, None, -1.0]
@@ -143,7 +144,7 @@ def test_a_short_answer_earns_its_share_of_the_floor():
         return worth
 
     notes = {}
-    counted = CountedByLength(given, 20)
+    counted = LengthFloorReward(given, 20)
     ids = [[1] * 10, [1] * 40, [1] * 10, [1] * 5, [1] * 5]
     limits = [None, [], [{"kind": "max_words", "words": 8}], [{"kind": "json", "words": None}], []]
     columns = {"worth": [1.0, 0.5, 0.5, None, -1.0], "constraints": limits}
@@ -155,4 +156,4 @@ def test_a_short_answer_earns_its_share_of_the_floor():
 
 def test_a_judge_needs_chat_prompts():
     with pytest.raises(ValueError, match="a judge needs chat prompts"):
-        CountedIfAnswer(length_reward, TenNatsAWord())(["who?"], ["a"], completion_ids=[[1]])
+        JudgedReward(length_reward, TenNatsAWord())(["who?"], ["a"], completion_ids=[[1]])

@@ -1,4 +1,4 @@
-"""What travels from a rollout to its updates, through the dict of TRL and a checkpoint."""
+"""`Rollout`: its fields survive TRL's dict (shuffle, split) and a checkpoint."""
 
 import dataclasses
 

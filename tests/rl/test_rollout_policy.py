@@ -1,4 +1,4 @@
-"""The copy that samples: the policy's weights, adapters merged, ended rows out of the batch."""
+"""The rollout policy: the policy's weights, a merged adapter, ended rows that leave the batch."""
 
 import pytest
 import torch

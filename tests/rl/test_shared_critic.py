@@ -1,4 +1,4 @@
-"""A value head on the policy's own hidden states: one pass for both, and no way back."""
+"""A value head on the policy's hidden states: one pass for both, no gradient into the policy."""
 
 import pytest
 import torch

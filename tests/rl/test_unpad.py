@@ -1,8 +1,8 @@
-"""Rows without padding: every token once, where it belongs, and back."""
+"""Unpadding and repadding: every token once, in its row and column."""
 
 import torch
 
-from hfllm.rl.unpad import by_length, in_order, unpad, unpadded_chunks
+from hfllm.rl.unpad import restore_order, sort_by_length, unpad, unpadded_chunks
 
 PROMPTS, ANSWERS = [3, 1, 5, 2, 2], [2, 4, 1, 4, 0]  # tokens of five rows
 P, T = 5, 4
@@ -54,7 +54,7 @@ def test_chunks_hold_every_row_once_and_the_short_ones_together():
     assert [rows.ids.size(1) for _, rows in chunks] == [5, 6, 6]
     assert sum(rows.ids.numel() for _, rows in chunks) < mask.numel()
     assert all(torch.equal(rows.mask.sum(1), mask[numbers].sum(1)) for numbers, rows in chunks)
-    whole = in_order([(numbers, rows.repad(rows.ids)) for numbers, rows in chunks])
+    whole = restore_order([(numbers, rows.repad(rows.ids)) for numbers, rows in chunks])
     written = mask[:, P:] > 0
     assert torch.equal(whole * written, ids[:, P:] * written)
 
@@ -75,11 +75,11 @@ def test_the_rows_of_a_step_are_put_in_order_of_length_with_all_that_is_theirs()
         }
 
     whole = [batch(rows[:2]), batch(rows[2:])]
-    found = by_length(whole, together=2)
+    found = sort_by_length(whole, together=2)
     assert [part["number"].tolist() for part in found] == [[1, 0], [2, 3]]
     for part in found:
         assert torch.equal(part["ids"], ids[part["number"]])
         assert torch.equal(part["completion_mask"], mask[part["number"], P:])
         assert part["tokens"] == 7 and part["names"] == list(map(str, part["number"].tolist()))
-    apart = by_length(whole, together=1)
+    apart = sort_by_length(whole, together=1)
     assert [part["number"].tolist() for part in apart] == [[1, 2], [0, 3]]

@@ -82,9 +82,9 @@ def test_a_curation_that_cannot_work_is_told_before_it_starts(workspace):
     workspace.recipe({"curate": curate})
     found = problems(workspace, names=["curate"])
     assert found == [
-        "curate.holdout is 2.0, but must be a share from 0 to below 1",
-        "curate.filters.exempt names 'web', which is none of the sources",
-        "curate.filters.exempt.documents: no filter says 'shrot'. Did you mean: 'short'?",
+        "curate.holdout: 2.0 is no share; set 0 or more, and less than 1",
+        "curate.filters.exempt: 'web' is no source; use one of documents",
+        "curate.filters.exempt.documents: no filter has the reason 'shrot'. Did you mean: 'short'?",
     ]
 
 
@@ -93,10 +93,10 @@ def test_a_curation_that_cannot_work_is_told_before_it_starts(workspace):
     [
         ("sft.data.mixture[0].path=data/chat.jsonl", "did you mean data/chats.jsonl?"),
         ("sft.data.mixture[0].path=data/none.pdf", "no file data/none.pdf"),
-        ("sft.data.mixture[0].on_error=ignore", "on_error is 'ignore', but must be one of"),
-        ("sft.data.mixture[0].format=chatml", "format 'chatml' is unknown"),
-        ("sft.data.mixture[0].weight=-1", "weight is -1.0, but must be above 0"),
-        ("sft.data.mixture[0].limit=0", "limit is 0, but must be above 0"),
+        ("sft.data.mixture[0].on_error=ignore", "on_error: 'ignore' is unknown; known: raise"),
+        ("sft.data.mixture[0].format=chatml", "format: 'chatml' is unknown"),
+        ("sft.data.mixture[0].weight=-1", "weight: -1.0 is not above 0; raise it"),
+        ("sft.data.mixture[0].limit=0", "limit: 0 is not above 0; raise it"),
         ("sft.trainer.eval_strategy=steps", "sft.trainer.eval_strategy: steps needs sft.data.held"),
         ("sft.data.seq_len=4", "sft.data.seq_len: 4 is too short"),
         ("sft.data.mixture=[{path: data/chats.jsonl},{path: data/chats.jsonl}]", "'chats'; give"),

@@ -160,7 +160,7 @@ def test_a_killed_run_resumes_to_the_same_bits(space, name, monkeypatch):
     assert status(space.step(name)).state == "interrupted"
     assert list(space.step(name).checkpoints.glob("checkpoint-1"))
     resumed = make(space, name)
-    assert "going on from" in resumed.manifest.read_text()
+    assert "resuming from" in resumed.manifest.read_text()
     assert straight and digests(resumed.model) == straight
 
 

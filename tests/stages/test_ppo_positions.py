@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from hfllm.inference.relevance import ENOUGH
-from hfllm.rl import judge as judge_module
-from hfllm.rl.prompts import check_positions
+from hfllm.rl import build_rewards
+from hfllm.rl.rollout_prompts import check_prompt_and_answer_fit
 from hfllm.stages import ppo
 
 LONGEST = 20
@@ -16,7 +16,7 @@ PAYS = "hfllm.rl.rewards:length_reward"
 def check(positions: int | None, answer_tokens: int) -> None:
     config = SimpleNamespace(max_position_embeddings=positions)
     policy = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: config))
-    check_positions(SimpleNamespace(name="ppo"), policy, LONGEST, answer_tokens)
+    check_prompt_and_answer_fit(SimpleNamespace(name="ppo"), policy, LONGEST, answer_tokens)
 
 
 def test_the_longest_prompt_and_answer_must_fit():
@@ -55,9 +55,9 @@ def judge(monkeypatch):
 
     config = SimpleNamespace(max_position_embeddings=64, get_text_config=lambda: config)
     made = SimpleNamespace(model=SimpleNamespace(config=config), enough=[])
-    monkeypatch.setattr(judge_module, "open_judge", opened)
-    monkeypatch.setattr(judge_module, "is_sharded", lambda _: False)
-    monkeypatch.setattr(judge_module, "matmul_parameters", lambda _: 1)
+    monkeypatch.setattr(build_rewards, "open_judge", opened)
+    monkeypatch.setattr(build_rewards, "is_sharded", lambda _: False)
+    monkeypatch.setattr(build_rewards, "matmul_parameters", lambda _: 1)
     return made
 
 
@@ -69,7 +69,7 @@ def functions(
     )
     step = SimpleNamespace(name="ppo", model_of=lambda name: name)
     args = SimpleNamespace(bf16=False, max_completion_length=answer_tokens)
-    return judge_module.open_functions(asked, step, args)
+    return build_rewards.build_reward_functions(asked, step, args)
 
 
 def test_a_judge_must_have_room_for_the_longest_answer(judge):

@@ -1,4 +1,4 @@
-"""Somebody else's model: another template, no pad token of its own, with and without an adapter."""
+"""A downloaded model: another template, no pad token, with and without an adapter."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The metrics file over a resume, and what a signal means."""
+"""metrics.jsonl over a resume, and stopping on a signal."""
 
 import json
 import signal
@@ -103,6 +103,6 @@ def test_handlers_are_given_back():
     before = signal.getsignal(signal.SIGTERM)
     stop = StopOnSignal()
     stop.on_train_begin(None, state(0), None)
-    assert signal.getsignal(signal.SIGTERM) == stop._note
+    assert signal.getsignal(signal.SIGTERM) == stop._on_signal
     stop.on_train_end(None, state(1), None)
     assert signal.getsignal(signal.SIGTERM) == before

@@ -1,4 +1,4 @@
-"""Only a checkpoint that is whole is resumed from."""
+"""Training resumes from complete checkpoints only."""
 
 import json
 
@@ -6,11 +6,11 @@ import pytest
 
 from hfllm.training.checkpoints import (
     MARKER,
-    discard_broken,
-    last_good,
     mark_complete,
-    problem_of,
+    newest_complete,
+    remove_incomplete,
     step_of,
+    why_incomplete,
 )
 
 
@@ -51,28 +51,28 @@ def smear(place):
 )
 def test_the_one_before_is_taken_and_the_reason_told(tmp_path, damage, words):
     older, newer = checkpoint(tmp_path, 90), checkpoint(tmp_path, 100)
-    assert last_good(tmp_path) == (newer, [])
+    assert newest_complete(tmp_path) == (newer, [])
     damage(newer)
-    found, notes = last_good(tmp_path)
+    found, notes = newest_complete(tmp_path)
     assert found == older
     assert notes == [f"{newer} is not used: {words}"]
-    discard_broken(tmp_path)
+    remove_incomplete(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-90"]
 
 
 def test_the_number_counts_and_not_the_name(tmp_path):
     for step in (9, 10, 100):
         checkpoint(tmp_path, step)
-    assert step_of(last_good(tmp_path)[0]) == 100
+    assert step_of(newest_complete(tmp_path)[0]) == 100
     assert step_of(tmp_path / "checkpoint-final") == -1
 
 
 def test_where_none_is_whole_there_is_none(tmp_path):
     checkpoint(tmp_path, 5, whole=False)
-    found, notes = last_good(tmp_path)
+    found, notes = newest_complete(tmp_path)
     assert found is None
     assert len(notes) == 1
-    assert last_good(tmp_path / "nothing") == (None, [])
+    assert newest_complete(tmp_path / "nothing") == (None, [])
 
 
 def test_the_marker_lists_every_file(tmp_path):
@@ -80,4 +80,4 @@ def test_the_marker_lists_every_file(tmp_path):
     listed = json.loads((place / MARKER).read_text())
     assert listed == {"model.safetensors": 100, "optimizer.pt": 100, "deep/rank0.bin": 100}
     (place / "extra").write_text("")  # what somebody adds later does no harm
-    assert problem_of(place) is None
+    assert why_incomplete(place) is None

@@ -1,4 +1,4 @@
-"""What must not change what is learned: how a batch is cut, and whether a run was interrupted."""
+"""The trained weights depend neither on micro-batch size nor on an interruption."""
 
 import json
 import os
@@ -95,7 +95,7 @@ def test_a_run_stopped_by_a_signal_goes_on_to_the_same_bits(trained, monkeypatch
     assert [p.name for p in step.checkpoints.glob("checkpoint-*")] == ["checkpoint-4"]
     trained.run(name, *again)  # forced still: what is half done goes on all the same
     done = Manifest.read(step.manifest)
-    assert any("going on from" in note for note in done.notes)
+    assert any("resuming from" in note for note in done.notes)
     same(weights(step), expected)
     assert steps_logged(step) == [1, 2, 3, 4, 5]
     assert trained.losses(name) == losses
@@ -163,7 +163,7 @@ def test_rows_are_packed_once_and_taken_up(trained, monkeypatch):
     signal_at(monkeypatch, 2)
     with pytest.raises(SystemExit):
         trained.run("pretrain")
-    monkeypatch.setattr("hfllm.training.datasets.text_rows", None)  # would be called to pack again
+    monkeypatch.setattr("hfllm.training.datasets.pack_texts", None)  # would be called to pack again
     trained.run("pretrain")
 
 

@@ -1,4 +1,4 @@
-"""The held-out loss is the sum of nll over the tokens, however rows and batches are cut."""
+"""The held-out loss is the sum of nll over tokens, for any rows and batch sizes."""
 
 import json
 import math

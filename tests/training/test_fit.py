@@ -1,4 +1,4 @@
-"""What a finished training step leaves behind: a folder that plain transformers takes, figures."""
+"""A finished training step: a model folder that plain transformers loads, and its figures."""
 
 import json
 import os

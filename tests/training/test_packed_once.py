@@ -1,4 +1,4 @@
-"""The main process packs; the others wait for its ledger, and only then meet it at the barrier."""
+"""The main process packs; the other processes wait for its ledger before the barrier."""
 
 import json
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Pairs as TRL's rows: what is dropped is counted, prompts never stand on both sides."""
+"""Preference pairs as TRL's rows: dropped pairs are counted, no prompt is in both splits."""
 
 import gzip
 import itertools

@@ -1,4 +1,4 @@
-"""Documents replayed among the chats: their share, their loss, and what the ledger says."""
+"""Documents replayed among chats: their share of the rows, their loss, and the ledger."""
 
 import pytest
 

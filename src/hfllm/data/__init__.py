@@ -1,1 +1,1 @@
-"""Rows in, training rows out: reading, curation, chats, pairs, packing, mixtures, the ledger."""
+"""Data: read sources into examples, curate documents, pack training rows, count all in a ledger."""

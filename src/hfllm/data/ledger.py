@@ -1,24 +1,24 @@
-"""The protocol for rows: what a reader yields, what must be said of it, and the counts.
+"""The ledger: counts, by source, of the examples read, kept, dropped and changed.
 
-A reader yields `Example`s: rows that carry their source, their place and their bytes. Whoever
-consumes one says exactly one of
+A reader yields `Example`s: dicts that carry their source, their place ("web.jsonl:17") and their
+bytes. The code that consumes an example calls exactly one of
 
     ledger.keep(example, tokens=)            it is used
-    ledger.drop(example, reason, tokens=)    it is not, and why
+    ledger.drop(example, reason, tokens=)    it is not used, for this reason
 
-and beside that, where something was taken from it (boilerplate, PII, the end of a long row),
+and in addition, if something was removed from it (boilerplate, PII, the end of a long row),
 `ledger.change(example, reason, tokens=, bytes=)`. Each call counts "in" as well, so that for every
 source, in documents, tokens and bytes alike,
 
-    in = kept + sum(dropped) + sum(changed)        a change is negative where a text grew
+    in = kept + sum(dropped) + sum(changed)        a change is negative if a text grew
 
-The reader says `skip` of what it never yields (damage, rows that are not selected or useless) and
-`expect` of what it does; an example of which nobody says anything, or two things, is what `check`
-finds: nothing disappears silently.
+The reader calls `expect` for each example that it yields and `skip` for rows that it never yields
+(unreadable, not selected, nothing to learn from). `check` raises for an example that was counted
+never or twice, so nothing disappears silently.
 
-Damage is a `DataError`: it stops the run unless the source says `on_error: skip`, when the row is
-counted under the error's `reason`. `Drop` is a sound row that nobody can learn from (a tie, an
-empty document): it is always counted and never stops anything.
+An unreadable or malformed row raises `DataError`, which stops the run unless the source sets
+`on_error: skip`; then the row is counted under the error's `reason`. `Drop` marks a valid row with
+nothing to learn from (a tie, an empty document): it is always counted and never stops the run.
 """
 
 from __future__ import annotations
@@ -31,63 +31,61 @@ from typing import Any, Protocol
 UNITS = ("documents", "tokens", "bytes")
 REMEDY = "set `on_error: skip` on the source to drop and count such rows"
 
-Row = dict[str, Any]
 
-
-class Example(Row):
-    """A row, and where it stands ("web.jsonl:17"); `{**example}` and `example | {}` are plain."""
+class Example(dict[str, Any]):
+    """A dict with its place ("web.jsonl:17"); `{**example}` and `example | {}` are plain dicts."""
 
     __slots__ = ("place",)
 
-    def __init__(self, row: Row, place: str = "") -> None:
-        """Copy the row; its "source" is the label that the ledger counts it under."""
+    def __init__(self, row: dict[str, Any], place: str = "") -> None:
+        """Copy a row that was read; its "source" is the label under which the ledger counts it."""
         super().__init__(row)
         self.place = place
 
     @property
     def source(self) -> str:
-        """The label of the source that it was read from."""
+        """Label of the source that it was read from."""
         return self["source"]
 
     @property
     def bytes(self) -> int:
-        """UTF-8 bytes of what it says."""
+        """UTF-8 bytes of its text (`row_bytes`)."""
         return row_bytes(self)
 
 
 class Counted(Protocol):
-    """What the ledger asks of an example: its source, and its bytes as it now is."""
+    """What the ledger counts: an `Example`, or the `Document` that curation makes of one."""
 
     @property
     def source(self) -> str:
-        """The label it is counted under."""
+        """Label under which it is counted."""
 
     @property
     def bytes(self) -> int:
-        """Its UTF-8 bytes."""
+        """UTF-8 bytes of its current text."""
 
 
 class DataError(ValueError):
-    """One line: which file and row, what is wrong, what to do; `reason` is its ledger bucket."""
+    """One line: file and row, what is wrong, what to do; `reason` is the ledger's bucket for it."""
 
     def __init__(self, message: str, reason: str = "unreadable") -> None:
-        """Keep `reason` beside the message."""
+        """Store `reason` with the message."""
         super().__init__(message)
         self.reason = reason
 
 
 @dataclass(frozen=True)
 class Drop:
-    """A sound row that is left out, the one-word reason that the ledger counts, and a detail."""
+    """A valid row that is dropped: the one-word reason for the ledger, and a detail."""
 
     reason: str
-    detail: str | None = None  # the document it copies, the test it holds
+    detail: str | None = None  # the document that it duplicates, the test that it contains
 
 
-def row_bytes(row: Row) -> int:
-    """UTF-8 bytes of what a row says: its text or html, its messages, or the sides of its pair.
+def row_bytes(row: dict[str, Any]) -> int:
+    """UTF-8 bytes of a row's text or html, its messages, or its prompt, chosen and rejected.
 
-    A row that is none of these (not adapted yet) weighs all its strings but `id` and `source`.
+    In a row with none of these (not yet adapted), all strings but `id` and `source` count.
     """
     for key in ("text", "html", "messages"):
         if key in row:
@@ -98,7 +96,7 @@ def row_bytes(row: Row) -> int:
 
 
 def _bytes(value: Any) -> int:
-    """UTF-8 bytes of the strings in a value; of a message, only its content counts."""
+    """UTF-8 bytes of the strings in a value; of a message only `content` counts."""
     if isinstance(value, str):
         return len(value.encode("utf-8", "surrogatepass"))
     if isinstance(value, list):
@@ -109,61 +107,78 @@ def _bytes(value: Any) -> int:
 
 
 class Ledger:
-    """Counts by source and bucket, in documents, tokens and bytes (a unit not counted stays 0).
+    """Counts by source and bucket, in documents, tokens and bytes; a unit not counted is 0.
 
     Buckets are "in", "kept", "dropped:REASON" and "changed:REASON".
     """
 
     def __init__(self) -> None:
-        """Start with nothing counted."""
+        """Start without counts."""
         self.rows: dict[tuple[str, str], dict[str, int]] = defaultdict(
             lambda: dict.fromkeys(UNITS, 0)
         )
-        self.awaited: Counter[str] = Counter()  # by source: examples yielded, and nothing said yet
+        self.pending: Counter[str] = Counter()  # by source: examples neither kept nor dropped yet
 
     def expect(self, example: Counted) -> None:
-        """A reader is about to yield it: `keep` or `drop` must follow."""
-        self.awaited[example.source] += 1
+        """Announce an example that a reader yields: `keep` or `drop` must follow."""
+        self.pending[example.source] += 1
 
     def split(self, example: Counted, parts: int) -> None:
-        """An expected example is consumed as several: `keep` or `drop` must follow of each."""
-        self.awaited[example.source] += parts - 1
+        """Expect `parts` calls of `keep` or `drop`: the example is consumed as so many parts."""
+        self.pending[example.source] += parts - 1
 
     def skip(self, source: str, reason: str, documents: int = 1, bytes: int = 0) -> None:
-        """A reader never yields these rows: unreadable, not selected, or useless."""
+        """Count rows that a reader never yields.
+
+        Args:
+            source: label of their source.
+            reason: one word: unreadable, where (not selected), empty, ...
+            documents: how many rows.
+            bytes: their UTF-8 bytes together.
+        """
         for bucket in ("in", f"dropped:{reason}"):
             self.add(source, bucket, documents, bytes=bytes)
 
     def keep(self, example: Counted, tokens: int = 0) -> None:
-        """It is used, with so many tokens, and with the bytes that it has."""
-        self._settle(example, "kept", tokens)
+        """Count an example that is used, with its tokens and its current bytes."""
+        self._count(example, "kept", tokens)
 
     def drop(self, example: Counted, reason: str, tokens: int = 0) -> None:
-        """It is not used, for a reason of one word."""
-        self._settle(example, f"dropped:{reason}", tokens)
+        """Count an example that is not used, with its tokens, under a one-word reason."""
+        self._count(example, f"dropped:{reason}", tokens)
 
     def change(self, example: Counted, reason: str, tokens: int = 0, bytes: int = 0) -> None:
-        """So much was taken from it; `keep` or `drop` then counts what is left of it."""
+        """Count what was removed from an example; `keep` or `drop` then counts the rest.
+
+        Args:
+            example: from which it was removed.
+            reason: one word: boilerplate, pii, truncated, ...
+            tokens: tokens removed.
+            bytes: UTF-8 bytes removed; negative if the text grew.
+        """
         for bucket in ("in", f"changed:{reason}"):
             self.add(example.source, bucket, 0, tokens, bytes)
 
-    def _settle(self, example: Counted, bucket: str, tokens: int) -> None:
+    def _count(self, example: Counted, bucket: str, tokens: int) -> None:
         source, size = example.source, example.bytes
-        self.awaited[source] -= 1
+        self.pending[source] -= 1
         self.add(source, "in", 1, tokens, size)
         self.add(source, bucket, 1, tokens, size)
 
     def add(
         self, source: str, bucket: str, documents: int = 0, tokens: int = 0, bytes: int = 0
     ) -> None:
-        """Count into one bucket of one source: `keep`, `drop` and `change` conserve the sums."""
+        """Add documents, tokens and bytes to one `bucket` of one `source`.
+
+        It alone does not count "in": `keep`, `drop`, `change` and `skip` do.
+        """
         row = self.rows[source, bucket]
         row["documents"] += documents
         row["tokens"] += tokens
         row["bytes"] += bytes
 
     def total(self, bucket: str, unit: str = "documents") -> int:
-        """Sum over sources of all buckets that begin with `bucket` ("dropped": every reason)."""
+        """Sum over sources of a bucket, or of every reason of one ("dropped", "changed")."""
         return sum(
             row[unit]
             for (_, name), row in self.rows.items()
@@ -171,7 +186,7 @@ class Ledger:
         )
 
     def reasons(self, unit: str = "documents", source: str | None = None) -> dict[str, int]:
-        """Dropped by reason, of one source or of all, largest first."""
+        """{reason: count dropped}, of one source or of all, the largest first."""
         out: dict[str, int] = defaultdict(int)
         for (label, bucket), row in self.rows.items():
             if bucket.startswith("dropped:") and source in (None, label):
@@ -179,7 +194,7 @@ class Ledger:
         return dict(sorted(out.items(), key=lambda item: -item[1]))
 
     def left_out(self, what: str) -> list[str]:
-        """A note for the manifest where something was dropped, else nothing."""
+        """A note for the manifest if something was dropped, else []; `what` begins it."""
         reasons = ", ".join(f"{name} {count:,}" for name, count in self.reasons().items())
         return [f"{what} left out: {reasons}"] if reasons else []
 
@@ -187,30 +202,30 @@ class Ledger:
         """Add another ledger's counts."""
         for (source, bucket), row in other.rows.items():
             self.add(source, bucket, **row)
-        for source, count in other.awaited.items():
-            self.awaited[source] += count
+        for source, count in other.pending.items():
+            self.pending[source] += count
 
     def check(self) -> None:
-        """Raise ValueError where something was not said, or said twice, or sums do not hold."""
-        for source, count in sorted(self.awaited.items()):
+        """Raise ValueError for an example counted never or twice, and for sums that do not hold."""
+        for source, count in sorted(self.pending.items()):
             if count:
-                wrong = "nothing was said of" if count > 0 else "more was said than was read, by"
+                wrong = "never" if count > 0 else "more than once"
                 raise ValueError(
-                    f"ledger of {source!r}: {wrong} {abs(count):,} examples; whoever reads one "
-                    "says ledger.keep or ledger.drop of it, once"
+                    f"ledger of {source!r}: {abs(count):,} examples were counted {wrong}; call "
+                    "ledger.keep or ledger.drop once for each example that is read"
                 )
         for source in sorted({source for source, _ in self.rows}):
             for unit in UNITS:
                 buckets = {b: row[unit] for (s, b), row in self.rows.items() if s == source}
-                came, went = buckets.pop("in", 0), sum(buckets.values())
-                if came != went:
+                total_in, total_out = buckets.pop("in", 0), sum(buckets.values())
+                if total_in != total_out:
                     raise ValueError(
-                        f"ledger of {source!r}: {came:,} {unit} in, but kept + dropped + changed = "
-                        f"{went:,}: {buckets}"
+                        f"ledger of {source!r}: {total_in:,} {unit} in, but kept + dropped + "
+                        f"changed = {total_out:,}: {buckets}"
                     )
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Rows as they stand in a manifest: source, bucket, documents, tokens, bytes."""
+        """The rows of a manifest's ledger: source, bucket, documents, tokens, bytes."""
         return [{"source": s, "bucket": b, **row} for (s, b), row in self.rows.items()]
 
     @classmethod

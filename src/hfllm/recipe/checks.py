@@ -2,14 +2,15 @@
 
 Each check takes a step's spec and yields lines "key: what is wrong; what to do"; `value_problems`
 puts the step's name before each line. `check_config` runs for every step. A stage's own `check`
-calls those it needs of `check_packed_attention`, `check_chat_data` and `check_pair_data`. Only the
-config and the existence of files are read; nothing heavy is imported.
+calls those it needs of `check_packed_attention`, `check_chat_data`, `check_pair_data` and
+`check_reward_keys`. Only the config and the existence of files are read; nothing heavy is imported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from hfllm.recipe.config import ChatDataConfig, PairDataConfig, TrainConfig
 from hfllm.recipe.graph import file_references, sources_in
@@ -91,3 +92,16 @@ def check_pair_data(spec: StepSpec) -> Iterator[str]:
     data: PairDataConfig = spec.config.data
     if data.holdout and data.heldout:
         yield "data: set heldout or holdout, not both"
+
+
+def check_reward_keys(spec: StepSpec) -> Iterator[str]:
+    """Keys of the judge and the length floor that have no reward function to act on."""
+    config: Any = spec.config
+    if config.judge and not config.reward_functions:
+        yield "judge: weights reward_functions, and none is set; set some, or remove the judge"
+    if config.length_floor is not None and not (
+        config.reward_functions and config.length_floor > 0
+    ):
+        yield f"length_floor: must be 1 or more (tokens), with {spec.name}.reward_functions"
+    if config.judge_nats is not None and not (config.judge and config.judge_nats >= 0):
+        yield f"judge_nats: must be 0 (the judge only watches) or more, with {spec.name}.judge"

@@ -1,1 +1,1 @@
-"""PPO on TRL's GRPOTrainer: critic, advantages, rewards."""
+"""PPO on TRL's GRPOTrainer, and what any trainer on GRPOTrainer can use: rewards and prompts."""

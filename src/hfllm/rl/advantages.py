@@ -12,8 +12,8 @@ import torch
 Reduce = Callable[[torch.Tensor], torch.Tensor]  # sums a tensor over processes
 
 
-def alone(sums: torch.Tensor) -> torch.Tensor:
-    """Sums over processes where there is one."""
+def single_process(sums: torch.Tensor) -> torch.Tensor:
+    """The `Reduce` of a single process: returns its argument."""
     return sums
 
 
@@ -23,9 +23,17 @@ def last_token(mask: torch.Tensor) -> torch.Tensor:
 
 
 def has_ended(ids: torch.Tensor, mask: torch.Tensor, eos_token_ids: list[int]) -> torch.Tensor:
-    """1.0 for answers whose last written token ends a turn, 0.0 for cut ones; (B, T) -> (B,).
+    """1.0 for answers whose last written token ends a turn, 0.0 for truncated ones.
 
-    The last token and not any token: with tools, earlier turns of a cut answer end too.
+    The last token and not any token: with tools, earlier turns of a truncated answer end too.
+
+    Args:
+        ids: token ids of the answers, (B, T).
+        mask: (B, T), 1 on written tokens.
+        eos_token_ids: ids that end a turn.
+
+    Returns:
+        (B,), float.
     """
     last = ids.gather(1, last_token(mask)[:, None])[:, 0]
     return torch.isin(last, torch.tensor(eos_token_ids, device=ids.device)).float()
@@ -34,7 +42,14 @@ def has_ended(ids: torch.Tensor, mask: torch.Tensor, eos_token_ids: list[int]) -
 def final_score(
     score: torch.Tensor, ended: torch.Tensor, clip: float | None, penalty: float | None
 ) -> torch.Tensor:
-    """Score (B,) within [-clip, clip], less `penalty` where the answer has not ended."""
+    """Clip the score and subtract the penalty for an answer that has not ended.
+
+    Args:
+        score: (B,).
+        ended: (B,), of `has_ended`.
+        clip: limits the score to [-clip, clip]; None: no limit.
+        penalty: subtracted after clipping; None: 0.
+    """
     if clip is not None:
         score = score.clamp(-clip, clip)
     return score - (penalty or 0.0) * (1.0 - ended)
@@ -45,8 +60,9 @@ def token_rewards(
 ) -> torch.Tensor:
     """Rewards (B, T): `score` (B,) at the last written token, minus `beta * kl` at every token.
 
-    The KL term is the single-sample estimate log pi(token) - log ref(token) of InstructGPT
-    (Ouyang et al. 2022, arXiv:2203.02155, section 3.5).
+    `mask` (B, T) is 1 on written tokens. `kl` (B, T), in nats, is the single-sample estimate
+    log pi(token) - log ref(token) of InstructGPT (Ouyang et al. 2022, arXiv:2203.02155, section
+    3.5).
     """
     rewards = torch.zeros_like(mask) if kl is None else -beta * kl * mask  # (B, T)
     rows = torch.arange(len(rewards), device=rewards.device)
@@ -60,8 +76,8 @@ def gae(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Generalised advantage estimation (Schulman et al. 2016, arXiv:1506.02438).
 
-    Tokens with mask 0 inside a row (a tool's answer) are no actions: the next action's value is
-    taken for theirs, undiscounted. An episode ends with the row's last written token.
+    Tokens with mask 0 inside a row (a tool's output) are no actions: they have the value of the
+    next action, undiscounted. An episode ends with the row's last written token.
 
     Args:
         rewards: (B, T), zero where the mask is.
@@ -98,7 +114,7 @@ def _moments(
 def whiten(
     x: torch.Tensor,
     mask: torch.Tensor,
-    reduce: Reduce = alone,
+    reduce: Reduce = single_process,
     shift: bool = True,
 ) -> torch.Tensor:
     """`x` with variance 1 (and mean 0 if `shift`) over the masked tokens of all processes.
@@ -106,19 +122,20 @@ def whiten(
     Args:
         x: (B, T).
         mask: (B, T), float.
-        reduce: sums a tensor over processes; by default there is one.
-        shift: False keeps the mean (for rewards, whose sign means something).
+        reduce: sums a tensor over processes; by default of a single one.
+        shift: False keeps the mean (for rewards, whose sign has a meaning).
     """
     mean, variance = _moments(x, mask, reduce)
     return (x - mean if shift else x) * torch.rsqrt(variance + 1e-8) * mask
 
 
 def explained_variance(
-    values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor, reduce: Reduce = alone
+    values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor, reduce: Reduce = single_process
 ) -> torch.Tensor:
-    """1 - Var(returns - values) / Var(returns): 1 is a perfect critic, 0 knows only the mean.
+    """1 - Var(returns - values) / Var(returns): 1 for a perfect critic, 0 for a constant one.
 
-    NaN where all returns are equal: there is nothing to explain.
+    Values, returns and mask are (B, T); the variances are over the masked tokens of all processes
+    (`reduce`). NaN if all returns are equal.
     """
     _, unexplained = _moments(returns - values, mask, reduce)
     _, variance = _moments(returns, mask, reduce)

@@ -1,8 +1,81 @@
-"""The metrics of rollouts and of PPO's updates, as charts; light: the recipe's checks read them."""
+"""Chart declarations of the metrics of rollouts and of PPO's updates, for the report.
+
+ROLLOUT_CHARTS and TRUNCATED are of metrics that any trainer on TRL's GRPOTrainer logs, or a reward
+function; the others are PPO's. Imports nothing heavy: the checks of a recipe read them.
+"""
 
 from __future__ import annotations
 
 from hfllm.recipe.stage import Chart
+
+ROLLOUT_CHARTS = (
+    Chart(
+        "Constraints, and the reward for them",
+        {
+            "judge/keeps_constraints": "all kept",
+            "rewards/keeps_constraints/mean": "all kept, reward",
+            "judge/share_of_constraints": "share kept",
+            "rewards/share_of_constraints/mean": "share kept, reward",
+            "judge/relevant": "relevant",
+            "length/floor": "long enough",
+        },
+        "score",
+        "Constraints that the answers keep, and the reward after the judge and the length floor: "
+        "the gap is what irrelevant or short texts kept (there is none with judge_nats 0). And "
+        "the share of answers that the judge finds relevant.",
+    ),
+    Chart(
+        "Constraints on form",
+        {
+            "kept/lowercase": "lowercase",
+            "kept/no_comma": "no comma",
+            "kept/bullets": "bullets",
+            "kept/json": "JSON",
+        },
+        "share of answers",
+        "Answers that keep a constraint on form, of those whose prompt has it.",
+        better="up",
+    ),
+    Chart(
+        "Constraints on words",
+        {
+            "kept/contains": "given words",
+            "kept/ends_with": "last phrase",
+            "kept/max_words": "at most n",
+        },
+        "share of answers",
+        "Answers that keep a constraint on words or their number, of those whose prompt has it.",
+        better="up",
+    ),
+    Chart(
+        "Relevance",
+        {"judge/relevance": ""},
+        "nats per answer",
+        "How much likelier the question makes an answer than its constraints alone do.",
+        better="up",
+    ),
+    Chart(
+        "Distance from the starting model",
+        {"objective/kl": "", "kl": ""},
+        "nats per answer",
+        "KL divergence from the reference model. If it is large, the answers are unlike those that "
+        "the reward model was trained on.",
+    ),
+    Chart(
+        "Length of the answers",
+        {"completions/mean_length": "all", "completions/mean_terminated_length": "ended"},
+        "tokens",
+        "Mean number of tokens, of all answers and of those that ended by themselves.",
+    ),
+)
+
+TRUNCATED = Chart(
+    "Truncated answers",
+    {"completions/clipped_ratio": "truncated"},
+    "share of answers",
+    "Answers that reached the length limit.",
+    better="down",
+)
 
 PPO_CHARTS = (
     Chart(
@@ -13,69 +86,11 @@ PPO_CHARTS = (
             "eval_objective/score": "held-out",
         },
         "score",
-        "What the answers earn from the reward model and the reward functions. It rises "
-        "also when the policy fools the reward model: compare the true score in the "
-        "results.",
+        "Sum of the reward model and the reward functions. It also rises if the policy exploits "
+        "errors of the reward model: compare the true score in the results.",
         better="up",
     ),
-    Chart(
-        "What a judge leaves of it",
-        {
-            "judge/keeps_constraints": "kept",
-            "rewards/keeps_constraints/mean": "earned",
-            "judge/share_of_constraints": "share kept",
-            "rewards/share_of_constraints/mean": "earned",
-            "judge/relevant": "an answer",
-            "length/floor": "long enough",
-        },
-        "score",
-        "Instructions kept, and what that earns where a text counts only as far as it is "
-        "an answer: the gap is what was kept by something else (a judge that only watches "
-        "leaves none). And the share of texts that the judge takes for an answer.",
-    ),
-    Chart(
-        "Form that was asked for",
-        {
-            "kept/lowercase": "lowercase",
-            "kept/no_comma": "no comma",
-            "kept/bullets": "bullets",
-            "kept/json": "JSON",
-        },
-        "share of answers",
-        "How many answers keep an instruction on form, of those that are asked for it.",
-        better="up",
-    ),
-    Chart(
-        "Words that were asked for",
-        {
-            "kept/contains": "given words",
-            "kept/ends_with": "last phrase",
-            "kept/max_words": "at most n",
-        },
-        "share of answers",
-        "How many say what they are to say, and no more than that, of those that are asked for it.",
-        better="up",
-    ),
-    Chart(
-        "Relevance",
-        {"judge/relevance": ""},
-        "nats per answer",
-        "How much likelier the question makes an answer than its instructions alone do.",
-        better="up",
-    ),
-    Chart(
-        "Distance from the starting model",
-        {"objective/kl": "", "kl": ""},
-        "nats per answer",
-        "KL divergence from the reference model; a large one means that the policy has "
-        "left what the reward model knows.",
-    ),
-    Chart(
-        "Length of the answers",
-        {"completions/mean_length": "all", "completions/mean_terminated_length": "ended"},
-        "tokens",
-        "Mean number of tokens, of all answers and of those that ended by themselves.",
-    ),
+    *ROLLOUT_CHARTS,
     Chart(
         "Ended by themselves",
         {"completions/ended": "train", "eval_completions/ended": "held-out"},
@@ -87,8 +102,8 @@ PPO_CHARTS = (
         "Score over distance",
         {"objective/score": ""},
         "score",
-        "What a nat of distance from the starting model has bought: training in at most "
-        "ten stretches, ordered by distance (Gao et al. 2022).",
+        "Score against the KL divergence from the reference model: training in at most ten "
+        "segments, ordered by KL (Gao et al. 2022).",
         over="objective/kl",
         x_unit="nats",
     ),
@@ -96,7 +111,7 @@ PPO_CHARTS = (
         "Length over distance",
         {"completions/mean_length": ""},
         "tokens",
-        "Whether it was bought with length.",
+        "Mean number of tokens against the KL divergence: whether the score rises with length.",
         over="objective/kl",
         x_unit="nats",
     ),
@@ -104,38 +119,32 @@ PPO_CHARTS = (
         "Seconds per log",
         {"time/generate_s": "generate", "time/score_s": "score", "time/update_s": "update"},
         "seconds",
-        "Where the time goes: writing answers, scoring them, updating the model.",
+        "Time to generate answers, to score them and to update the model.",
     ),
-    Chart(
-        "Cut off",
-        {"completions/clipped_ratio": "cut off"},
-        "share of answers",
-        "Answers that ran into the length limit.",
-        better="down",
-    ),
+    TRUNCATED,
     Chart(
         "Value loss",
         {"value/loss": ""},
         "score squared",
-        "Squared error of the critic: what it expects against what the answers earned.",
+        "Half the squared error of the values of the critic against the returns.",
         better="down",
     ),
     Chart(
         "Explained variance",
         {"value/explained_variance": ""},
         "share",
-        "How much of the returns the critic foresees: 1 is all, 0 no more than their mean.",
+        "Share of the variance of returns that the critic predicts: 1 is all, 0 only their mean.",
         better="up",
     ),
     Chart(
         "Clipped updates",
         {"clip_ratio/region_mean": "policy", "value/clip_ratio": "value"},
         "share of tokens",
-        "Tokens whose probability, or value, moved further than PPO allows in one update.",
+        "Tokens whose probability, or value, changed more than the clip range in one update.",
     ),
 )
 
-# In the table of all metrics, and folded away on the page.
+# Not charted: in the table of all metrics, which is folded on the page.
 PPO_UNCHARTED = (
     "loss",  # policy and value together, around 0 by construction
     "reward", "reward_std", "rewards/*", "frac_reward_zero_std",  # before KL and penalties

@@ -1,15 +1,15 @@
-"""The critic: a value model V(state) per token, and its place inside the policy.
+"""The critic: V(state) before each token, a separate model or a value head on the policy.
 
-`build_critic` loads it (from a reward model: the head comes along, so values start near scores;
-from a language model: the head starts at zero). `Critic` hangs it into the policy as the submodule
-`critic`, so that one optimizer, one DDP or ZeRO engine and one backward see both, and takes it out
-again where a library walks the policy's modules (saving, loading, weight sync to vLLM): the saved
-policy is then an ordinary model folder, and the critic lies beside it in `critic/`.
+`build_critic` loads a separate model; from a reward model with its head, so that values start near
+the scores, from a language model with a head of zeros. `Critic` adds it to the policy as the
+submodule `critic`, so that one optimizer, one DDP or ZeRO engine and one backward see both, and
+removes it while a library walks the policy's modules (saving, loading, weight sync to vLLM): the
+saved policy is an ordinary model folder, with the critic in its subfolder `critic/`.
 
-Why a separate model by default: a policy that is trained whole changes under a head that reads it,
-and its last hidden states are made for the next token. `ValueHead` (`shared_critic`) is the cheap
-way: a linear map of the policy's own last hidden states, cut off from them in the backward, so that
-the value loss never moves the policy and no second model runs. It suits adapters on a larger model.
+Why a separate model by default: the hidden states of a policy under full training change below a
+head that reads them, and they are trained to predict the next token. `ValueHead` (`shared_critic`)
+is cheaper: a linear map of the policy's last hidden states, detached, so that the value loss never
+changes the policy and no second model runs. It suits adapters on a larger model.
 """
 
 from collections.abc import Iterator
@@ -35,15 +35,15 @@ State = dict[str, torch.Tensor]
 def build_critic(folder: str | Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """Load a critic from the folder of a reward model, a language model or a critic.
 
-    Float32 by default: steps of 1e-6 vanish in bf16 weights (autocast still computes in bf16).
+    Float32 by default: updates of 1e-6 vanish in bf16 weights (autocast still computes in bf16).
 
     Raises:
-        ValueError: if the architecture has no token classification class in transformers, or one
-            whose head is not the reward model's.
+        ValueError: transformers has no token classification class for the architecture, or one
+            whose head has another name than a reward model's.
     """
     config = AutoConfig.from_pretrained(folder, num_labels=1)
-    config.classifier_dropout = 0.0  # default 0.1, and dropout would blur the value baseline
-    config.token_classification_bias = False  # a reward model's head has none: it loads as it is
+    config.classifier_dropout = 0.0  # default 0.1; dropout would add noise to the values
+    config.token_classification_bias = False  # as a reward model's head, which is loaded
     try:
         critic, info = AutoModelForTokenClassification.from_pretrained(
             folder, config=config, dtype=dtype, output_loading_info=True
@@ -51,12 +51,12 @@ def build_critic(folder: str | Path, dtype: torch.dtype = torch.float32) -> PreT
     except ValueError as error:
         raise ValueError(
             f"no critic from {folder}: transformers has no token classification model for "
-            f"model_type {config.model_type!r}, use another architecture"
+            f"model_type {config.model_type!r}; use another architecture"
         ) from error
-    if not hasattr(critic, "score"):  # GPT-2 calls it `classifier`: a reward model's would be lost
+    if not hasattr(critic, "score"):  # GPT-2's is `classifier`: the reward model's is not loaded
         raise ValueError(
             f"no critic from {folder}: {type(critic).__name__} has another head than reward models "
-            "have, it would start at random; set trainer.shared_critic or take another architecture"
+            "have, it would start at random; set trainer.shared_critic or use another architecture"
         )
     if any(key.split(".")[0] == "score" for key in info["missing_keys"]):
         _zero(critic.score.weight)
@@ -64,7 +64,7 @@ def build_critic(folder: str | Path, dtype: torch.dtype = torch.float32) -> PreT
 
 
 def _zero(weight: torch.nn.Parameter) -> None:
-    if hasattr(weight, "ds_id"):  # ZeRO-3 holds a shard only, until gathered
+    if hasattr(weight, "ds_id"):  # ZeRO-3: this process has only a shard until it is gathered
         import deepspeed
 
         with deepspeed.zero.GatheredParameters(weight, modifier_rank=0):
@@ -81,12 +81,12 @@ class ValueHeadConfig(PretrainedConfig):
 
 
 class ValueHead(PreTrainedModel):
-    """V(state) as a linear map of the policy's last hidden state; zero at first."""
+    """V(state) as a linear map of the policy's last hidden state, initialised to zero."""
 
     config_class = ValueHeadConfig
 
     def __init__(self, config: ValueHeadConfig) -> None:
-        """The map alone, in float32."""
+        """Create the linear map, in float32."""
         super().__init__(config)
         self.score = torch.nn.Linear(config.hidden_size, 1)
         self.post_init()
@@ -103,15 +103,15 @@ class ValueHead(PreTrainedModel):
 
 
 def build_value_head(policy: PreTrainedModel) -> ValueHead:
-    """A head for the trunk of `policy`."""
+    """A `ValueHead` with the hidden size of `policy`."""
     hidden = policy.config.get_text_config().hidden_size
     return ValueHead(ValueHeadConfig(hidden_size=hidden))
 
 
 def state_values(critic: PreTrainedModel, rows: UnpaddedBatch) -> torch.Tensor:
-    """V(state before each of the answers' tokens), (B, T), float32.
+    """V(state before each token of the answers), (B, T), float32, of unpadded rows.
 
-    The value at token t is read at token t - 1, which has seen neither t nor later.
+    The value at token t is the output at token t - 1, which attends to neither t nor later.
     """
     output = critic(input_ids=rows.ids, use_cache=False)
     return rows.repad(output.logits[:, :-1, 0].float())
@@ -120,56 +120,56 @@ def state_values(critic: PreTrainedModel, rows: UnpaddedBatch) -> torch.Tensor:
 def padded_state_values(
     critic: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, tokens: int
 ) -> torch.Tensor:
-    """The same of TRL's padded rows: ids and mask (B, P + T), the last `tokens` are T."""
+    """`state_values` of TRL's padded rows: `ids` and `mask` (B, P + T); `tokens` is T."""
     output = critic(input_ids=ids, attention_mask=mask, use_cache=False)
     return output.logits[:, -tokens - 1 : -1, 0].float()
 
 
 class Critic:
-    """The critic in its place, the submodule `critic` of a policy.
+    """The critic as the submodule `critic` of a policy.
 
-    The module is found there each time: an engine may put another around it.
+    The submodule is looked up at each use, because an engine (DDP, ZeRO) may wrap it.
     """
 
     def __init__(self, policy: torch.nn.Module, model: PreTrainedModel) -> None:
-        """Hang `model` into `policy`; a `ValueHead` reads the last hidden states of its trunk."""
+        """Add `model` to `policy`; a `ValueHead` gets a hook on the last hidden states."""
         policy.add_module(FOLDER, model)
         self._policy = policy
         self.is_head = isinstance(model, ValueHead)
-        self._states: torch.Tensor | None = None  # the trunk's last, (B, W, H)
+        self._states: torch.Tensor | None = None  # last hidden states of the policy, (B, W, H)
         if self.is_head:
             without_adapter(policy).base_model.register_forward_hook(self._keep_states)
 
     @property
     def model(self) -> PreTrainedModel:
-        """The module in the policy."""
+        """The submodule of the policy."""
         model: Any = self._policy.get_submodule(FOLDER)
         return model
 
-    # ---- values of a head on the trunk
+    # ---- values of a ValueHead
 
     def _keep_states(self, _module: Any, _args: Any, output: Any) -> None:
         self._states = output.last_hidden_state
 
     def forget_states(self) -> None:
-        """Call it before a pass that is to be read: generation ran the trunk too."""
+        """Call it before the pass whose values are read: generation also fills the states."""
         self._states = None
 
     def values_of_pass(self) -> torch.Tensor | None:
-        """V before each token but the first of the last pass, (B, W - 1).
+        """Values of the last pass, before each token but the first: (B, W - 1).
 
-        None where the critic is a model of its own, and after a pass of the reference.
+        None for a separate critic, and after a pass of the reference model.
         """
         if self._states is None:
             return None
         states, self._states = self._states[:, :-1], None
         return self.model(states)
 
-    # ---- beside the policy, not in it
+    # ---- save and load, separately from the policy
 
     @contextmanager
     def detached(self) -> Iterator[PreTrainedModel]:
-        """Inside, the policy is the plain model again; the critic comes back at the end."""
+        """Context in which the policy is without the critic."""
         critic = self._policy._modules.pop(FOLDER)
         assert isinstance(critic, PreTrainedModel)
         try:
@@ -178,15 +178,15 @@ class Critic:
             self._policy._modules[FOLDER] = critic
 
     def save(self, folder: str | Path, state: State | None = None) -> None:
-        """Write `folder`/critic.
+        """Save to `folder`/critic.
 
-        `state` is what an engine gathered (`split_state`), {} on the processes that hold nothing.
+        `state`: gathered by an engine (`split_state`), {} on processes that gathered nothing.
         """
         if state != {}:
             self.model.save_pretrained(Path(folder) / FOLDER, state_dict=state)
 
     def load(self, folder: str | Path) -> None:
-        """Read the weights of `folder`/critic."""
+        """Load the weights of `folder`/critic."""
         load_critic(self.model, folder)
 
     # ---- optimizer
@@ -194,13 +194,13 @@ class Critic:
     def split_parameters(
         self, model: torch.nn.Module
     ) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
-        """The policy's parameters and the critic's, of the `model` that an engine made of both."""
+        """The parameters of policy and critic, of a `model` that an engine wrapped around both."""
         critic = list(self.model.parameters())
         own = {id(p) for p in critic}
         return [p for p in model.parameters() if id(p) not in own], critic
 
     def split_groups(self, optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-        """Give the critic parameter groups of its own: same settings, its own learning rate."""
+        """Move the critic's parameters to groups with `learning_rate` and the same settings."""
         own = {id(p) for p in self.model.parameters()}
         for group in list(optimizer.param_groups):
             parameters = group["params"]
@@ -211,9 +211,9 @@ class Critic:
 
 
 def split_state(state: State | None) -> tuple[State | None, State | None]:
-    """A gathered state dict of the policy with its critic -> the policy's and the critic's own.
+    """Split a gathered state dict of policy and critic into the policy's and the critic's.
 
-    None where nothing was gathered: each saves what it holds.
+    None, if nothing was gathered, gives (None, None): each module saves its own weights.
     """
     if state is None:
         return None, None
@@ -223,23 +223,23 @@ def split_state(state: State | None) -> tuple[State | None, State | None]:
 
 
 def load_critic(critic: PreTrainedModel, checkpoint: str | Path) -> None:
-    """Fill `critic` with the weights in `checkpoint`/critic.
+    """Load the weights in `checkpoint`/critic into `critic`.
 
     Raises:
-        ValueError: if the checkpoint has no critic.
+        ValueError: the checkpoint has no critic, or one of the other kind (shared or separate).
     """
     folder = Path(checkpoint) / FOLDER
     if not (folder / "config.json").exists():
         raise ValueError(
-            f"{checkpoint} has no {FOLDER}/ folder, so PPO cannot resume from it: "
-            "start it anew (resume: false) with this model as init"
+            f"{checkpoint} has no {FOLDER}/ folder, so PPO cannot resume from it; "
+            "start again (resume: false) with this model as init"
         )
     shared = isinstance(critic, ValueHead)
     written = PretrainedConfig.get_config_dict(folder)[0].get("model_type")
     if shared != (written == ValueHeadConfig.model_type):
         raise ValueError(
-            f"{checkpoint} was written with shared_critic={str(not shared).lower()}: set it so, or "
-            "start anew (resume: false)"
+            f"{checkpoint} was written with shared_critic={str(not shared).lower()}; set that, or "
+            "start again (resume: false)"
         )
     if shared:
         saved: PreTrainedModel = ValueHead.from_pretrained(folder, dtype=critic.dtype)

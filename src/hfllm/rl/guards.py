@@ -1,4 +1,4 @@
-"""What PPO on TRL gets silently wrong, refused before the first rollout with one line each."""
+"""Checks before the first rollout, for errors of a trainer on GRPOTrainer that would be silent."""
 
 import inspect
 import re
@@ -7,26 +7,26 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
+from trl import GRPOConfig
 
 from hfllm.fast_cpu import SWITCH
 from hfllm.modeling.adapters import without_adapter
 from hfllm.modeling.eval_mode import eval_mode
-from hfllm.rl.config import PPOConfig
 
 _POSITION_TABLE = re.compile(r"(^|\.)(wpe|\w*position_embedding\w*|embed_positions|pos_emb\w*)$")
 
 
-def check_rollout_fits(args: PPOConfig, dataset: Any) -> None:
-    """A data set smaller than one rollout trains 0 steps: the sampler drops the partial batch.
+def check_rollout_fits(args: GRPOConfig, dataset: Any) -> None:
+    """Check that there are prompts for one rollout: TRL's sampler drops a partial one.
 
     Raises:
-        ValueError: if `dataset` has fewer prompts than one rollout needs.
+        ValueError: `dataset` has fewer prompts than one rollout, so that 0 steps would be trained.
     """
     needed = (args.generation_batch_size or 1) // (args.num_generations or 1)
     if hasattr(dataset, "__len__") and len(dataset) < needed:
         raise ValueError(
             f"{len(dataset)} prompts are fewer than the {needed} of one rollout, nothing would be "
-            "trained: add prompts or lower per_device_train_batch_size or steps_per_generation"
+            "trained; add prompts, or lower per_device_train_batch_size or steps_per_generation"
         )
 
 
@@ -38,13 +38,14 @@ def _position_tables(model: torch.nn.Module) -> list[str]:
     ]
 
 
-def check_positions(model: torch.nn.Module) -> None:
-    """`generate` tells a left-padded row's positions to models that take them, and to no others.
+def check_left_padding(model: torch.nn.Module) -> None:
+    """Check that left padding does not change the logits while the policy samples.
 
-    Only others that seem to have a table of positions pay the two tiny forwards of the proof.
+    `generate` passes the positions of left-padded rows only to models with a `position_ids`
+    argument. A model without it that has a position embedding is run twice on four tokens.
 
     Raises:
-        ValueError: if left padding changes the logits (BART's decoder).
+        ValueError: left padding changes the logits (BART's decoder).
     """
     tables = _position_tables(model)
     plain = without_adapter(model)
@@ -60,61 +61,66 @@ def check_positions(model: torch.nn.Module) -> None:
     if not torch.allclose(alone, shifted, atol=1e-2):
         raise ValueError(
             f"{type(plain).__name__} has a table of positions ({tables[0]}) but no position_ids: "
-            "left padding shifts them while it samples, use another model"
+            "left padding shifts them while it samples; use another model"
         )
 
 
 def check_padded_rows(model: torch.nn.Module) -> None:
-    """TRL's padded rows have positions from the first column on, padding counted.
+    """Check a model for rows as TRL pads them: its positions count the padding on the left.
 
     Raises:
-        ValueError: the model has a table of positions, so that they would shift its answers.
+        ValueError: the model has a position embedding, so that log-probabilities would change.
     """
     tables = _position_tables(model)
     if tables:
         raise ValueError(
-            f"{SWITCH}: the model has a table of positions ({tables[0]}), which trl's padded rows "
-            "would shift: leave unpad on"
+            f"{SWITCH}: the model has a table of positions ({tables[0]}), which TRL's padded rows "
+            "would shift; leave unpad on"
         )
 
 
 def check_policy_folder(
-    model: str | PreTrainedModel, args: PPOConfig, peft_config: Any = None
+    model: str | PreTrainedModel, args: GRPOConfig, peft_config: Any = None
 ) -> None:
-    """With beta, TRL reads the reference from the folder that the policy was loaded from.
+    """Check that TRL can load the reference, for which it uses the policy's own folder.
+
+    Args:
+        model: the policy, or its folder.
+        args: with beta 0 there is no reference.
+        peft_config: with an adapter the reference is the policy without it.
 
     Raises:
-        ValueError: if the policy was made in memory and so has no such folder.
+        ValueError: the policy was not loaded from a folder.
     """
     if args.beta == 0.0 or peft_config is not None or isinstance(model, str):
         return
     if hasattr(model, "peft_config") or model.config._name_or_path:
         return
     raise ValueError(
-        "the policy was not loaded from a folder, so there is no reference for the KL: "
+        "the policy was not loaded from a folder, so there is no reference for the KL; "
         "save it and load it with from_pretrained, or set beta=0"
     )
 
 
 def check_reference(policy: PreTrainedModel, reference: torch.nn.Module) -> None:
-    """The reference must be the policy before training, weight for weight.
+    """Check that the reference equals the policy before training.
 
-    It is not where the policy was changed after loading, or came from another file of its folder.
+    It differs if the policy was changed after loading, or loaded from another file of its folder.
 
     Raises:
         ValueError: naming the first parameter that differs.
     """
-    theirs = dict(reference.named_parameters())
+    references = dict(reference.named_parameters())
     for name, parameter in policy.named_parameters():
-        other = theirs.get(name)
+        other = references.get(name)
         if hasattr(parameter, "ds_id") or hasattr(other, "ds_id"):  # ZeRO-3: only shards here
             return
         if isinstance(other, DTensor):  # FSDP2: TRL has sharded the reference by now
             other = other.full_tensor()
-            if torch.distributed.get_rank():  # may hold no weights until they are shared out
+            if torch.distributed.get_rank():  # its policy may have no weights before FSDP's sync
                 continue
         if other is None or not torch.equal(parameter, other.to(parameter)):
             raise ValueError(
                 f"the reference read from {policy.config._name_or_path} differs from the policy "
-                f"in {name}: save the policy and load it from that folder before PPO"
+                f"in {name}; save the policy and load it from that folder before training"
             )

@@ -1,9 +1,9 @@
-"""Log-probabilities, entropies and values of answers, over unpadded rows.
+"""Log-probabilities, entropies and values of answers, computed on unpadded rows.
 
-Both a rollout (the policy's, the reference's) and an update read them. Rows go through without the
-padding between prompt and answer (unpad.py), those of a whole rollout sorted by length; the head
-scores written tokens alone (fast_cpu/trained_head.py on a CPU, TRL's kernels on a GPU). Where the
-critic is a head on the trunk, the same pass gives its values; else it takes one of its own.
+A rollout (policy and reference) and an update use them. Rows are run without the padding between
+prompt and answer (unpad.py), those of a rollout sorted by length; the head scores only answer
+tokens (fast_cpu/trained_head.py on a CPU, TRL's kernels on a GPU). A `ValueHead` gives values in
+the same pass; a separate critic takes a pass of its own.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,17 +16,17 @@ from trl.trainer.utils import FusedCausalLMOutput
 
 from hfllm.fast_cpu.trained_head import KEPT, Scoring, score_trained_positions
 from hfllm.rl.critic import Critic, padded_state_values, state_values
-from hfllm.rl.unpad import Rows, UnpaddedBatch, in_order, unpadded_chunks
+from hfllm.rl.unpad import Rows, UnpaddedBatch, restore_order, unpadded_chunks
 
 
 @dataclass(frozen=True)
 class ForwardPass:
-    """What one pass over answers gave."""
+    """The results of one forward pass over answers."""
 
     logps: torch.Tensor  # (B, T)
     entropies: torch.Tensor | None = None  # (B, T)
-    aux_loss: torch.Tensor | None = None  # (): of a mixture of experts
-    values: torch.Tensor | None = None  # (B, T), of a critic that is a head on the trunk
+    aux_loss: torch.Tensor | None = None  # (), of a mixture of experts
+    values: torch.Tensor | None = None  # (B, T), of a `ValueHead`
 
 
 def score_answers(
@@ -36,23 +36,23 @@ def score_answers(
     autocast: Callable[[], AbstractContextManager],
     with_aux_loss: bool = False,
 ) -> ForwardPass:
-    """GRPO's own pass (`_get_per_token_logps_and_entropies`) with the rows laid out otherwise.
+    """Run a model over answers: GRPO's `_get_per_token_logps_and_entropies` on unpadded rows.
 
     Args:
         model: the policy or the reference, with TRL's fused head.
         chunks: of `unpadded_chunks`.
-        critic: gives values where it is a head on the trunk of `model`.
+        critic: if it is a `ValueHead`, a pass of the policy also gives its values.
         autocast: the accelerator's.
-        with_aux_loss: balance the experts, as TRL does it.
+        with_aux_loss: also compute the load-balancing loss of experts, as TRL does.
     """
     logps, entropies, values, losses = [], [], [], []
     for numbers, rows in chunks:
         critic.forget_states()
-        # Experts are balanced over what is no padding; nothing else needs the mask.
+        # The load-balancing loss leaves out padding; nothing else needs the mask.
         aux = {"attention_mask": rows.mask, "output_router_logits": True} if with_aux_loss else {}
         with autocast():
             out = model(input_ids=rows.ids, labels=rows.labels, fused_lm_head=True, **aux)
-        scored = rows.ids.size(1) - 1  # a prompt that is learned stands before the rows
+        scored = rows.ids.size(1) - 1  # prompt tuning puts virtual tokens before the rows
         logps.append((numbers, rows.repad(out.log_probs[:, -scored:].float())))
         if out.entropy is not None:
             entropies.append((numbers, rows.repad(out.entropy[:, -scored:])))
@@ -60,27 +60,31 @@ def score_answers(
             values.append((numbers, rows.repad(chunk_values[:, -scored:])))
         losses += [out.aux_loss] if with_aux_loss else []
     return ForwardPass(
-        in_order(logps),
-        in_order(entropies) if entropies else None,
+        restore_order(logps),
+        restore_order(entropies) if entropies else None,
         torch.stack(losses).mean() if losses else None,
-        in_order(values) if values else None,
+        restore_order(values) if values else None,
     )
 
 
 def critic_values(critic: Any, rows: Rows, size: int, unpads: bool) -> torch.Tensor:
-    """Values (B, T) by a critic that is a model of its own, `size` rows at a time.
+    """Values (B, T) of a separate critic.
 
-    `unpads` False: over the rows as TRL has padded them.
+    Args:
+        critic: the model, of `build_critic`.
+        rows: ids and mask (B, P + T), and T.
+        size: rows per forward pass.
+        unpads: False runs the rows as TRL pads them.
     """
     if unpads:
         chunks = unpadded_chunks(*rows, size)
-        return in_order([(numbers, state_values(critic, part)) for numbers, part in chunks])
+        return restore_order([(numbers, state_values(critic, part)) for numbers, part in chunks])
     ids, mask, tokens = rows
     parts = zip(ids.split(size), mask.split(size), strict=True)
     return torch.cat([padded_state_values(critic, *part, tokens) for part in parts])
 
 
 def score_written_tokens_only(models: Sequence[Any], how: Scoring) -> list[str]:
-    """Put the head that skips prompts on `models`, on a CPU; says where one keeps TRL's."""
+    """Install the CPU head that skips prompt tokens; return a note if a model keeps TRL's head."""
     done = [score_trained_positions(model, FusedCausalLMOutput, how) for model in models]
     return [] if all(done) else [KEPT]

@@ -1,4 +1,4 @@
-"""Metrics beside GRPO's own: means over all processes, and seconds per part of a training step."""
+"""Log metrics in a TRL trainer: means over all processes, and seconds of each part of a step."""
 
 import time
 from collections import defaultdict
@@ -13,7 +13,7 @@ Metrics = dict[str, list[float]]  # TRL logs the mean of each list and clears th
 
 
 class Meter:
-    """Writes into the metrics of a TRL trainer."""
+    """Adds to the metrics of a TRL trainer."""
 
     def __init__(
         self, metrics: Mapping[str, Metrics], mode: Callable[[], str], reduce: Reduce
@@ -22,7 +22,7 @@ class Meter:
 
         Args:
             metrics: TRL's `_metrics`, {"train": ..., "eval": ...}.
-            mode: which of the two is going on.
+            mode: returns "train" or "eval", whichever is running.
             reduce: sums a tensor over processes.
         """
         self._metrics, self._mode, self._reduce = metrics, mode, reduce
@@ -30,11 +30,11 @@ class Meter:
 
     @property
     def current(self) -> Metrics:
-        """The metrics of training or of evaluation, whichever is going on."""
+        """The metrics of training or of evaluation, whichever is running."""
         return self._metrics[self._mode()]
 
     def note(self, name: str, x: torch.Tensor) -> None:
-        """Log the mean of `x` over all processes; NaN does not count."""
+        """Log the mean of `x` over all processes, without NaN."""
         x = x.detach().float().reshape(-1)
         x = x[~x.isnan()]
         total, count = self._reduce(torch.stack([x.sum(), x.new_tensor(float(len(x)))])).tolist()
@@ -42,7 +42,7 @@ class Meter:
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
-        """Add the seconds inside to `part`: "rollout", or "generate" within it."""
+        """Context whose seconds are added to `part`: "rollout", or "generate" within it."""
         start = time.perf_counter()
         try:
             yield
@@ -52,7 +52,7 @@ class Meter:
     def add_times(self) -> None:
         """Add the seconds since the last log: generating, scoring and updating.
 
-        A training step of TRL's (`step_time`) holds the rollout that it began with.
+        TRL's `step_time` of a training step includes the rollout at its beginning.
         """
         spent = self._seconds.pop(self._mode(), defaultdict(float))
         metrics = self.current

@@ -1,12 +1,12 @@
-"""The privileged critic: a ridge baseline on what a program knows before an answer is whole.
+"""The privileged critic: a ridge regression of returns on features that the policy does not see.
 
-A reward function may carry `prefix_features(prefix, **row) -> list[float]`: numbers about the
-beginning of an answer, the same count each time (rewards.py: which kinds of constraints are open,
-kept or broken for good). The policy does not see them, the critic does (asymmetric actor-critic,
-Pinto et al. 2017, arXiv:1710.06542): a ridge regression on the rollouts before predicts returns
-from them, and the critic's model learns what is left. A baseline of what stands before a token
-leaves the mean of the policy's gradient as it is and takes noise from it: tokens behind a broken
-constraint are not blamed.
+A reward function may have `prefix_features(prefix, **row) -> list[float]`: numbers computed from
+the beginning of an answer, the same count each time (rewards.py: which kinds of constraints are
+open, kept or finally broken). Only the critic reads them (asymmetric actor-critic, Pinto et al.
+2017, arXiv:1710.06542): the regression, fitted on earlier rollouts, predicts returns from them, and
+the critic's model learns the residual. A baseline computed from the tokens before an action leaves
+the expected policy gradient unchanged and reduces its variance: tokens after a broken constraint
+get no negative advantage for it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,31 +17,34 @@ from typing import Any
 import torch
 from tokenizers.decoders import DecodeStream
 
-from hfllm.rl.advantages import Reduce, alone
+from hfllm.rl.advantages import Reduce, single_process
 
-FORGETTING = 0.9  # of a rollout's weight with each that follows: the last ten count
-PENALTY = 30.0  # ridge, in tokens; the constant is free, so that few data predict the mean
+FORGETTING = 0.9  # a rollout's weight is multiplied by it at each later one: about ten count
+PENALTY = 30.0  # ridge penalty, in tokens; not on the constant, so that few data give the mean
 FILE, OLD_FILE = "privileged_critic.pt", "informed.pt"
 
 
 class RidgeRegression:
     """Ridge regression of returns on features, with exponential forgetting.
 
-    It holds the sums of the normal equations over the rollouts before, no rows.
+    It stores the sums of the normal equations over earlier rollouts, no rows.
     """
 
     def __init__(self) -> None:
-        """No data yet: every prediction is 0."""
+        """Start without data: every prediction is 0."""
         self._sums: torch.Tensor | None = None  # (K + 1, K + 2), float64: x x^T beside x y
 
     def predict(self, features: torch.Tensor) -> torch.Tensor:
-        """Returns (B, T) of features (B, T, K); zeros before the first update."""
+        """Predict returns (B, T) from features (B, T, K); zeros before the first update.
+
+        Raises ValueError if K is not that of the data so far.
+        """
         if self._sums is None:
             return features.new_zeros(features.shape[:-1])
         if len(self._sums) != features.size(-1) + 1:
             raise ValueError(
                 f"privileged_critic: it learned from {len(self._sums) - 1} features and is given "
-                f"{features.size(-1)}: a reward function changed since the checkpoint, "
+                f"{features.size(-1)}: a reward function changed since the checkpoint; "
                 f"remove its {FILE}"
             )
         gram, moment = self._sums[:, :-1], self._sums[:, -1]
@@ -53,18 +56,25 @@ class RidgeRegression:
     def update(
         self, features: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor, reduce: Reduce
     ) -> None:
-        """Learn from a rollout: (B, T, K), (B, T), (B, T); `reduce` sums over processes."""
+        """Add a rollout to the sums.
+
+        Args:
+            features: (B, T, K).
+            returns: (B, T).
+            mask: (B, T), 1 on the tokens that count.
+            reduce: sums a tensor over processes.
+        """
         written = mask > 0
         x, y = _with_constant(features[written]), returns[written]
         sums = reduce(torch.cat([x.T @ x, (x.T @ y)[:, None]], dim=1)).double().cpu()
         self._sums = sums if self._sums is None else sums + FORGETTING * self._sums
 
     def state_dict(self) -> dict[str, torch.Tensor | None]:
-        """The sums."""
+        """{"sums": the sums, None before the first update}."""
         return {"sums": self._sums}
 
     def load_state_dict(self, state: dict[str, torch.Tensor | None]) -> None:
-        """Take up the sums of a checkpoint."""
+        """The inverse of `state_dict`."""
         self._sums = state["sums"]
 
 
@@ -73,75 +83,75 @@ def _with_constant(features: torch.Tensor) -> torch.Tensor:
 
 
 def prefixes(tokenizer: Any, ids: Sequence[int]) -> Iterator[str]:
-    """The text before each token, special tokens left out."""
+    """The text before each token of `ids`, without special tokens."""
     backend, text = getattr(tokenizer, "backend_tokenizer", None), ""
-    if backend is None:  # each prefix anew, quadratic in the answer's length
+    if backend is None:  # decode each prefix: quadratic in the answer's length
         yield from (tokenizer.decode(ids[:n], skip_special_tokens=True) for n in range(len(ids)))
         return
     stream = DecodeStream(skip_special_tokens=True)
     for token in ids:
         yield text
-        text += stream.step(backend, token) or ""  # None: a character is not whole yet
+        text += stream.step(backend, token) or ""  # None: a character is still incomplete
 
 
 class PrefixFeatures:
-    """The `prefix_features` of one reward function, checked."""
+    """Calls the `prefix_features` of one reward function and checks the result."""
 
     def __init__(self, name: str, function: Callable[..., list[float]]) -> None:
-        """`name` is the reward function's."""
+        """Wrap `function`; `name` is the reward function's, for messages."""
         self.name, self._function = name, function
         self._count: int | None = None  # K, from the first prefix on
 
     def of(self, texts: list[str], row: dict[str, Any]) -> torch.Tensor:
-        """Features (T, K) of the T prefixes of a row's answer.
+        """Features (T, K) of the T prefixes of an answer; `row` is its prompt's.
 
         Raises:
-            ValueError: their count differs from that of other prefixes, or one is no number.
+            ValueError: K differs from that of another prefix, or a feature is no finite number.
         """
         features = [self._function(text, **row) for text in texts]
-        for text, some in zip(texts, features, strict=True):
+        for text, numbers in zip(texts, features, strict=True):
             if self._count is None:
-                self._count = len(some)
-            if len(some) != self._count or any(x is None or not isfinite(x) for x in some):
+                self._count = len(numbers)
+            if len(numbers) != self._count or any(x is None or not isfinite(x) for x in numbers):
                 raise ValueError(
-                    f"prefix_features of the reward function {self.name} gives {some} of {text!r}: "
-                    f"give {self._count} numbers each time, 0.0 where one is unknown"
+                    f"prefix_features of the reward function {self.name} gives {numbers} for "
+                    f"{text!r}; return {self._count} numbers each time, 0.0 for an unknown one"
                 )
-        return torch.tensor(features, dtype=torch.float32)  # an answer has a token, so T > 0
+        return torch.tensor(features, dtype=torch.float32)  # (T, K); every answer has a token
 
 
 def features_of(functions: Sequence[Any], names: Sequence[str]) -> list[PrefixFeatures]:
-    """Those of the reward functions that have prefix_features.
+    """The `PrefixFeatures` of the reward functions that have them.
 
     Raises:
-        ValueError: a function has them under their old name, which would be ignored.
+        ValueError: a function has them under their old name `so_far`, which would be ignored.
     """
     for function, name in zip(functions, names, strict=True):
         if getattr(function, "so_far", None):
             raise ValueError(
                 f"the reward function {name} has `so_far`: rename it to `prefix_features`"
             )
-    told = (getattr(function, "prefix_features", None) for function in functions)
-    return [PrefixFeatures(name, f) for name, f in zip(names, told, strict=True) if f]
+    found = (getattr(function, "prefix_features", None) for function in functions)
+    return [PrefixFeatures(name, f) for name, f in zip(names, found, strict=True) if f]
 
 
 class PrivilegedCritic:
-    """Predicts returns from prefix features; without any it predicts zeros and learns nothing."""
+    """Predicts returns from prefix features; without any it predicts zeros and does not learn."""
 
     def __init__(
         self,
         sources: Sequence[PrefixFeatures],
         tokenizer: Any,
-        reduce: Reduce = alone,
+        reduce: Reduce = single_process,
         has_tools: bool = False,
     ) -> None:
-        """Nothing is learned yet.
+        """Start without data.
 
         Args:
             sources: of `features_of`, the same on every process.
             tokenizer: the policy's.
             reduce: sums a tensor over processes.
-            has_tools: whether answers are pieced together from turns; then it is off.
+            has_tools: True switches it off: with tools an answer consists of several turns.
         """
         self.sources = [] if has_tools else list(sources)
         self._tokenizer, self._reduce = tokenizer, reduce
@@ -149,18 +159,18 @@ class PrivilegedCritic:
         self.regression = RidgeRegression()
         self.notes: list[str] = []  # for the manifest
         if self.sources:
-            self.notes = [f"privileged_critic: it is told what {self._names} knows before the end"]
+            self.notes = [f"privileged_critic: it reads the prefix_features of {self._names}"]
         elif sources:
-            self.notes = ["privileged_critic: an answer with tools is no single text, it is off"]
+            self.notes = ["privileged_critic: off, an answer with tools is no single text"]
 
     def observe(
         self, rows: Sequence[dict[str, Any]], ids: Sequence[list[int]], tokens: int
     ) -> torch.Tensor:
-        """Features (B, T, K) before each token of the answers.
+        """Compute the features (B, T, K) before each token of the answers.
 
         Args:
-            rows: of the data set, one an answer; their columns go to the functions.
-            ids: the answers' tokens, without padding.
+            rows: B rows of the data set; their columns are arguments of `prefix_features`.
+            ids: token ids of the B answers, without padding.
             tokens: T.
         """
         if not self.sources:
@@ -173,14 +183,19 @@ class PrivilegedCritic:
         return torch.nn.functional.pad(features, (0, 0, 0, tokens - len(ids)))  # (T, K)
 
     def predict(self, features: torch.Tensor) -> torch.Tensor:
-        """Returns (B, T) of features (B, T, K); zeros before the first update."""
+        """Predict returns (B, T) from features (B, T, K); zeros before the first update."""
         return self.regression.predict(features)
 
     def update(self, features: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor) -> None:
-        """Learn a rollout's returns, less what the critic's model says: (B, T, K), (B, T), (B, T).
+        """Learn from a rollout.
+
+        Args:
+            features: (B, T, K), of `observe`.
+            returns: (B, T), minus the values of the critic's model.
+            mask: (B, T), 1 on the tokens that count.
 
         Raises:
-            ValueError: on all processes, where some have another count of features.
+            ValueError: on all processes, if K differs between them.
         """
         if self.sources:
             self._check_same_count(features)
@@ -192,22 +207,23 @@ class PrivilegedCritic:
         processes, total, squares = self._reduce(counts).tolist()
         if processes * squares != total**2:
             raise ValueError(
-                f"prefix_features of {self._names}: the processes get another number of them each"
+                f"prefix_features of {self._names}: their number differs between processes; return "
+                "the same number for every row"
             )
 
     def save(self, folder: Path) -> None:
-        """Keep the regression's sums in a checkpoint."""
+        """Save the regression's sums in a checkpoint's folder."""
         if self.sources:
             torch.save(self.regression.state_dict(), folder / FILE)
 
     def load(self, folder: Path) -> str | None:
-        """Take up a checkpoint's sums; a note where there are none and it learns anew."""
+        """Load the sums of a checkpoint; return a note if it has none and learning starts again."""
         if not self.sources:
             return None
         file, old = folder / FILE, folder / OLD_FILE
         found = file if file.exists() else old
         saved = torch.load(found, weights_only=True) if found.exists() else {}
         if "sums" not in saved:
-            return f"privileged_critic: nothing in {file}, it learns from its features anew"
+            return f"privileged_critic: no sums in {file}, it starts to learn again"
         self.regression.load_state_dict(saved)
         return None

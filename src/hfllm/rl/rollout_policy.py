@@ -1,13 +1,13 @@
-"""The rollout policy: a low-precision copy of the policy that samples the answers.
+"""The rollout policy: a low-precision copy of the policy, from which answers are sampled.
 
-On a CPU with bf16, sampling is 1.3 times as fast from bf16 weights, and autocast gains nothing.
-Rows that have ended leave the copy's batch (fast_cpu/decoding.py), but for images, beams and
-models that remember more than keys and values. The copy costs half the policy's float32 memory, and
-a few milliseconds per rollout to bring up to date. Only sampling is approximate: old and new
-log-probabilities are both the policy's own, so the ratio of an untouched policy is 1.
+On a CPU with bf16, sampling from bf16 weights is 1.3 times as fast; autocast gains nothing. Rows
+that have ended leave the copy's batch (fast_cpu/decoding.py), except with images, beams and models
+whose cache holds more than keys and values. The copy takes half the memory of the float32 policy,
+and a few milliseconds per rollout to synchronise. Only sampling is approximate: old and new
+log-probabilities are both computed by the policy, so their ratio is 1 before an update.
 
 The copy is built from the config, not with deepcopy: TRL replaces the policy's forward by a
-closure over the original, and a deep copy would go on using the original's weights.
+closure over the original, so a deep copy would use the original's weights.
 """
 
 import copy
@@ -25,13 +25,13 @@ from hfllm.modeling.adapters import without_adapter
 
 
 class RolloutPolicy:
-    """`model` is the copy; call `sync` before sampling from it."""
+    """The copy, `model`; call `sync` before sampling from it."""
 
     def __init__(self, policy: PreTrainedModel, dtype: str, device: torch.device) -> None:
-        """Make an empty copy of `policy` in `dtype` ("bfloat16") on `device`.
+        """Make a copy of `policy` in `dtype` ("bfloat16") on `device`, with weights still to sync.
 
         Raises:
-            ValueError: for an adapter that is more than low-rank matrices beside others.
+            ValueError: the adapter is no plain LoRA, which could be merged into the copy.
         """
         _check_adapter(policy)
         base = without_adapter(policy)
@@ -40,16 +40,16 @@ class RolloutPolicy:
         self.model.generation_config = policy.generation_config
         self.model.to(device).eval().requires_grad_(False)
         if rows_can_leave(self.model):
-            # An attribute of a module's own hides the method of its class.
+            # An attribute of the instance takes precedence over the method of its class.
             self.model.generate = partial(_generate, self.model.generate)
 
     @torch.no_grad()
     def sync(self, policy: torch.nn.Module) -> None:
-        """Copy the policy's weights, rounded to the copy's dtype, one after the other."""
+        """Copy the policy's weights one by one, rounded to the copy's dtype."""
         targets = self.model.state_dict()
         missing = set(targets)
         for name, tensor in _merged(policy):
-            if name in targets:  # the critic is none of the copy's
+            if name in targets:  # the copy has no critic
                 targets[name].copy_(tensor)
                 missing.discard(name)
         if missing:
@@ -60,7 +60,7 @@ class RolloutPolicy:
 
     @contextmanager
     def sampling_for(self, trainer: Trainer, policy: torch.nn.Module) -> Iterator[None]:
-        """Inside, a TRL `trainer` samples from the copy of `policy`, brought up to date."""
+        """Context in which a TRL `trainer` samples from the copy, synchronised with `policy`."""
         wrapped = trainer.model_wrapped
         self.sync(policy)
         trainer.model_wrapped = self.model
@@ -71,7 +71,7 @@ class RolloutPolicy:
 
 
 def _generate(generate: Any, *, generation_config: Any, **inputs: Any) -> torch.Tensor:
-    """transformers' `generate`; ended rows leave the batch where it would only sample texts."""
+    """transformers' `generate`, in which rows that have ended leave the batch if possible."""
     plain = only_samples_texts(generation_config, inputs)
     hook = {"custom_generate": without_ended_rows} if plain else {}
     return generate(generation_config=generation_config, **inputs, **hook)
@@ -94,9 +94,9 @@ def _check_adapter(policy: Any) -> None:
 
 
 def _merged(policy: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """The policy's weights by the names of the plain model, the active adapter added to them.
+    """The policy's weights with the active adapter added, by the names of the plain model.
 
-    Not with peft's merge_adapter: adding to the live weights and taking away again moves them.
+    Not with peft's merge_adapter: adding to the live weights and subtracting again rounds them.
     """
     if not hasattr(policy, "get_base_model"):
         yield from policy.state_dict().items()

@@ -1,13 +1,14 @@
-"""Remove the padding between prompt and answer: each row in one piece, and results put back.
+"""Remove the padding between prompt and answer, and put results back into TRL's padded shape.
 
 GRPO pads prompts on the left and answers on the right, to the longest of each; a row that is long
-in both is rare. Written from the first column on, a row is as wide as it is long, its positions
-are those of training, and behind a causal mask the padding after it needs no mask at all:
+in both is rare. Unpadded, a row begins in the first column: the batch is as wide as its longest
+row, positions are those of training, and the padding on the right needs no attention mask, because
+attention is causal:
 
     TRL's rows      . . p p | a a a .        unpadded   p p a a a
                     p p p p | a . . .                   p p p p a
 
-`HFLLM_SLOW=unpad` (fast_cpu) leaves the rows as TRL lays them out.
+`HFLLM_SLOW=unpad` (fast_cpu) runs the rows as TRL pads them.
 """
 
 from collections.abc import Iterator
@@ -21,28 +22,28 @@ Rows = tuple[torch.Tensor, torch.Tensor, int]  # ids and mask (B, P + T), and T:
 
 @dataclass(frozen=True)
 class UnpaddedBatch:
-    """Rows as they are run through a model, and where their tokens stood before."""
+    """Unpadded rows, and the columns of their tokens in the padded rows."""
 
     ids: torch.Tensor  # (B, W), W the tokens of the longest row
     mask: torch.Tensor  # (B, W)
     labels: torch.Tensor  # (B, W): the answers' tokens, -100 elsewhere
-    columns: torch.Tensor  # (B, W): where each token stood in the padded rows
+    columns: torch.Tensor  # (B, W): each token's column in the padded rows
     prompt: int  # P
     width: int  # P + T
 
     def repad(self, x: torch.Tensor) -> torch.Tensor:
-        """Of the last K columns, (B, K), what belongs to the answers in their places: (B, T)."""
+        """Results of the last K columns, (B, K) -> those of the answers as TRL pads them (B, T)."""
         padded = x.new_zeros((len(x), self.width))
         return padded.scatter(1, self.columns[:, -x.size(1) :], x)[:, self.prompt :]
 
 
 def unpad(ids: torch.Tensor, mask: torch.Tensor, tokens: int) -> UnpaddedBatch:
-    """Lay rows out from the first column on.
+    """Move each row's tokens to the first columns.
 
     Args:
         ids: prompts and answers, (B, P + T), padded on both sides.
         mask: (B, P + T), 0 on padding.
-        tokens: T, the columns at the end that are the answers'.
+        tokens: T, the number of columns of the answers, which are the last.
     """
     width = ids.size(1)
     longest = int(mask.sum(dim=1).max())
@@ -57,22 +58,26 @@ def unpad(ids: torch.Tensor, mask: torch.Tensor, tokens: int) -> UnpaddedBatch:
 def unpadded_chunks(
     ids: torch.Tensor, mask: torch.Tensor, tokens: int, size: int
 ) -> Iterator[tuple[torch.Tensor, UnpaddedBatch]]:
-    """Rows of similar length together, `size` at most: their numbers (N,), and the rows.
+    """Yield chunks of rows of similar length: their row numbers (N,), and the unpadded rows.
 
-    The other arguments are those of `unpad`.
+    Args:
+        ids: as in `unpad`.
+        mask: as in `unpad`.
+        tokens: as in `unpad`.
+        size: the most rows of a chunk.
     """
     for rows in mask.sum(dim=1).argsort(stable=True).split(size):
         yield rows, unpad(ids[rows], mask[rows], tokens)
 
 
-def in_order(parts: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
-    """What was computed chunk by chunk, (row numbers, (N, T)) each, in the rows' order: (B, T)."""
+def restore_order(parts: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+    """Join results of chunks, (row numbers (N,), (N, T)) each, in the order of the rows: (B, T)."""
     rows, values = zip(*parts, strict=True)
     return torch.cat(values)[torch.cat(rows).argsort()]
 
 
-def by_length(micro_batches: list[dict[str, Any]], together: int) -> list[dict[str, Any]]:
-    """Micro-batches of a rollout; of each `together` that follow, the short rows first."""
+def sort_by_length(micro_batches: list[dict[str, Any]], together: int) -> list[dict[str, Any]]:
+    """Sort the rows of each `together` consecutive micro-batches by length, the shortest first."""
     out = []
     for start in range(0, len(micro_batches), together):
         group = micro_batches[start : start + together]
@@ -85,7 +90,7 @@ def by_length(micro_batches: list[dict[str, Any]], together: int) -> list[dict[s
 
 
 def _joined(values: list[Any]) -> Any:
-    """A column of several micro-batches in one; what is no column stays as it is."""
+    """Concatenate a column of several micro-batches; a scalar is taken from the first."""
     if isinstance(values[0], list):
         return [row for part in values for row in part]
     is_column = torch.is_tensor(values[0]) and values[0].dim()

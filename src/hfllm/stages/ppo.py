@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from hfllm.recipe.checks import check_reward_keys
 from hfllm.recipe.config import PromptDataConfig, TrainConfig
 from hfllm.recipe.recipe import StepSpec
 from hfllm.recipe.stage import LANGUAGE_MODEL, REWARD_MODEL, Figure, Stage, model_ref
@@ -55,16 +56,8 @@ class Config(TrainConfig):
 
 
 def check(spec: StepSpec) -> Iterator[str]:
-    """Check judge, judge_nats and length_floor, which have an effect on reward_functions alone."""
-    config: Config = spec.config
-    if config.judge and not config.reward_functions:
-        yield "judge: weights reward_functions, and none is set; set some, or remove the judge"
-    if config.length_floor is not None and not (
-        config.reward_functions and config.length_floor > 0
-    ):
-        yield f"length_floor: must be 1 or more (tokens), with {spec.name}.reward_functions"
-    if config.judge_nats is not None and not (config.judge and config.judge_nats >= 0):
-        yield f"judge_nats: must be 0 (the judge only watches) or more, with {spec.name}.judge"
+    """Keys of the judge and the length floor without reward functions."""
+    yield from check_reward_keys(spec)
 
 
 def key_figure(view: StepView) -> Figure | tuple[()]:
@@ -131,10 +124,10 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[PPOTrainer, T
 
     from hfllm.data.ledger import Ledger
     from hfllm.modeling.flops import matmul_parameters, ppo_flops_per_token
-    from hfllm.rl.judge import open_functions
+    from hfllm.rl.build_rewards import build_reward_functions
     from hfllm.rl.ppo_trainer import PPOTrainer
-    from hfllm.rl.prompts import check_positions, fitting_prompts, same_columns
     from hfllm.rl.rewards import load_reward_model
+    from hfllm.rl.rollout_prompts import check_prompt_and_answer_fit, read_fitting_prompts
     from hfllm.training.fit import TrainingInfo
     from hfllm.training.load import (
         end_ids,
@@ -154,22 +147,22 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[PPOTrainer, T
     ends = end_ids(tokenizer, chat=True)
     policy.generation_config.eos_token_id = ends
     policy_size = matmul_parameters(policy)
-    rewards, judge_size = open_functions(config, step, args)
+    rewards, judge_size = build_reward_functions(config, step, args)
     scorer = None
     if config.reward:
         scorer = load_reward_model(step.model_of(config.reward))
         judge_size += matmul_parameters(scorer.model)
         rewards.insert(0, scorer)
     ledger = Ledger()
-    prompts, longest = fitting_prompts(config.data, step, tokenizer, ledger)
+    prompts, longest = read_fitting_prompts(config.data, step, tokenizer, ledger)
     manifest.ledger = ledger.to_json()
-    check_positions(step, policy, longest, args.max_completion_length)
+    check_prompt_and_answer_fit(step, policy, longest, args.max_completion_length)
     trainer = PPOTrainer(
         model=policy,
         reward_funcs=rewards,
         args=args,
         critic=None if args.shared_critic else _critic(config, step, tokenizer, scorer, manifest),
-        train_dataset=Dataset.from_list(same_columns(prompts)),
+        train_dataset=Dataset.from_list(prompts),
         processing_class=tokenizer,
         peft_config=peft_config(step, "CAUSAL_LM", policy, tokenizer),
     )

@@ -1,1 +1,1 @@
-"""What the training stages share: loading, data sets, optimizers, callbacks, checkpoints."""
+"""Shared by the training stages: loading, data sets, optimizers, callbacks, checkpoints, `fit`."""

@@ -1,8 +1,8 @@
-"""Somebody else's tokenizer, made fit for training: a chat template, a pad token of its own.
+"""Adapt a downloaded model's tokenizer for training: chat template, pad token, new embeddings.
 
-What is added to a vocabulary needs a row in the embeddings: the mean of the others, so that the
-model neither prefers nor fears the token at first (Hewitt 2021, Initializing New Word Embeddings).
-Under LoRA, which leaves embeddings alone, the new rows are trained beside the adapter.
+A token added to the vocabulary needs a row in the embeddings: the mean of the rows before, so that
+its initial probability is an average one (Hewitt 2021, Initializing New Word Embeddings). LoRA
+freezes the embeddings; there the new rows are trained in addition to the adapter.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from hfllm.tokenization.pad import give_pad_token
 
 
 def adapt_tokenizer(tokenizer: PreTrainedTokenizerBase, chat_template: str | None) -> list[str]:
-    """Set the template (None or "keep", "hfllm", a file) and a pad token; return what was done."""
+    """Set the chat template and a pad token; return a note for the manifest on each change.
+
+    `chat_template` is None or "keep" (the tokenizer's own), "hfllm", or the path of a file.
+    """
     notes = []
     if chat_template not in (None, "keep"):
         before, size = tokenizer.chat_template, len(tokenizer)
@@ -43,28 +46,29 @@ def adapt_tokenizer(tokenizer: PreTrainedTokenizerBase, chat_template: str | Non
     return notes
 
 
-def new_ids(tokenizer: PreTrainedTokenizerBase, theirs: PreTrainedTokenizerBase) -> list[int]:
-    """Ids of the tokens that the model's own tokenizer does not have."""
-    known = theirs.get_vocab()
+def new_ids(tokenizer: PreTrainedTokenizerBase, original: PreTrainedTokenizerBase) -> list[int]:
+    """Ids of the tokens of `tokenizer` that the model's `original` tokenizer does not have."""
+    known = original.get_vocab()
     return sorted(i for token, i in tokenizer.get_vocab().items() if token not in known)
 
 
 def resize_embeddings(model: PreTrainedModel, ids: list[int]) -> None:
-    """Rows for new tokens in the embeddings and in the head, each the mean of the rows before.
+    """Add rows for the token ids `ids` to embeddings and head, each the mean of the rows before.
 
-    Raises ValueError where the tokens would leave a gap: this is no tokenizer of this model's.
+    Raises ValueError if the ids would leave a gap, because the tokenizer is another model's, or if
+    ZeRO-3 has partitioned the embeddings.
     """
     table: Any = model.get_input_embeddings().weight
     if not len(table):
         raise ValueError(
-            "tokens cannot be added while ZeRO-3 has the embeddings spread over processes: make "
-            "this step with another accelerate configuration"
+            "tokens cannot be added while ZeRO-3 has partitioned the embeddings over processes; "
+            "run this step with another accelerate configuration"
         )
     if ids[-1] >= len(table):
         if set(range(len(table), ids[-1] + 1)) - set(ids):
             raise ValueError(
-                f"the tokenizer has tokens up to {ids[-1]:,}, the model {len(table):,} rows: this "
-                "is another model's tokenizer"
+                f"the tokenizer has tokens up to {ids[-1]:,}, the model {len(table):,} rows: it is "
+                "another model's tokenizer; leave `tokenizer:` out"
             )
         model.resize_token_embeddings(ids[-1] + 1, mean_resizing=False)
     tables = [model.get_input_embeddings(), model.get_output_embeddings()]
@@ -73,18 +77,23 @@ def resize_embeddings(model: PreTrainedModel, ids: list[int]) -> None:
             weight[ids] = weight[: ids[0]].mean(0, keepdim=True)
 
 
-def trained_with_adapter(
+def new_token_lora_config(
     model: PreTrainedModel, ids: list[int], saved: Sequence[str]
 ) -> dict[str, Any]:
-    """The key of peft.LoraConfig that trains new rows, where an adapter leaves the others alone.
+    """The argument of peft.LoraConfig that trains the embeddings of new tokens, as a dict.
 
-    `saved`: modules that are trained whole. Raises ValueError for a head with a bias, which peft
-    would leave out in training and put back when it merges.
+    Args:
+        model: before the adapter is added.
+        ids: the new tokens; with [] the dict is empty.
+        saved: `modules_to_save`, which are trained whole.
+
+    Raises:
+        ValueError: the head has a bias, which peft ignores in training and adds when it merges.
     """
     if not ids:
         return {}
     head: Any = model.get_output_embeddings()
-    names = {  # by weight: of a tied pair the input embeddings alone
+    names = {  # by weight: for tied embeddings the input embeddings alone
         id(module.weight): name.split(".")[-1]
         for table in (head, model.get_input_embeddings())
         for name, module in model.named_modules()
@@ -93,7 +102,7 @@ def trained_with_adapter(
     kept = [name for name in names.values() if name not in saved]
     if getattr(head, "bias", None) is not None and names[id(head.weight)] in kept:
         raise ValueError(
-            "tokens are added and the model's head has a bias: train the head whole "
+            "tokens are added and the model's head has a bias; train the head whole "
             f"(modules_to_save: [{names[id(head.weight)]}]), or keep the model's own template"
         )
     return {"trainable_token_indices": dict.fromkeys(kept, ids)} if kept else {}

@@ -1,8 +1,8 @@
 """Trainer callbacks: metrics.jsonl and progress lines, stop on a signal, sample texts.
 
-metrics.jsonl holds every number that the trainer logs, one JSON object per line, with the step and
-the seconds of training so far. On resume the lines after the checkpoint's step are removed first,
-so that no step is logged twice.
+metrics.jsonl has one JSON object per log of the trainer: every number, the step, and the seconds of
+training so far. On resume the lines after the checkpoint's step are removed first, so that no step
+is logged twice.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from transformers import TrainerCallback
 from hfllm.modeling.eval_mode import eval_mode
 from hfllm.runs.processes import is_sharded
 
-SAME_ORDER_S = 2.0  # signals within this time are taken for one
+SAME_SIGNAL_S = 2.0  # signals within this time count as one
 
 
 def truncate_metrics(path: Path, last_step: int) -> float:
@@ -59,7 +59,7 @@ class MetricsLog(TrainerCallback):
         self.start, self.last = 0.0, (0.0, 0)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Remove what a killed run wrote after its checkpoint."""
+        """Remove the lines that a killed run wrote after its last checkpoint."""
         done = 0.0
         if state.is_world_process_zero:
             done = truncate_metrics(self.path, state.global_step)
@@ -76,7 +76,7 @@ class MetricsLog(TrainerCallback):
             if steps > 0 and now > self.last[0]:
                 rate = steps * self.tokens_per_step / (now - self.last[0])
                 numbers["tokens_per_s"] = round(rate, 1)
-        if "loss" in numbers or "eval_loss" in numbers:  # the rate leaves evaluation out
+        if "loss" in numbers or "eval_loss" in numbers:  # the rate excludes evaluation
             self.last = (time.monotonic(), state.global_step)
         row = {"step": state.global_step, "time_s": round(time.monotonic() - self.start, 2)}
         row |= {k: v if math.isfinite(v) else str(v) for k, v in numbers.items()}
@@ -96,31 +96,33 @@ def _short(value: Any) -> str:
 
 
 class StopOnSignal(TrainerCallback):
-    """On SIGTERM or Ctrl-C: finish the step, save a checkpoint, exit with 143 (or 130).
+    """On SIGTERM or Ctrl-C: finish the step, save a checkpoint, exit with 143 or 130.
 
     transformers' own just-in-time checkpoint exits with 0, which a scheduler takes for success. A
-    second signal ends the process at once, unless it comes within SAME_ORDER_S of the first: the
-    scheduler may signal every process while the launcher passes the signal on.
+    second signal ends the process at once, unless it comes within SAME_SIGNAL_S of the first: a
+    scheduler may signal every process, and the launcher forward the signal as well.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
         self.received_at = 0.0
 
-    def _note(self, number: int, frame: Any) -> None:
+    def _on_signal(self, number: int, frame: Any) -> None:
         if self.received is not None:
-            if time.monotonic() - self.received_at < SAME_ORDER_S:
+            if time.monotonic() - self.received_at < SAME_SIGNAL_S:
                 return
             raise SystemExit(128 + number)
         self.received, self.received_at = number, time.monotonic()
         print("stopping after this step; a checkpoint is written", file=sys.stderr, flush=True)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Install the signal handlers for the time of training."""
-        self.before = {s: signal.signal(s, self._note) for s in (signal.SIGTERM, signal.SIGINT)}
+        """Install the signal handlers."""
+        self.before = {
+            s: signal.signal(s, self._on_signal) for s in (signal.SIGTERM, signal.SIGINT)
+        }
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Stop on all ranks if any received a signal, or the others would wait for it for ever."""
+        """Stop on all ranks if any received a signal; otherwise the other ranks would hang."""
         if self._any_rank():
             control.should_save = True
             control.should_training_stop = True
@@ -141,7 +143,7 @@ class StopOnSignal(TrainerCallback):
             signal.signal(number, handler)
 
     def exit_if_stopped(self) -> None:
-        """Exit with 128 + signal if one came; called after `train`, with the checkpoint on disk."""
+        """Exit with 128 + signal if one came; call it after `train`, which saved a checkpoint."""
         if self.received is not None:
             raise SystemExit(128 + self.received)
 
@@ -153,7 +155,7 @@ class SampleText(TrainerCallback):
         prompts: texts to continue.
         tokenizer: the model's tokenizer.
         path: of samples.jsonl.
-        max_tokens: of a continuation.
+        max_tokens: the most tokens of a continuation.
     """
 
     def __init__(
@@ -161,7 +163,7 @@ class SampleText(TrainerCallback):
     ) -> None:
         self.prompts, self.tokenizer, self.path = prompts, tokenizer, path
         self.max_tokens = max_tokens
-        self.told = False
+        self.warned = False
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
@@ -170,9 +172,9 @@ class SampleText(TrainerCallback):
         if not state.is_world_process_zero or not self.prompts:
             return
         if is_sharded(args):  # one process alone cannot run a sharded model
-            if not self.told:
-                print("        no sample texts: DeepSpeed or FSDP cuts the model up", flush=True)
-            self.told = True
+            if not self.warned:
+                print("        no sample texts: DeepSpeed or FSDP shards the model", flush=True)
+            self.warned = True
             return
         with eval_mode(model):
             texts = [self._continue(model, prompt) for prompt in self.prompts]

@@ -1,10 +1,10 @@
-"""Complete checkpoints: a marker file, written last, tells them from those of a killed save.
+"""Detect incomplete checkpoints: complete.json is written last, with the size of every file.
 
 transformers writes a checkpoint in place and resumes from the highest number: a kill during a save
-leaves a folder that looks complete, and without its optimizer.pt training goes on with a new
-optimizer, silently. So `MarkCheckpoints` writes complete.json after each save, a list of the files
-with their sizes. A run resumes from the newest checkpoint whose files all have these sizes
-(`last_good`); newer incomplete ones are reported, and removed before training.
+leaves a folder that looks complete, and without its optimizer.pt training silently continues with
+a new optimizer. So `MarkCheckpoints` writes complete.json after each save, a list of the files with
+their sizes. A run resumes from the newest checkpoint whose files all have these sizes
+(`newest_complete`); newer incomplete ones are reported, and removed before training.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def mark_complete(checkpoint: Path) -> None:
     write_atomically(checkpoint / MARKER, json.dumps(files, indent=1))
 
 
-def problem_of(checkpoint: Path) -> str | None:
-    """Why a checkpoint is not complete, or None."""
+def why_incomplete(checkpoint: Path) -> str | None:
+    """Why a checkpoint is incomplete; None if it is complete."""
     marker = checkpoint / MARKER
     if not marker.is_file():
         return "it was interrupted while it was written"
@@ -51,11 +51,11 @@ def problem_of(checkpoint: Path) -> str | None:
     return None
 
 
-def last_good(folder: Path) -> tuple[Path | None, list[str]]:
-    """The newest complete checkpoint or None, and a line for every newer incomplete one."""
+def newest_complete(folder: Path) -> tuple[Path | None, list[str]]:
+    """The newest complete checkpoint or None, and a note on every newer incomplete one."""
     notes: list[str] = []
     for checkpoint in sorted(folder.glob("checkpoint-*"), key=step_of, reverse=True):
-        problem = problem_of(checkpoint)
+        problem = why_incomplete(checkpoint)
         if problem is None:
             return checkpoint, notes
         notes.append(f"{checkpoint} is not used: {problem}")
@@ -63,15 +63,15 @@ def last_good(folder: Path) -> tuple[Path | None, list[str]]:
 
 
 def step_of(checkpoint: Path) -> int:
-    """The optimizer step in a checkpoint's name (checkpoint-STEP); -1 for another name."""
+    """The optimizer step in the name checkpoint-STEP; -1 for another name."""
     number = checkpoint.name.rsplit("-", 1)[-1]
     return int(number) if number.isdigit() else -1
 
 
-def discard_broken(folder: Path) -> None:
+def remove_incomplete(folder: Path) -> None:
     """Remove incomplete checkpoints, so that rotation (save_total_limit) does not count them."""
     for checkpoint in folder.glob("checkpoint-*"):
-        if problem_of(checkpoint) is not None:
+        if why_incomplete(checkpoint) is not None:
             shutil.rmtree(checkpoint)
 
 

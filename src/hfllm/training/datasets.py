@@ -1,8 +1,8 @@
-"""Sources -> packed rows on disk, with an exact ledger: what a training step reads.
+"""Tokenise and pack the sources of a training step into rows on disk, counted in a ledger.
 
-The main process tokenises and packs each source once into runs/NAME/STEP/data; the other ranks and
-a resumed run map the same files. The order is a function of (seed, step), so a resumed run and a
-run on another number of processes see the same rows.
+The main process packs each source once into runs/NAME/STEP/data; the other ranks and a resumed run
+memory-map the same files. The order of the rows is a function of (seed, step), so a resumed run and
+a run on another number of processes see the same rows.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hfllm.data.curation.decontaminate import CHAT_NGRAM, read_tests, without_tests
+from hfllm.data.curation.decontaminate import CHAT_NGRAM, drop_contaminated_chats, read_tests
 from hfllm.data.ledger import Example, Ledger
 from hfllm.data.packing.dataset import (
     META,
@@ -23,7 +23,7 @@ from hfllm.data.packing.dataset import (
     folder_name,
     write_packed,
 )
-from hfllm.data.packing.pack import PackStats, Row, pack
+from hfllm.data.packing.pack import PackedRow, PackStats, pack
 from hfllm.data.reading.examples import label, read_chats, read_texts
 from hfllm.recipe.config import ChatDataConfig, SourceConfig, TextDataConfig
 from hfllm.runs.layout import Step
@@ -39,50 +39,70 @@ LEDGER = "ledger.json"
 def packed_documents(
     data: TextDataConfig, step: Step, args: Any, tokenizer: Any
 ) -> tuple[PackedSplit, PackedSplit | None]:
-    """Training and held-out documents of a step, packed once and read by every process.
+    """Pack the training and held-out documents of a step, once, for every process.
 
-    `args` are the TrainingArguments, which say which process packs. Raises ValueError where a
-    source gives nothing, or the tokenizer has nothing to separate documents with.
+    Args:
+        data: sources and seq_len.
+        step: gives the folder, and the data of other steps.
+        args: TrainingArguments, which know the main process.
+        tokenizer: needs bos and eos, which separate documents.
+
+    Returns:
+        The training and the held-out split; None without held-out sources.
+
+    Raises:
+        ValueError: a source gives no document, or the tokenizer has no bos or eos.
     """
-    folder, apart = step.data / "train", step.data / "heldout"
+    folder, heldout_folder = step.data / "train", step.data / "heldout"
     train = packed_once(
-        folder, args, lambda: text_rows(data.mixture, data.seq_len, step, tokenizer, folder)
+        folder, args, lambda: pack_texts(data.mixture, data.seq_len, step, tokenizer, folder)
     )
     if not data.heldout:
         return train, None
     most = data.max_heldout_tokens
     return train, packed_once(
-        apart, args, lambda: text_rows(data.heldout, data.seq_len, step, tokenizer, apart, most)
+        heldout_folder,
+        args,
+        lambda: pack_texts(data.heldout, data.seq_len, step, tokenizer, heldout_folder, most),
     )
 
 
 def packed_chats(
     data: ChatDataConfig, step: Step, args: Any, tokenizer: Any
 ) -> tuple[PackedSplit, PackedSplit | None]:
-    """The same of conversations, and of the documents that are replayed among them."""
-    folder, apart = step.data / "train", step.data / "heldout"
+    """Pack conversations, and the documents that are replayed among them.
+
+    Arguments and result as in `packed_documents`. Raises ValueError if a source gives no
+    conversation, or if none of its conversations passes the loss-mask gate.
+    """
+    folder, heldout_folder = step.data / "train", step.data / "heldout"
 
     def make() -> Ledger:
-        ledger = chat_rows(data.mixture, data, step, tokenizer, folder)
+        ledger = pack_chats(data.mixture, data, step, tokenizer, folder)
         if data.replay:
-            ledger.merge(text_rows(data.replay, data.seq_len, step, tokenizer, folder))
+            ledger.merge(pack_texts(data.replay, data.seq_len, step, tokenizer, folder))
         return ledger
 
     train = packed_once(folder, args, make)
     if not data.heldout:
         return train, None
-    whole = dataclasses.replace(data, decontaminate=[])  # they may be the tests themselves
+    whole = dataclasses.replace(data, decontaminate=[])  # held-out chats may be the tests
     return train, packed_once(
-        apart,
+        heldout_folder,
         args,
-        lambda: chat_rows(data.heldout, whole, step, tokenizer, apart, show=False),
+        lambda: pack_chats(data.heldout, whole, step, tokenizer, heldout_folder, show=False),
     )
 
 
 def packed_once(folder: Path, args: Any, make: Callable[[], Ledger]) -> PackedSplit:
-    """Run `make` (it writes a folder per source) on one process of all, then read it everywhere.
+    """Call `make` on one process, then read the packed rows on every process.
 
-    One of all machines, not one of each: the run folder may be shared by several.
+    On one process of all machines, not one per machine: machines may share the run folder.
+
+    Args:
+        folder: where `make` writes a folder per source; nothing is packed if its ledger exists.
+        args: TrainingArguments, which know the main process.
+        make: packs the sources and returns their ledger.
     """
     _wait_for(folder / LEDGER)
     with args.main_process_first(local=False, desc="packing"):
@@ -96,19 +116,31 @@ def packed_once(folder: Path, args: Any, make: Callable[[], Ledger]) -> PackedSp
 
 
 def _wait_for(ledger: Path) -> None:
-    """Other processes: a barrier alone ends them after half an hour, and packing may take hours."""
+    """Wait on the other processes: a barrier times out after 30 minutes, packing may take hours."""
     deadline = time.monotonic() + WAIT_SECONDS
     while not (is_main_process() or ledger.is_file()) and time.monotonic() < deadline:
         time.sleep(0.5)
 
 
-def text_rows(
+def pack_texts(
     sources: list[SourceConfig], seq_len: int, step: Step, tokenizer: Any, folder: Path,
     max_tokens: int | None = None,
 ) -> Ledger:  # fmt: skip
-    """Tokenise and pack documents, one folder per source. Needs a tokenizer with bos and eos."""
+    """Tokenise and pack documents, one folder per source.
+
+    Args:
+        sources: of documents with `text`.
+        seq_len: tokens of a row.
+        step: resolves sources that are steps.
+        tokenizer: needs bos and eos, which separate documents (ValueError).
+        folder: gets a folder per source.
+        max_tokens: of each source, about; later documents are dropped as "limit".
+    """
     if tokenizer.bos_token_id is None or tokenizer.eos_token_id is None:
-        raise ValueError(f"{step.name}: the tokenizer has no bos or eos to separate documents")
+        raise ValueError(
+            f"{step.name}: the tokenizer has no bos or eos to separate documents; set another "
+            "`tokenizer:`"
+        )
     ledger = Ledger()
     for source in sources:
         stats = PackStats()
@@ -150,16 +182,28 @@ def _batches(documents: Iterable[Example]) -> Iterator[list[Example]]:
         yield batch
 
 
-def chat_rows(
+def pack_chats(
     sources: list[SourceConfig], config: ChatDataConfig, step: Step, tokenizer: Any, folder: Path,
     show: bool = True,
 ) -> Ledger:  # fmt: skip
-    """Render conversations through the mask gate and pack them, one folder per source."""
+    """Render conversations, check their loss mask, and pack them, one folder per source.
+
+    Args:
+        sources: of conversations.
+        config: seq_len, which turns are trained, packing, tests to decontaminate against.
+        step: resolves sources that are steps.
+        tokenizer: with the chat template.
+        folder: gets a folder per source.
+        show: print the report of the loss-mask gate.
+
+    Raises:
+        ValueError: a source gives no conversation, or none passes the loss-mask gate.
+    """
     ledger = Ledger()
     tests = read_tests(config.decontaminate, step.data_of, CHAT_NGRAM)
     for source in sources:
         read = read_chats([source], step.data_of, ledger)
-        chats = list(without_tests(read, tests, ledger))
+        chats = list(drop_contaminated_chats(read, tests, ledger))
         if not chats:
             name = label(source)
             raise ValueError(
@@ -174,11 +218,11 @@ def chat_rows(
             rows = pack(report.rows, config.seq_len, tokenizer.pad_token_id, None, stats)
         else:
             pad = tokenizer.pad_token_id
-            rows = (_alone(row, config.seq_len, pad, stats) for row in report.rows)
+            rows = (_unpacked_row(row, config.seq_len, pad, stats) for row in report.rows)
         write_packed(rows, folder / folder_name(label(source)), len(tokenizer), stats)
     return ledger
 
 
-def _alone(row: Any, seq_len: int, pad_id: int, stats: PackStats) -> Row:
-    """One conversation per row (packing: false), padded to seq_len."""
+def _unpacked_row(row: Any, seq_len: int, pad_id: int, stats: PackStats) -> PackedRow:
+    """A row of one conversation (packing: false), padded to seq_len."""
     return next(pack([row], seq_len, pad_id, None, stats))

@@ -1,13 +1,13 @@
 """Held-out loss and bits per byte inside a trainer's evaluation loop.
 
-Trainer averages the means of batches, which is wrong as soon as rows hold different numbers of
-trained tokens. Here each row is reduced to (sum of nll, tokens) on the device, and the sums are
-divided once. Bits per byte = nll / (ln 2 x bytes of the text): it survives a change of vocabulary,
-which loss per token does not.
+Trainer averages the means of batches, which is wrong if rows have different numbers of trained
+tokens. Here each row is reduced to (sum of nll, tokens) on the device, and the sums are divided
+once. Bits per byte = nll / (ln 2 x bytes of the text): comparable between vocabularies, which loss
+per token is not.
 
-The rows are packed as in training: a document longer than seq_len is cut into chunks, whose first
-token has nothing before it and is not scored, and the end of a document counts. So it is a little
-off where documents are long; the evaluation's `bits_per_byte` scores every token once.
+The rows are packed as in training: a document longer than seq_len is split into chunks, whose first
+token has no context and is not scored, and EOS counts. So the figure is approximate for long
+documents; the evaluation's `bits_per_byte` scores every token once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch.nn.functional as F
 
 
 def row_sums(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """For `preprocess_logits_for_metrics`: (B, L, V), (B, L) -> (B, 2) of nll sum and tokens."""
+    """Trainer's `preprocess_logits_for_metrics`: (B, L, V), (B, L) -> nll sum and tokens (B, 2)."""
     logits = logits[0] if isinstance(logits, tuple) else logits
     targets = labels[:, 1:]  # (B, L-1)
     nll = F.cross_entropy(
@@ -31,7 +31,7 @@ def row_sums(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def nll_metrics(text_bytes: int | None) -> Callable[[Any], dict[str, float]]:
-    """For `compute_metrics`: nll per token, and bits per byte where the bytes are known."""
+    """Trainer's `compute_metrics`: nll per token, and bits per byte if `text_bytes` is known."""
 
     def compute(prediction: Any) -> dict[str, float]:
         nll, tokens = prediction.predictions.astype("float64").sum(axis=0)

@@ -1,9 +1,9 @@
-"""The one place where a trainer is run: resume, train, save, measure, record.
+"""Run a trainer: resume, train, save the model, evaluate, write the manifest's figures.
 
-Order: the last good checkpoint (broken ones are named and removed) -> train, with metrics, markers
-and signals on callbacks -> the final model with tokenizer, template and generation config -> the
-final evaluation -> figures into the manifest. The stage builds the trainer; nothing here knows
-which library it comes from.
+In order: find the newest complete checkpoint (incomplete ones are reported and removed); train,
+with callbacks for metrics, checkpoint markers and signals; save the final model with tokenizer,
+chat template and generation config; evaluate; count tokens and FLOPs. Every training stage builds
+its trainer and calls `fit`, which works with any subclass of transformers' Trainer.
 """
 
 from __future__ import annotations
@@ -21,23 +21,34 @@ from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_on
 from hfllm.training.callbacks import MetricsLog, StopOnSignal
-from hfllm.training.checkpoints import MarkCheckpoints, discard_broken, last_good
+from hfllm.training.checkpoints import MarkCheckpoints, newest_complete, remove_incomplete
 
 
 @dataclass
 class TrainingInfo:
-    """What a stage knows about its training and `fit` needs for the figures."""
+    """What a stage tells `fit` about its training, for the saved model and the figures."""
 
     tokenizer: Any
-    end_ids: list[int]  # generation stops at these
-    row_tokens: float | None = None  # mean trained or processed tokens of a row
+    end_ids: list[int]  # token ids that stop generation
+    row_tokens: float | None = None  # mean tokens of a row, without padding
     seq_len: int = 0
-    flops_per_token: float | None = None  # default: one forward and backward of the model
+    flops_per_token: float | None = None  # None: one forward and backward of the model
     extra: dict[str, Any] = field(default_factory=dict)  # figures known before training
 
 
 def fit(trainer: Trainer, step: Step, manifest: Manifest, info: TrainingInfo) -> None:
-    """Train to the end (or to a signal), save, and fill the manifest."""
+    """Train to the end (or until a signal), save, and fill the manifest.
+
+    Args:
+        trainer: built by the stage.
+        step: gives the folders of checkpoints, metrics and model.
+        manifest: gets metrics, notes, tokens and FLOPs.
+        info: what the trainer does not know.
+
+    Raises:
+        ValueError: FSDP was launched, but would not be used.
+        SystemExit: 128 + signal, after a checkpoint was saved.
+    """
     check_engine(trainer)
     stop = StopOnSignal()
     per_step = rows_per_step(trainer.args)
@@ -65,7 +76,7 @@ def fit(trainer: Trainer, step: Step, manifest: Manifest, info: TrainingInfo) ->
 def _count_cost(
     trainer: Trainer, manifest: Manifest, info: TrainingInfo, tokens_per_step: int | None
 ) -> None:
-    """Tokens and FLOPs of the whole training, also of the part before a resume."""
+    """Count tokens and FLOPs of the whole training, including the part before a resume."""
     state, model = trainer.state, trainer.accelerator.unwrap_model(trainer.model)
     seen = state.global_step * tokens_per_step if tokens_per_step else state.num_input_tokens_seen
     per_token = info.flops_per_token
@@ -76,7 +87,7 @@ def _count_cost(
 
 
 def mean_loss(history: list[dict[str, Any]]) -> float | None:
-    """Mean loss over the whole training; the library's own forgets what came before a resume."""
+    """Mean loss over the whole training; transformers' figure starts again at a resume."""
     total, last = 0.0, 0
     for row in history:
         if "loss" in row:
@@ -86,12 +97,12 @@ def mean_loss(history: list[dict[str, Any]]) -> float | None:
 
 
 def rows_per_step(args: Any) -> int:
-    """Rows in one optimizer step over all processes."""
+    """Rows of one optimizer step, over all processes."""
     return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
 
 
 def total_rows(args: Any, rows: int) -> int:
-    """Rows of the whole training in whole optimizer steps: the last one begins a new pass."""
+    """Rows of the whole training, in whole optimizer steps; the last one may begin a new epoch."""
     per_step = rows_per_step(args)
     if args.max_steps > 0:
         return args.max_steps * per_step
@@ -99,21 +110,21 @@ def total_rows(args: Any, rows: int) -> int:
 
 
 def _checkpoint(trainer: Trainer, step: Step, manifest: Manifest) -> str | None:
-    if not step.spec.config.resume:  # nor may a later start take up what this one leaves behind
+    if not step.spec.config.resume:  # removed, so that a later run does not resume from them
         with trainer.args.main_process_first(local=False, desc="checkpoints"):
             if trainer.is_world_process_zero():
                 shutil.rmtree(step.checkpoints, ignore_errors=True)
         return None
-    found, notes = last_good(step.checkpoints)
+    found, notes = newest_complete(step.checkpoints)
     manifest.notes += notes
     with trainer.args.main_process_first(local=False, desc="checkpoints"):
         if trainer.is_world_process_zero():
             for note in notes:
                 print(note, flush=True)
-            discard_broken(step.checkpoints)
+            remove_incomplete(step.checkpoints)
     if found is None:
         return None
-    line = f"{step.name}: going on from {found}"
+    line = f"{step.name}: resuming from {found}"
     manifest.notes.append(line)
     if trainer.is_world_process_zero():
         print(line, flush=True)
@@ -121,14 +132,14 @@ def _checkpoint(trainer: Trainer, step: Step, manifest: Manifest) -> str | None:
 
 
 def check_engine(trainer: Any) -> None:
-    """Raise ValueError where FSDP was launched and something else would train.
+    """Raise ValueError if FSDP was launched but would not be used.
 
-    accelerate leaves FSDP out without a word where the recipe keeps a step on the CPU.
+    accelerate silently ignores FSDP if the recipe keeps the step on the CPU.
     """
     if is_on("ACCELERATE_USE_FSDP") and not trainer.is_fsdp_enabled:
         raise ValueError(
-            "the launch line asks for FSDP and accelerate silently trains without it (trainer."
-            "use_cpu): take use_cpu out of the recipe, or launch with configs/accelerate/ddp.yaml"
+            "trainer.use_cpu: FSDP was launched, and accelerate silently trains without it on a "
+            "CPU; remove use_cpu from the recipe, or launch with configs/accelerate/ddp.yaml"
         )
 
 
@@ -156,7 +167,7 @@ def _announce(
 
 
 def _save(trainer: Trainer, step: Step, info: TrainingInfo) -> None:
-    """Weights, tokenizer, template, generation config: a folder that from_pretrained takes."""
+    """Save weights, tokenizer, template and generation config in a folder for from_pretrained."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     plain = without_adapter(model)
     if getattr(plain, "generation_config", None) is not None:

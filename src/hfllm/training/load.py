@@ -1,8 +1,8 @@
-"""What a training step starts from: its tokenizer and its model, checked against their makers.
+"""Load the tokenizer and the model that a training step starts from, and check that they match.
 
-A model step's folder carries its tokenizer and template, so `init` brings both. Where the recipe
-names another `tokenizer:`, its vocabulary must be the model's: another tokenizer under a trained
-model is refused with both fingerprints. Somebody else's is adapted first (adapt_tokenizer.py).
+A model's folder holds its tokenizer and chat template, so `init` gives both. If the recipe names
+another `tokenizer:`, it must be the one that the model was trained with; another one is refused
+with both fingerprints. A downloaded model's tokenizer is adapted first (adapt_tokenizer.py).
 """
 
 from __future__ import annotations
@@ -28,23 +28,24 @@ from hfllm.runs.status import mismatch
 from hfllm.training.adapt_tokenizer import (
     adapt_tokenizer,
     new_ids,
+    new_token_lora_config,
     resize_embeddings,
-    trained_with_adapter,
 )
 
 ARTIFACTS = {"tokenizer": "tokenizer.json", "chat_template": "chat_template.jinja"}
 
 
 def load_tokenizer(step: Step, notes: list[str]) -> Any:
-    """The tokenizer of `tokenizer:`, else of `init:`, else of the step `tokenizer`.
+    """Load the tokenizer of `tokenizer:`, else of `init:`, else of the step `tokenizer`.
 
-    What had to be changed in it is said, and added to `notes` (the manifest's).
+    Changes to it are printed and added to `notes` (the manifest's). Raises ValueError if it cannot
+    be read, or is not the one of `init` or of its step's manifest.
     """
     config = step.spec.config
     reference = config.tokenizer or config.init or "tokenizer"
     folder = _tokenizer_folder(step, reference)
     if config.tokenizer and config.init:
-        _refuse_other(folder, _tokenizer_folder(step, config.init), step)
+        _check_same_tokenizer(folder, _tokenizer_folder(step, config.init), step)
     if reference in step.recipe.steps and (Path(folder) / "tokenizer.json").is_file():
         for kind, name in ARTIFACTS.items():
             path = Path(folder) / name
@@ -70,11 +71,12 @@ def _tokenizer_folder(step: Step, reference: str) -> str:
 
 
 def model_folder(step: Step, reference: str) -> str:
-    """A model reference as a folder or hub id; a .gguf file is imported first, once."""
+    """The folder or hub id of a model reference; a .gguf file is converted first, once."""
     return as_folder(step.model_of(reference))
 
 
-def _refuse_other(chosen: str, of_model: str, step: Step) -> None:
+def _check_same_tokenizer(chosen: str, of_model: str, step: Step) -> None:
+    """Raise ValueError if the folders `chosen` and `of_model` hold different tokenizers."""
     paths = [Path(folder) / "tokenizer.json" for folder in (chosen, of_model)]
     if all(p.is_file() for p in paths):
         ours, theirs = (file_digest(p) for p in paths)
@@ -86,21 +88,28 @@ def _refuse_other(chosen: str, of_model: str, step: Step) -> None:
 
 
 def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> PreTrainedModel:
-    """The model of `init:` in float32, with a vocabulary that holds the tokenizer's.
+    """Load the model of `init:` in float32, and add embeddings for new tokens.
 
-    Raises ValueError where it cannot be read, lacks weights, is smaller than the tokenizer, or has
-    fewer positions than the step's rows.
+    Args:
+        step: its config names the model.
+        auto_class: of transformers: AutoModelForCausalLM, ...
+        tokenizer: of `load_tokenizer`.
+        kwargs: for from_pretrained.
+
+    Raises:
+        ValueError: the model cannot be read, lacks weights, has fewer embeddings than the tokenizer
+            has tokens, or fewer positions than a row of the step.
     """
     reference = model_folder(step, step.spec.config.init)
     if attention := step.spec.config.attn_implementation:
         kwargs["attn_implementation"] = attention
-    torch.manual_seed(step.seed)  # a new head and adapters are drawn from the recipe's seed
+    torch.manual_seed(step.seed)  # for the weights of a new head and of adapters
     try:
         with _without_load_report():
             model, found = auto_class.from_pretrained(
                 reference, dtype=torch.float32, output_loading_info=True, **kwargs
             )
-    except ImportError as error:  # flash attention's package, or what the model's own code needs
+    except ImportError as error:  # the package of flash attention, or one of the model's own code
         key = "attn_implementation" if attention else "init"
         raise ValueError(f"{step.name}.{key}: {first_line(error)}") from error
     except (OSError, ValueError, SafetensorError) as error:
@@ -108,35 +117,37 @@ def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> Pre
         raise ValueError(f"{step.name}.init: no model to read in {reference}: {reason}") from error
     except RuntimeError as error:
         if "mismatch" not in str(error):
-            raise  # no memory, say
+            raise  # such as out of memory
         raise ValueError(
-            f"{step.name}.init: the weights in {reference} have other shapes than the model that "
-            f"is made of them ({first_line(error)}): it is another kind of model"
+            f"{step.name}.init: the weights in {reference} have other shapes than a "
+            f"{auto_class.__name__} of its config ({first_line(error)}): it is another kind of "
+            "model; choose another"
         ) from error
     lacking = sorted(key for key in found["missing_keys"] if not key.startswith("score."))
-    if lacking:  # the library makes them anew from noise, with a warning
+    if lacking:  # transformers initialises them at random, with a warning
         raise ValueError(
             f"{step.name}.init: {reference} lacks {len(lacking)} weights of a "
-            f"{type(model).__name__}, first {lacking[0]}: it is another kind of model, or cut off"
+            f"{type(model).__name__}, first {lacking[0]}: it is another kind of model, or cut off; "
+            "choose another, or fetch it again"
         )
     if seq_len := getattr(step.spec.config.data, "seq_len", None):
         try:
             check_positions(model.config, seq_len, reference)
         except ValueError as error:
             raise ValueError(f"{step.name}.{error}") from None
-    if ids := _added(step, tokenizer):
+    if ids := _added_token_ids(step, tokenizer):
         resize_embeddings(model, ids)
     rows = model.get_input_embeddings().weight.shape[0]
-    if rows and rows < len(tokenizer):  # 0 under ZeRO-3, where the rows are spread over ranks
+    if rows and rows < len(tokenizer):  # 0 under ZeRO-3, which partitions them over ranks
         raise ValueError(
             f"{step.name}: the tokenizer has {len(tokenizer)} tokens, the model of `init` "
-            f"({reference}) {rows}: this is another model's tokenizer"
+            f"({reference}) {rows}: it is another model's tokenizer; leave `tokenizer:` out"
         )
     return model
 
 
-def _added(step: Step, tokenizer: Any) -> list[int]:
-    """Ids of the tokens that the model of `init` has never seen."""
+def _added_token_ids(step: Step, tokenizer: Any) -> list[int]:
+    """Ids of the tokens that the tokenizer of `init` does not have."""
     config = step.spec.config
     is_ours = config.init in step.recipe.steps and not getattr(config, "chat_template", None)
     if is_ours:
@@ -145,18 +156,18 @@ def _added(step: Step, tokenizer: Any) -> list[int]:
 
 
 def refuse_new_tokens(step: Step, tokenizer: Any) -> None:
-    """For steps whose frozen reference is read from `init` as it stands."""
-    if ids := _added(step, tokenizer):
+    """Raise ValueError if tokens were added: a frozen reference read from `init` lacks them."""
+    if ids := _added_token_ids(step, tokenizer):
         names = ", ".join(map(str, tokenizer.convert_ids_to_tokens(ids)))
         raise ValueError(
-            f"{step.name}.init: {step.spec.config.init} needs tokens added ({names}), and the "
-            "reference model has to know them too: make an sft step first and start from that"
+            f"{step.name}.init: {step.spec.config.init} needs tokens added ({names}), which the "
+            "reference model needs too; make an sft step first and start from that"
         )
 
 
 @contextmanager
 def _without_load_report() -> Iterator[None]:
-    """The library's table of missing weights: they are refused here, but for a new score head."""
+    """Hide transformers' table of missing weights: `load_init` refuses all but a new score head."""
     before = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
@@ -166,9 +177,16 @@ def _without_load_report() -> Iterator[None]:
 
 
 def peft_config(step: Step, task_type: str, model: PreTrainedModel, tokenizer: Any) -> Any:
-    """peft.LoraConfig from the recipe's `peft:`, or None. Raises ValueError on an unknown key.
+    """The peft.LoraConfig of the recipe's `peft:`, or None; it also trains added tokens.
 
-    Tokens that were added to the vocabulary are trained beside the adapter.
+    Args:
+        step: its config has the keys.
+        task_type: peft's: "CAUSAL_LM", "SEQ_CLS".
+        model: the one that gets the adapter.
+        tokenizer: of `load_tokenizer`.
+
+    Raises:
+        ValueError: an unknown key, or tokens were added and the head has a bias.
     """
     values = step.spec.config.peft
     if values is None:
@@ -178,8 +196,8 @@ def peft_config(step: Step, task_type: str, model: PreTrainedModel, tokenizer: A
     if problem := peft_problem(step.spec):
         raise ValueError(problem)
     try:
-        added = trained_with_adapter(
-            model, _added(step, tokenizer), values.get("modules_to_save") or []
+        added = new_token_lora_config(
+            model, _added_token_ids(step, tokenizer), values.get("modules_to_save") or []
         )
     except ValueError as error:
         raise ValueError(f"{step.name}.peft: {error}") from None
@@ -187,7 +205,7 @@ def peft_config(step: Step, task_type: str, model: PreTrainedModel, tokenizer: A
 
 
 def end_ids(tokenizer: Any, chat: bool) -> list[int]:
-    """The tokens that end generation: the end of turn for a chat model, and the tokenizer's eos."""
+    """Token ids that stop generation: eos, and with `chat` before it the end of turn."""
     from hfllm.tokenization.loss_mask import eot_token_id
 
     ids = [eot_token_id(tokenizer)] if chat else []

@@ -1,9 +1,9 @@
-"""Muon for the hidden matrices and AdamW for the rest, as one torch optimizer for Trainer.
+"""Muon for hidden matrices and AdamW for all other parameters, as one torch optimizer for Trainer.
 
-Muon orthogonalises matrices, so embeddings, head, norms and biases go to AdamW. With
-`match_rms_adamw` both take the same learning rate: Muon's update is scaled to the root mean square
-that AdamW's would have. Source: Jordan et al. 2024 (Muon); Liu et al. 2025 (Muon is scalable),
-section 2.2, for the scaling. On the step's cost see fast_cpu/stacked_muon.py.
+Muon orthogonalises the updates of matrices, so embeddings, head, norms and biases are left to
+AdamW. With `match_rms_adamw` both use the same learning rate: Muon's update is scaled to the root
+mean square that AdamW's would have. Source: Jordan et al. 2024 (Muon); Liu et al. 2025 (Muon is
+scalable), section 2.2, for the scaling. For the cost of a step see fast_cpu/stacked_muon.py.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ MUON_ARGS = {"ns_steps": int, "momentum": float}  # what trainer.optim_args may 
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
-    """Muon and AdamW behind one `param_groups`, so that schedulers and checkpoints see one.
+    """Muon and AdamW with one list of `param_groups`, so that a scheduler sees one optimizer.
 
     Args:
-        params: parameter groups as Trainer makes them, each with its `weight_decay`.
-        muon_ids: `id`s of the parameters that Muon takes (`muon_parameters`).
+        params: Trainer's parameter groups, each with its `weight_decay`.
+        muon_ids: `id`s of the parameters for Muon (`muon_parameters`).
         kwargs: lr, weight_decay, muon_args, betas, eps (`optimizer_factory`).
     """
 
@@ -33,11 +33,11 @@ class MuonWithAdamW(torch.optim.Optimizer):
         lr, weight_decay = kwargs["lr"], kwargs["weight_decay"]
         matrices, others = [], []
         for group in params:
-            mine = [p for p in group["params"] if id(p) in muon_ids]
+            hidden = [p for p in group["params"] if id(p) in muon_ids]
             rest = [p for p in group["params"] if id(p) not in muon_ids]
             decay = group.get("weight_decay", weight_decay)
-            if mine:
-                matrices.append({"params": mine, "weight_decay": decay})
+            if hidden:
+                matrices.append({"params": hidden, "weight_decay": decay})
             if rest:
                 others.append({"params": rest, "weight_decay": decay})
         self.muon = StackedMuon(
@@ -72,12 +72,9 @@ class MuonWithAdamW(torch.optim.Optimizer):
 
 
 def muon_parameters(model: nn.Module) -> set[int]:
-    """`id`s of all matrices but embeddings, output head and score head."""
-    ends = (
-        "get_input_embeddings",
-        "get_output_embeddings",
-    )  # a classifier lacks the second
-    modules = [getattr(model, name)() for name in ends if hasattr(model, name)]
+    """`id`s of all matrices except embeddings, output head and score head."""
+    getters = ("get_input_embeddings", "get_output_embeddings")  # a classifier lacks the second
+    modules = [getattr(model, name)() for name in getters if hasattr(model, name)]
     outside = {id(p) for module in modules if module is not None for p in module.parameters()}
     outside |= {id(p) for p in getattr(model, "score", nn.Module()).parameters()}
     return {id(p) for p in model.parameters() if p.ndim == 2 and id(p) not in outside}
@@ -89,12 +86,12 @@ def optimizer_factory(
     """The value of `Trainer(optimizer_cls_and_kwargs=...)`.
 
     Args:
-        name: the recipe's `optimizer`; None leaves the choice to `trainer.optim`.
-        model: its hidden matrices go to Muon.
+        name: the recipe's `optimizer`; None: Trainer builds `trainer.optim`.
+        model: its hidden matrices are optimised by Muon.
         args: TrainingArguments: learning rate, weight decay, betas, eps, `optim_args`.
 
     Raises:
-        ValueError: an unknown name, DeepSpeed, or an option that Muon does not have (one line).
+        ValueError: an unknown name, DeepSpeed, or an option that Muon does not have.
     """
     if name is None:
         return None
@@ -102,7 +99,7 @@ def optimizer_factory(
         raise ValueError(f"optimizer: '{name}' is none of {', '.join(OPTIMIZERS)}, null")
     if args.deepspeed_plugin is not None:
         raise ValueError(
-            f"optimizer: {name} needs whole matrices and DeepSpeed cuts them into flat parts; "
+            f"optimizer: {name} needs whole matrices and DeepSpeed flattens them; "
             "leave it out (optimizer=null), or train with DDP"
         )
     kwargs = {

@@ -1,6 +1,6 @@
-"""Preference pairs of a training step: read, held out by prompt, the held-out ones written down.
+"""Read the preference pairs of a training step, hold some out, and write these for the evaluation.
 
-Shared by what learns from pairs: the reward model, and any stage that takes {chosen, rejected}.
+For every stage that trains on {prompt, chosen, rejected}, such as `reward`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,20 @@ from hfllm.training.preference import pair_rows, split_by_prompt
 def read_split(
     data: PairDataConfig, step: Step, ledger: Ledger, manifest: Manifest
 ) -> tuple[list[Example], list[Example]]:
-    """Training and held-out pairs.
+    """Read the training and the held-out pairs.
 
-    The ledger has what reading the former or the split leaves out, and expects a word about each
-    training pair; what a source of held-out pairs leaves out is a note of the manifest.
+    Args:
+        data: sources; held-out pairs are those of `heldout`, or the share `holdout` of the prompts.
+        step: resolves sources that are steps; its seed decides the split.
+        ledger: counts training pairs that are dropped by the reader or held out, and expects `keep`
+            or `drop` of the others.
+        manifest: gets a note on what the source of held-out pairs drops.
     """
     train = list(read_pairs(data.mixture, step.data_of, ledger))
     if data.heldout:
-        apart = Ledger()
-        tests = list(read_pairs(data.heldout, step.data_of, apart))
-        manifest.notes += apart.left_out("held-out pairs")
+        heldout_ledger = Ledger()
+        tests = list(read_pairs(data.heldout, step.data_of, heldout_ledger))
+        manifest.notes += heldout_ledger.left_out("held-out pairs")
         return train, tests
     if not data.holdout:
         return train, []
@@ -41,7 +45,18 @@ def read_split(
 def heldout_rows(
     pairs: list[Example], tokenizer: Any, seq_len: int, step: Step, manifest: Manifest
 ) -> tuple[list[dict[str, list[int]]], list[Example]]:
-    """Rows of the held-out pairs that fit, and these pairs, written for the evaluation."""
+    """Render the held-out pairs, and write those that fit to data/heldout.jsonl.
+
+    Args:
+        pairs: of `read_split`.
+        tokenizer: with the chat template.
+        seq_len: the most tokens of a row.
+        step: gives the data folder.
+        manifest: gets a note on pairs that do not fit.
+
+    Returns:
+        The rows (`pair_rows`), and the pairs that they were made of.
+    """
     if not pairs:
         return [], []
     kept: list[Example] = []

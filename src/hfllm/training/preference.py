@@ -1,14 +1,14 @@
-"""Preference pairs -> rows for TRL's RewardTrainer, with what TRL drops silently counted.
+"""Render preference pairs to rows for TRL's RewardTrainer; count the pairs that are dropped.
 
-In order: render prompt + chosen and prompt + rejected (tokenization/render.py, as every other
-stage); drop a pair that is longer than max_length, that the template refuses, or whose two answers
-are the same tokens, each with its reason in the ledger. A pair is never truncated: the reward is
-read at the end of turn, which would be cut off.
+In order: render prompt + chosen and prompt + rejected (tokenization/render.py, as in every stage);
+drop a pair that is longer than max_length (TRL does so silently), that the template refuses, or
+whose answers are the same tokens. A pair is never truncated: the reward is read at the end of turn,
+which would be cut off.
 
-Two checks belong to every reward model. `length_baseline`: how far length alone comes on the
-same pairs. `split_by_prompt`: hold out prompts, never rows, because the pairs of one
-prompt share their text; and conversations that begin alike stay together, because the longer one
-holds the shorter.
+Two checks for every reward model. `length_baseline`: the accuracy of length alone on the same
+pairs. `split_by_prompt`: hold out prompts, not rows, because the pairs of one prompt share their
+text; conversations with the same first question stay together, because the longer one contains the
+shorter.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from hfllm.tokenization.render import render
 
 Pair = Mapping[str, Any]
 AnyPair = TypeVar("AnyPair", bound=Pair)
-POOL = 50  # steps
+POOL = 50  # optimizer steps
 
 
 def pair_rows(
@@ -38,10 +38,16 @@ def pair_rows(
 ) -> list[dict[str, list[int]]]:
     """Return {"chosen_ids", "rejected_ids"} of every pair that fits, and count the others.
 
-    `pairs` have `prompt`, `chosen` and `rejected`, lists of messages. The ledger gets documents
-    (pairs), tokens (of both sides) and bytes: kept, dropped:too_long (tokens > max_length),
-    dropped:template, dropped:same_answer. `kept` gets the pairs that the rows were made of. Raises
-    ValueError where nothing is left.
+    Args:
+        tokenizer: with the chat template.
+        pairs: with `prompt`, `chosen` and `rejected`, lists of messages.
+        max_length: the most tokens of prompt and answer.
+        ledger: counts documents (pairs), tokens (of chosen and rejected) and bytes: kept,
+            dropped:too_long, dropped:template, dropped:same_answer.
+        kept: gets the pairs that the rows were made of.
+
+    Raises:
+        ValueError: no pair is left.
     """
     ledger = Ledger() if ledger is None else ledger
     rows = []
@@ -59,15 +65,15 @@ def pair_rows(
         if kept is not None:
             kept.append(pair)
     if not rows:
-        why = "; ".join(first.values()) or "the sources of data.mixture gave none"
-        raise ValueError(f"no preference pair is left to train on: {why}")
+        why = "; ".join(first.values()) or "the sources gave none"
+        raise ValueError(f"data.mixture: no preference pair is left to train on: {why}")
     return rows
 
 
 def _pair_row(
     tokenizer: PreTrainedTokenizerBase, pair: Pair, max_length: int
 ) -> tuple[dict[str, list[int]], str | None, str]:
-    """The row, why it is dropped (None: it is kept) and the details."""
+    """The row, the reason to drop it (None: it is kept), and the details."""
     try:
         row = {
             f"{side}_ids": render(tokenizer, [*pair["prompt"], *pair[side]], train="none").input_ids
@@ -83,17 +89,17 @@ def _pair_row(
 
 
 def characters_more(pair: Pair) -> int:
-    """Characters that the chosen answer is longer than the rejected one."""
+    """Characters of the chosen answer minus characters of the rejected one."""
     return len(pair["chosen"][-1]["content"]) - len(pair["rejected"][-1]["content"])
 
 
 def longer_wins(gaps: Sequence[int]) -> float:
-    """Share in [0, 1] of `characters_more` above 0; a tie counts half."""
+    """Share in [0, 1] of positive gaps (`characters_more`); 0 counts half."""
     return sum(1.0 if gap > 0 else 0.5 if gap == 0 else 0.0 for gap in gaps) / len(gaps)
 
 
 def length_baseline(pairs: Sequence[Pair]) -> float:
-    """Accuracy in [0, 1] of the better of "longer wins" and "shorter wins"; a tie counts half."""
+    """Accuracy in [0, 1] of the better of the two rules "longer wins" and "shorter wins"."""
     if not pairs:
         raise ValueError("length_baseline: no pairs")
     longer = longer_wins([characters_more(pair) for pair in pairs])
@@ -101,15 +107,20 @@ def length_baseline(pairs: Sequence[Pair]) -> float:
 
 
 def length_grouped(lengths: Sequence[int], per_step: int, total: int, seed: int) -> list[int]:
-    """Return the order of rows for training: `total` indices, alike in length within a step.
+    """Return an order of rows with similar lengths within an optimizer step.
 
-    TRL pads each batch to its longest row, so mixed lengths cost up to half of the work. Each pass
-    over the rows is shuffled anew, cut into pools of POOL steps, and a pool sorted and cut into
-    steps of `per_step` rows, which come in random order. A function of the seed alone, so that a
-    resumed run sees what a straight one sees.
+    TRL pads each batch to its longest row, so mixed lengths cost up to half of the compute. Each
+    epoch is shuffled, split into pools of POOL steps, each pool sorted and split into steps, and
+    the steps are shuffled. A function of the seed alone, so that a resumed run sees the same order.
+
+    Args:
+        lengths: tokens of each row.
+        per_step: rows of an optimizer step.
+        total: indices to return.
+        seed: of the shuffles.
     """
     order: list[int] = []
-    rest: list[int] = []  # short of a step: the first rows of the next pass fill it up
+    rest: list[int] = []  # less than a step: filled up with the first rows of the next epoch
     rng = random.Random(f"{seed}/length_grouped")
     while len(order) < total:
         rows = rest + rng.sample(range(len(lengths)), len(lengths))
@@ -129,13 +140,20 @@ def length_grouped(lengths: Sequence[int], per_step: int, total: int, seed: int)
 def split_by_prompt(
     pairs: Sequence[AnyPair], share: float, seed: int
 ) -> tuple[list[AnyPair], list[AnyPair]]:
-    """Split into (train, held out): `share` of the distinct first questions, with all their pairs.
+    """Split pairs into (train, held out) by their first question, none of which is in both.
 
-    The order of a hash of (seed, question) decides, so other rows do not change a prompt's side by
-    much, and none is on both. Raises ValueError where a side would be empty.
+    Questions are ranked by a hash of (seed, question), so adding pairs moves few of the others.
+
+    Args:
+        pairs: with `prompt`.
+        share: of the distinct first questions to hold out, in (0, 1).
+        seed: of the hash.
+
+    Raises:
+        ValueError: `share` is not in (0, 1), or one part would be empty.
     """
     if not 0 < share < 1:
-        raise ValueError(f"data.holdout: {share} is not a share between 0 and 1")
+        raise ValueError(f"data.holdout: {share} is not a share between 0 and 1; set one, as 0.1")
     keys = [_prompt_key(pair, seed) for pair in pairs]
     ranked = sorted(set(keys))
     held = set(ranked[: max(1, round(share * len(ranked)))])
@@ -143,13 +161,14 @@ def split_by_prompt(
     heldout = [pair for pair, key in zip(pairs, keys, strict=True) if key in held]
     if not train or not heldout:
         raise ValueError(
-            f"data.holdout: {len(ranked)} distinct first questions cannot be split at {share}"
+            f"data.holdout: {len(ranked)} distinct first questions cannot be split at {share}; set "
+            "another share, or data.heldout"
         )
     return train, heldout
 
 
 def _prompt_key(pair: Pair, seed: int) -> str:
-    """A hash of all up to the first user's message."""
+    """A hash of the messages up to the user's first."""
     prompt = pair["prompt"]
     asked = [i for i, message in enumerate(prompt) if message["role"] == "user"]
     begin = prompt[: asked[0] + 1] if asked else prompt

@@ -1,11 +1,11 @@
 """Defaults for the decay phase of the warmup-stable-decay learning rate schedule.
 
-transformers' schedule needs `num_decay_steps` in lr_scheduler_kwargs. Where the recipe sets none:
+transformers' schedule needs `num_decay_steps` in lr_scheduler_kwargs. If the recipe sets none:
 
 - pretraining: the last fifth of the steps, 1 - sqrt decay to a tenth of the rate. Source: Haegele
   et al. 2024 (Scaling laws and compute-optimal training beyond fixed training durations).
-- SFT: the last third of the steps, cosine decay to zero; the number of steps is known only when the
-  rows are packed.
+- SFT: the last third of the steps, cosine decay to zero; the number of steps is known only after
+  the rows are packed.
 
 In other stages it must be set (recipe.trainers checks that).
 """
@@ -21,7 +21,7 @@ SFT_DECAY_SHARE = 1 / 3
 
 
 def decay_arguments(spec: StepSpec) -> dict[str, Any]:
-    """lr_scheduler_kwargs for pretraining; {} where the schedule is another or the decay is set."""
+    """Arguments for pretraining; {} with another schedule, or if the recipe sets the decay."""
     values = spec.stage.default_values() | spec.config.trainer
     given = values.get("lr_scheduler_kwargs") or {}
     if values.get("lr_scheduler_type") != "warmup_stable_decay" or "num_decay_steps" in given:
@@ -32,7 +32,7 @@ def decay_arguments(spec: StepSpec) -> dict[str, Any]:
 
 
 def sft_decay(args: Any) -> dict[str, Any] | None:
-    """lr_scheduler_kwargs for SFT; `args` are TrainingArguments whose `max_steps` is final."""
+    """lr_scheduler_kwargs for SFT; `args` are TrainingArguments with their final `max_steps`."""
     given = args.lr_scheduler_kwargs or {}
     if args.lr_scheduler_type != "warmup_stable_decay" or "num_decay_steps" in given:
         return args.lr_scheduler_kwargs

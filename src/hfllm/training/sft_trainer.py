@@ -1,4 +1,4 @@
-"""trl's SFTTrainer, evaluating in one pass instead of two."""
+"""TRL's SFTTrainer with one forward pass per evaluation batch instead of two."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trl.trainer.utils import FusedCausalLMOutput
 
 
 class OnePassSFTTrainer(SFTTrainer):
-    """SFTTrainer that evaluates in one pass: trl's runs the model again for logits (B, T, V)."""
+    """SFTTrainer without TRL's second evaluation pass, which only computes logits (B, T, V)."""
 
     def prediction_step(
         self,
@@ -19,13 +19,13 @@ class OnePassSFTTrainer(SFTTrainer):
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
-        """trl's, with (B, 2) of nll sum and tokens in the place of the logits, as `row_sums`."""
+        """Return loss, nll sum and tokens (B, 2) instead of logits (as `row_sums`), and labels."""
         if prediction_loss_only:
             return super().prediction_step(model, inputs, True, ignore_keys)
         kept: list[Any] = []
 
         def keep(_module: Any, _args: Any, output: Any) -> None:
-            # Label smoothing has a pass for logits, too.
+            # With label smoothing the model also runs once for logits.
             if isinstance(output, FusedCausalLMOutput):
                 kept.append(output)
 

@@ -1,4 +1,4 @@
-"""A block's verdict: what curation makes of it, and what the ledger says."""
+"""Curation blocks: what `decide` does with Drop, Change and None, and what the ledger counts."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Curation end to end on a handmade mess: what goes, why, and that nothing disappears."""
+"""Curation end to end on handmade documents: which are dropped, why, and that all are counted."""
 
 import json
 from pathlib import Path
@@ -152,7 +152,7 @@ def test_wrong_configs_are_refused_before_any_reading(web):
     plan = config(web, holdout=1.5, holdout_group="book", dedup=DedupConfig(similarity=80))
     plan.filters = FilterConfig(exempt={"wbe": ["short"]})
     assert len(check_curate(plan)) == 4
-    with pytest.raises(DataError, match="holdout is 1.5"):
+    with pytest.raises(DataError, match="holdout: 1.5 is no share"):
         curate(plan, nowhere, web / "out")
     with pytest.raises(ValueError, match="no language 'english'; use ISO"):
         curate(config(web, filters=FilterConfig(languages=["english"])), nowhere, web / "out")

@@ -1,4 +1,4 @@
-"""Near duplicates: the estimate, the bands, and other editions of real books."""
+"""Near duplicates: the similarity estimate, the bands, and two editions of real books."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Single filters, extraction, PII and decontamination."""
+"""Each quality filter, HTML extraction, PII and decontamination, on single texts."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from hfllm.data.curation.config import FilterConfig
-from hfllm.data.curation.decontaminate import CHAT_NGRAM, TestIndex, read_tests, without_tests
+from hfllm.data.curation.decontaminate import (
+    CHAT_NGRAM,
+    TestIndex,
+    drop_contaminated_chats,
+    read_tests,
+)
 from hfllm.data.curation.extract import extract_text
 from hfllm.data.curation.filters import check_quality
 from hfllm.data.curation.pii import replace_pii
@@ -170,7 +175,7 @@ def test_conversations_that_hold_a_test_are_left_out_and_counted(tmp_path):
     index = read_tests([SourceConfig(path=str(tests))], resolve, CHAT_NGRAM)
     ledger = Ledger()
     read = read_chats([SourceConfig(path=str(path))], resolve, ledger)
-    rows = list(without_tests(read, index, ledger))
+    rows = list(drop_contaminated_chats(read, index, ledger))
     for row in rows:
         ledger.keep(row)
     ledger.check()

@@ -1,4 +1,4 @@
-"""Packing loses nothing, mixes nothing, and trains each document as if it stood alone."""
+"""Packing loses no token, mixes no documents, and trains each document as if it were alone."""
 
 import pickle
 import random
@@ -138,7 +138,7 @@ def test_hf_view_has_the_same_rows(tmp_path):
 def test_broken_folders_are_refused(tmp_path):
     with pytest.raises(ValueError, match="packed.json is missing"):
         PackedDataset(tmp_path)
-    with pytest.raises(ValueError, match="nothing to pack"):
+    with pytest.raises(ValueError, match="nothing to pack, the sources gave no document"):
         write_packed([], tmp_path, 64, PackStats())
     stats = PackStats()
     write_packed(pack([[7, 8, 9]], 4, PAD, stats=stats), tmp_path, 64, stats)

@@ -1,4 +1,4 @@
-"""Each adapter on a row of the shape that is published under its name."""
+"""Each data format, on a row as it is published."""
 
 import pytest
 
@@ -70,8 +70,11 @@ def test_useless_chats_are_dropped(row, reason):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (chat("assistant", "user", "assistant"), "message 1 of 3 is by assistant, where user must"),
-        (chat("system", "user", "user", "assistant"), "message 3 of 4 is by user, where assistant"),
+        (chat("assistant", "user", "assistant"), "message 1 of 3 is by assistant, must be by user"),
+        (
+            chat("system", "user", "user", "assistant"),
+            "message 3 of 4 is by user, must be by assistant",
+        ),
         (chat("user", "assistant", "user"), "the last message must be by assistant"),
         (chat("user", "critic"), r"messages\[1\] has the unknown role 'critic'"),
         ({"messages": "Hi?"}, "where|by assistant|no"),

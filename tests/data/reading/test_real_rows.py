@@ -1,4 +1,4 @@
-"""The adapters on public data sets, where they are at hand: what is kept, and why not the rest."""
+"""Data formats on public data sets, if they are in shared/: what is kept, and why not the rest."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What comes out of sound files, and what is said about damaged ones."""
+"""Reading sources: the examples of valid files, and the errors and counts of damaged ones."""
 
 import gzip
 import json
@@ -187,7 +187,7 @@ def test_a_missing_file_suggests_the_nearest(tmp_path):
         read(tmp_path / "books" / "webb.jsonl")
     with pytest.raises(DataError, match=r"did you mean .*books/web.jsonl\?"):
         read(tmp_path / "boks" / "web.jsonl")
-    with pytest.raises(DataError, match=r"no file .*xyz; .*books does not hold it"):
+    with pytest.raises(DataError, match=r"no file .*xyz; it is not in .*books, change the path"):
         read(tmp_path / "books" / "xyz")
     with pytest.raises(DataError, match=r"no file .*; there is no folder .*/qqq: get .*README"):
         read(tmp_path / "qqq" / "text" / "*.parquet")
@@ -237,8 +237,8 @@ def test_check_sources_sees_what_can_be_seen_without_reading(tmp_path):
     problems = check_sources(bad, nowhere)
     for expected in (
         "two sources are called 'web'", "source 'none': set exactly one", "not path and hub",
-        "did you mean", "on_error is 'ignore'", "format 'alpacca' is unknown", "weight is 0",
-        "limit is 0", "no step 'no'",
+        "did you mean", "on_error: 'ignore' is unknown", "format: 'alpacca' is unknown",
+        "weight: 0 is not above 0", "limit: 0 is not above 0", "no step 'no'",
     ):  # fmt: skip
         assert any(expected in problem for problem in problems), expected
 

@@ -1,1 +1,1 @@
-"""Raw documents -> clean documents, one block a file."""
+"""Curation: raw documents -> clean documents; one module per block (filter, dedup, PII ...)."""

@@ -1,9 +1,10 @@
-"""Compare a curator's decisions with the truth, where the rows know it (the small world's do).
+"""Precision and recall of curation against labelled documents (those of the small world).
 
-`truth` is {"verdict": "keep" or "drop", "reason", "pii": [strings], "main_text"}. Two views: of
-what a filter dropped, how much was rightly dropped (precision, by the curator's reason); of what
-ought to go for a reason, how much went, whatever for (recall, by the truth's reason). Besides: how
-many planted addresses are gone from kept texts, and how good the words of extracted pages are.
+The label is the column `truth`: {"verdict": "keep" or "drop", "reason", "pii": [strings],
+"main_text"}. Precision is counted by the curator's reason: of the documents that a filter dropped,
+the share with the verdict "drop". Recall is counted by the label's reason: of the documents that
+should be dropped for it, the share dropped for any reason. Besides: the share of planted addresses
+removed from kept texts, and precision and recall of the words of extracted pages.
 """
 
 from __future__ import annotations
@@ -13,56 +14,61 @@ from typing import Any
 
 from hfllm.data.curation.pii import replace_pii
 from hfllm.data.curation.words import split_words
-from hfllm.data.ledger import Row
 
 SHOWN_MISTAKES = 10  # of each kind
 SHOWN_CHARS = 200
 NOT_JUDGED = "heldout"  # a kept document that went to another file
 
 
-def known_truth(row: Row) -> Row | None:
-    """The row's truth, where its `truth` column is one and not something of the user's."""
-    truth = row.get("truth")
+def known_truth(example: dict[str, Any]) -> dict[str, Any] | None:
+    """The label of an example; None without one (a user's own column `truth` is no label)."""
+    truth = example.get("truth")
     return truth if isinstance(truth, dict) and "verdict" in truth else None
 
 
 class Audit:
-    """Counts of right and wrong decisions; empty where no row has a truth."""
+    """Counts of right and wrong decisions; empty where no example has a label."""
 
     def __init__(self) -> None:
         """Start with nothing seen."""
         self.decided: Counter[tuple[str, str]] = Counter()  # (curator's reason, truth's reason)
-        self.mistakes: dict[str, list[Row]] = defaultdict(list)
+        self.mistakes: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.pii: Counter[str] = Counter()
         self.words: Counter[str] = Counter()
 
-    def add(self, row: Row, text: str, reason: str | None) -> None:
-        """Take in one decision (reason None: kept), with the text as it was decided on."""
-        truth = known_truth(row)
+    def add(self, example: dict[str, Any], text: str, reason: str | None) -> None:
+        """Count one decision.
+
+        Args:
+            example: the document as it was read; without a label it is not counted.
+            text: its text after the blocks that ran.
+            reason: why it was dropped; None: kept.
+        """
+        truth = known_truth(example)
         if truth is None:
             return
-        ours = "keep" if reason in (None, NOT_JUDGED) else str(reason)
-        theirs = "keep" if truth["verdict"] == "keep" else truth["reason"] or "drop"
-        self.decided[ours, theirs] += 1
-        if (ours == "keep") != (theirs == "keep"):
-            self._note(row, text, ours, theirs)
-        if ours == "keep":
-            self._add_pii(row, text, truth.get("pii") or [])
-        if truth.get("main_text") and ours == "keep":
-            self._add_words(text, row, truth)
+        decided = "keep" if reason in (None, NOT_JUDGED) else str(reason)
+        expected = "keep" if truth["verdict"] == "keep" else truth["reason"] or "drop"
+        self.decided[decided, expected] += 1
+        if (decided == "keep") != (expected == "keep"):
+            self._add_mistake(example, text, decided, expected)
+        if decided == "keep":
+            self._add_pii(text, truth.get("pii") or [])
+        if truth.get("main_text") and decided == "keep":
+            self._add_words(text, truth)
 
-    def _note(self, row: Row, text: str, ours: str, theirs: str) -> None:
-        kind = "wrongly_kept" if ours == "keep" else "wrongly_dropped"
+    def _add_mistake(self, example: dict[str, Any], text: str, decided: str, expected: str) -> None:
+        kind = "wrongly_kept" if decided == "keep" else "wrongly_dropped"
         if len(self.mistakes[kind]) < SHOWN_MISTAKES:
-            note = {"id": row["id"], "curator": ours, "truth": theirs, "text": text[:SHOWN_CHARS]}
-            self.mistakes[kind].append(note)
+            shown = {"curator": decided, "truth": expected, "text": text[:SHOWN_CHARS]}
+            self.mistakes[kind].append({"id": example["id"], **shown})
 
-    def _add_pii(self, row: Row, text: str, planted: list[str]) -> None:
+    def _add_pii(self, text: str, planted: list[str]) -> None:
         left = sum(string in text for string in planted)
         placeholders = sum(text.count(name) for name in ("<email>", "<phone>", "<ip>"))
         self.pii.update(planted=len(planted), left=left, placeholders=placeholders)
 
-    def _add_words(self, text: str, row: Row, truth: Row) -> None:
+    def _add_words(self, text: str, truth: dict[str, Any]) -> None:
         found = Counter(split_words(text))
         main_text, _ = replace_pii(truth["main_text"])  # a placeholder in both is no error
         wanted = Counter(split_words(main_text))
@@ -70,33 +76,33 @@ class Audit:
         self.words.update(found=found.total(), wanted=wanted.total(), both=both)
 
     def to_json(self) -> dict[str, Any] | None:
-        """The report, or None where there was no truth to compare with."""
+        """The report; None if no example had a label."""
         if not self.decided:
             return None
-        dropped, ought = self._table(0), self._table(1)
-        went, right = sum(dropped.values(), Counter()), self._right()
-        needed = sum(ought.values(), Counter())
+        dropped, to_drop = self._table(0), self._table(1)
+        all_dropped, right = sum(dropped.values(), Counter()), self._right()
+        all_to_drop = sum(to_drop.values(), Counter())
         return {
             "overall": {
                 "documents": sum(self.decided.values()),
-                "precision": _ratio(right, went.total()),
-                "recall": _ratio(right, needed.total()),
+                "precision": _ratio(right, all_dropped.total()),
+                "recall": _ratio(right, all_to_drop.total()),
             },
             "by_filter": {
-                name: {
-                    "dropped": row.total(),
-                    "precision": _ratio(row.total() - row["keep"], row.total()),
-                    "truth": dict(row.most_common()),
+                reason: {
+                    "dropped": counts.total(),
+                    "precision": _ratio(counts.total() - counts["keep"], counts.total()),
+                    "truth": dict(counts.most_common()),
                 }
-                for name, row in sorted(dropped.items())
+                for reason, counts in sorted(dropped.items())
             },
             "by_truth": {
-                name: {
-                    "documents": row.total(),
-                    "recall": _ratio(row.total() - row["keep"], row.total()),
-                    "curator": dict(row.most_common()),
+                reason: {
+                    "documents": counts.total(),
+                    "recall": _ratio(counts.total() - counts["keep"], counts.total()),
+                    "curator": dict(counts.most_common()),
                 }
-                for name, row in sorted(ought.items())
+                for reason, counts in sorted(to_drop.items())
             },
             "pii": self._pii_report(),
             "extraction": self._extraction_report(),
@@ -104,7 +110,7 @@ class Audit:
         }
 
     def _table(self, side: int) -> dict[str, Counter[str]]:
-        """{reason of one side (0 curator, 1 truth), "keep" left out: counts of the other's}."""
+        """{reason of one side (0: curator, 1: label), without "keep": counts of the other's}."""
         table: dict[str, Counter[str]] = defaultdict(Counter)
         for pair, count in self.decided.items():
             if pair[side] != "keep":

@@ -1,14 +1,14 @@
-"""Raw documents -> clean documents, with a reason for whatever is dropped.
+"""Run the curation blocks over raw documents; every dropped document gets a reason.
 
 Blocks, in order: extract the text of HTML pages, quality filters, decontamination, exact
-duplicates, near duplicates, personal data; then a share of the kept goes to heldout.jsonl. What is
-bad in itself is dropped before duplicates are looked for, so that "duplicate" means a second copy
-of a good text. One process, one pass, streaming; the same input gives the same bytes. Memory: the
-duplicate indices, 3.6 kB for each kept document.
+duplicates, near duplicates, personal data; then a share of the kept is written to heldout.jsonl.
+Filters run before deduplication, so that "duplicate" means a second copy of a good text. One
+process, one pass, streaming; the same input gives the same bytes. Memory: the duplicate indices,
+3.6 kB for each kept document.
 
 Writes kept.jsonl, dropped.jsonl (id, source, reason, detail, first 200 characters), heldout.jsonl
-and curation.json. A `truth` column (the small world has one) is never passed on: it is what
-`audit` compares the decisions with. The ledger counts held-out documents as dropped:heldout.
+and curation.json. The label column `truth` of the small world is written to none of them; audit.py
+compares the decisions with it. The ledger counts held-out documents as dropped:heldout.
 """
 
 from __future__ import annotations
@@ -39,9 +39,18 @@ FILES = {"kept": "kept.jsonl", "dropped": "dropped.jsonl", HELDOUT: "heldout.jso
 
 
 def curate(config: CurateConfig, resolve: Resolve, out: Path) -> Ledger:
-    """Read, clean and write all sources; returns the ledger (documents and UTF-8 bytes).
+    """Read, curate and write all sources.
 
-    Raises DataError on a wrong config, an unreadable row (see examples.py), or if nothing is left.
+    Args:
+        config: sources and settings of the blocks.
+        resolve: name of a step -> its data folder.
+        out: folder of the files that are written.
+
+    Returns:
+        The ledger, in documents and UTF-8 bytes.
+
+    Raises:
+        DataError: a wrong config, an unreadable row (reading/examples.py), or nothing is kept.
     """
     sources = [*config.sources, *config.decontaminate]
     if problems := check_curate(config) + check_sources(sources, resolve):
@@ -56,17 +65,17 @@ def curate(config: CurateConfig, resolve: Resolve, out: Path) -> Ledger:
             if name != HELDOUT or config.holdout > 0
         }
 
-        def decided(example: Example, text: str, drop: Drop | None) -> None:
+        def record(example: Example, text: str, drop: Drop | None) -> None:
             audit.add(example, text, drop.reason if drop else None)
             _write(example, text, drop, files)
 
-        def left_out(row: Example, drop: Drop) -> None:
-            decided(row, "", drop)
+        def record_dropped_by_reader(example: Example, drop: Drop) -> None:
+            record(example, "", drop)
 
-        for example in read_documents(config.sources, resolve, ledger, left_out):
+        for example in read_documents(config.sources, resolve, ledger, record_dropped_by_reader):
             document = Document(example)
             drop = decide(document, blocks, ledger)
-            decided(example, document.text, drop)
+            record(example, document.text, drop)
     ledger.check()
     _check_result(ledger, config)
     report = {
@@ -81,7 +90,13 @@ def curate(config: CurateConfig, resolve: Resolve, out: Path) -> Ledger:
 
 
 def build_blocks(config: CurateConfig, resolve: Resolve, pii: ReplacePII) -> list[Block]:
-    """The blocks that the config asks for, in the order of the work."""
+    """The blocks that are switched on, in the order in which they run.
+
+    Args:
+        config: which blocks, and their settings.
+        resolve: name of a step -> its data folder, for the sources of held-out tests.
+        pii: the block for personal data; the caller reads its counts afterwards.
+    """
     blocks: list[Block] = [extract]
     if config.filters:
         blocks.append(QualityFilters(config.filters))
@@ -99,39 +114,45 @@ def build_blocks(config: CurateConfig, resolve: Resolve, pii: ReplacePII) -> lis
 
 
 def decide(document: Document, blocks: list[Block], ledger: Ledger) -> Drop | None:
-    """Run the blocks until one drops the document, and say what became of it; None: it is kept."""
+    """Run the blocks until one drops `document`, and count it in `ledger`; None: it is kept."""
     for block in blocks:
         verdict = block(document)
         if isinstance(verdict, Drop):
             ledger.drop(document, verdict.reason)
             return verdict
-        if verdict and (taken := document.rewrite(verdict.text)):
-            ledger.change(document, verdict.reason, bytes=taken)
+        if verdict and (removed := document.rewrite(verdict.text)):
+            ledger.change(document, verdict.reason, bytes=removed)
     ledger.keep(document)
     return None
 
 
 def check_curate(config: CurateConfig) -> list[str]:
-    """Problems of the values, which can be seen without a file; for checks before a run."""
+    """Problems of the config's values, one line each; reads no file, so it can run before a run."""
     problems = []
     if not 0 <= config.holdout < 1:
-        problems.append(f"holdout is {config.holdout}, but must be a share from 0 to below 1")
+        problems.append(f"holdout: {config.holdout} is no share; set 0 or more, and less than 1")
     if config.holdout_group not in (None, "title"):
-        problems.append(f"holdout_group is {config.holdout_group!r}, but must be null or title")
+        problems.append(f"holdout_group: {config.holdout_group!r} is unknown; set null or title")
     if config.dedup and not 0 < config.dedup.similarity <= 1:
-        problems.append(f"dedup.similarity is {config.dedup.similarity}, but must be in (0, 1]")
+        problems.append(
+            f"dedup.similarity: {config.dedup.similarity} is no similarity; "
+            "set more than 0, at most 1"
+        )
     for source in config.filters.exempt if config.filters else ():
-        if source not in map(label, config.sources):
-            problems.append(f"filters.exempt names {source!r}, which is none of the sources")
+        names = [label(one) for one in config.sources]
+        if source not in names:
+            problems.append(
+                f"filters.exempt: {source!r} is no source; use one of {', '.join(names)}"
+            )
     for source, reasons in config.filters.exempt.items() if config.filters else ():
         for reason in (r for r in reasons if r not in REASONS):
             hint = did_you_mean(reason, REASONS) or f" Known: {', '.join(REASONS)}"
-            problems.append(f"filters.exempt.{source}: no filter says {reason!r}.{hint}")
+            problems.append(f"filters.exempt.{source}: no filter has the reason {reason!r}.{hint}")
     return problems
 
 
 def _write(example: Example, text: str, drop: Drop | None, files: Mapping[str, IO[str]]) -> None:
-    """Write a decided document to its file."""
+    """Write a document to kept.jsonl, heldout.jsonl or dropped.jsonl."""
     if drop is None or drop.reason == HELDOUT:
         hidden = ("html", "text", "truth") if known_truth(example) else ("html", "text")
         columns = {key: value for key, value in example.items() if key not in hidden}
@@ -145,6 +166,9 @@ def _write(example: Example, text: str, drop: Drop | None, files: Mapping[str, I
 def _check_result(ledger: Ledger, config: CurateConfig) -> None:
     why = ", ".join(f"{reason} {count:,}" for reason, count in ledger.reasons().items())
     if not ledger.total("kept"):
-        raise DataError(f"curation kept none of {ledger.total('in'):,} documents (dropped: {why})")
+        raise DataError(
+            f"curation kept none of {ledger.total('in'):,} documents (dropped: {why}); loosen "
+            "`filters`, or check the sources"
+        )
     if config.holdout > 0 and not ledger.total(f"dropped:{HELDOUT}"):
-        raise DataError(f"holdout {config.holdout} holds out nothing here: raise it")
+        raise DataError(f"holdout: a share of {config.holdout} holds out no document; raise it")

@@ -1,13 +1,13 @@
-"""Find documents that hold a held-out test: shared runs of words, as GPT-3 (Brown et al. 2020).
+"""Decontamination: drop documents that share word n-grams with held-out tests.
 
-A test is its question and its answer. A document is contaminated where it shares a run of
-`ngram` words with either; a question shorter than that must be found whole. An answer counts only
-from twice that length on, as a worked solution: "a baker" or "g-a-r-d-e-n-e-r" proves nothing.
-Signs of arithmetic are words, so "37 - 45" does not match "37 + 45".
+Method of GPT-3 (Brown et al. 2020, appendix C). A test is its question and its answer. A document
+is contaminated if it shares `ngram` consecutive words with either; a shorter question must occur
+whole. An answer is looked for only if it has at least twice that many words, as a worked solution:
+a short one ("a baker", "g-a-r-d-e-n-e-r") occurs by chance. Signs of arithmetic are words, so
+"37 - 45" does not match "37 + 45".
 
-Pretraining text and conversations are both looked through; in the latter, message by message and
-by runs of 13 words (GPT-3's), because instructions share their phrases ("Classify each of the
-following as").
+Both pretraining text and conversations are searched; conversations message by message and with 13
+words (GPT-3's number), because instructions share phrases ("Classify each of the following as").
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from hfllm.data.curation.document import Document
 from hfllm.data.curation.words import ngram_ids, split_words, word_ids
-from hfllm.data.ledger import Drop, Example, Ledger, Row
+from hfllm.data.ledger import Drop, Example, Ledger
 from hfllm.data.reading.examples import read_rows
 from hfllm.data.reading.files import Resolve
 from hfllm.recipe.config import SourceConfig
@@ -34,22 +34,28 @@ CHAT_NGRAM = 13
 
 
 class Decontaminate:
-    """The block: drop a document that holds a test."""
+    """The block: drop a document that contains a test."""
 
     def __init__(self, tests: TestIndex) -> None:
-        """Look for these."""
+        """Search documents for the tests of this index."""
         self.tests = tests
 
     def __call__(self, document: Document) -> Drop | None:
-        """Drop("contamination", the test's id) or nothing."""
+        """Drop("contamination", the test's id), or None."""
         found = self.tests.find(document.ids)
         return Drop("contamination", found) if found else None
 
 
-def without_tests(
+def drop_contaminated_chats(
     chats: Iterable[Example], tests: TestIndex | None, ledger: Ledger
 ) -> Iterator[Example]:
-    """Those conversations of which no message holds a test; the others are dropped, and counted."""
+    """Yield the conversations without a test in any message; drop the others in the ledger.
+
+    Args:
+        chats: examples with `messages`.
+        tests: of `read_tests`; None keeps every conversation.
+        ledger: gets "contamination" for each dropped conversation.
+    """
     for chat in chats:
         if tests and any(tests.find_text(message["content"]) for message in chat["messages"]):
             ledger.drop(chat, "contamination")
@@ -58,14 +64,14 @@ def without_tests(
 
 
 class TestIndex:
-    """Hashed word runs of held-out tests, by their length."""
+    """Hashed word n-grams of held-out tests, by their length n."""
 
     __test__ = False  # not a test class of pytest
 
-    def __init__(self, rows: Iterable[Row], ngram: int) -> None:
-        """Take in test rows of any shape; ValueError where no row holds a text to look for."""
-        runs: dict[int, dict[int, str]] = {}
-        row: Row = {}
+    def __init__(self, rows: Iterable[dict[str, Any]], ngram: int) -> None:
+        """Index test rows of any format; ValueError if no row has a question or an answer."""
+        runs: dict[int, dict[int, str]] = {}  # {n: {hash: a test's id}}
+        row: dict[str, Any] = {}
         for row in rows:
             for text, whole in _texts(row):
                 ids = word_ids(split_words(text))
@@ -78,13 +84,14 @@ class TestIndex:
         if not runs:
             there = ", ".join(row) or "no rows at all"
             raise ValueError(
-                f"decontaminate: no questions in {', '.join(QUESTIONS)}; it has {there}"
+                f"decontaminate: no questions in {', '.join(QUESTIONS)}; it has {there}; rename "
+                "the column with `columns`"
             )
         self.runs = runs
         self.sorted = {n: np.sort(np.fromiter(named, np.uint64)) for n, named in runs.items()}
 
     def find(self, ids: np.ndarray) -> str | None:
-        """Id of a test that the document (word ids, (W,)) holds, or None."""
+        """Id of a test that occurs in the document with the word ids `ids` (W,); None without."""
         for length, known in self.sorted.items():
             if len(ids) < length:
                 continue
@@ -96,18 +103,24 @@ class TestIndex:
         return None
 
     def find_text(self, text: str) -> str | None:
-        """As `find`, for a text."""
+        """`find` on the words of a text."""
         return self.find(word_ids(split_words(text)))
 
 
 def read_tests(sources: list[SourceConfig], resolve: Resolve, ngram: int) -> TestIndex | None:
-    """The index of all rows of the sources; None where there are no sources."""
+    """The index of the test rows of `sources`; None without sources.
+
+    Args:
+        sources: held-out tests.
+        resolve: name of a step -> its data folder.
+        ngram: consecutive words that must match.
+    """
     rows = (row for source in sources for row in read_rows(source, resolve))
     return TestIndex(rows, ngram) if sources else None
 
 
-def _texts(row: Row) -> Iterator[tuple[str, bool]]:
-    """(text, whether it counts although it is short) of a test's questions and answers."""
+def _texts(row: dict[str, Any]) -> Iterator[tuple[str, bool]]:
+    """(text, whether a short one is looked for too) of a test's questions and answers."""
     for keys, whole in ((QUESTIONS, True), (ANSWERS, False)):
         for key in keys:
             for text in _strings(row.get(key)):
@@ -115,7 +128,7 @@ def _texts(row: Row) -> Iterator[tuple[str, bool]]:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """The texts in a string, a list of strings, or messages (system messages left out)."""
+    """The texts in a string, a list of strings, or messages, without system messages."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):

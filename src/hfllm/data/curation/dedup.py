@@ -1,12 +1,12 @@
-"""Duplicates: exact by a hash of the normalised text, near by MinHash LSH over word shingles.
+"""Deduplication: exact by a hash of the normalised text, near by MinHash LSH over word shingles.
 
-MinHash (Broder 1997) with banding, as datatrove and FineWeb do it, but in one process: their four
-stages write signatures to files between them and cut words with spacy, which is ceremony below
-some ten million documents. Two changes gain accuracy: the bands are chosen so that a pair at the
-wanted similarity is a candidate 97 times in 100, and a candidate is a duplicate only if the share
-of equal hashes (an estimate of the Jaccard similarity, standard error 0.04 at 112 hashes) says so.
-The first of a family is kept. Cost: 0.1 ms for a short document, 1 ms for a chapter of 15,000
-characters; 3.6 kB of memory for each document kept.
+MinHash (Broder 1997) with banding, as in datatrove and FineWeb, but in one process: their four
+stages write signatures to files between them and split words with spacy, which pays only above
+some ten million documents. Two changes raise accuracy: the bands are chosen so that a pair at the
+threshold is a candidate with probability 0.97, and a candidate is a duplicate only if the share of
+equal hashes (an estimate of the Jaccard similarity, standard error 0.04 at 112 hashes) reaches the
+threshold. The first document of a cluster is kept. Cost: 0.1 ms for a short document, 1 ms for a
+chapter of 15,000 characters; 3.6 kB of memory for each document kept.
 """
 
 from __future__ import annotations
@@ -26,47 +26,50 @@ CANDIDATE_SHARE = 0.97  # of pairs at the wanted similarity
 
 
 class ExactDuplicates:
-    """The block: drop a document whose normalised text was there before."""
+    """The block: drop a document whose normalised text equals an earlier one's."""
 
     def __init__(self) -> None:
-        """Start with nothing seen."""
+        """Start with an empty index."""
         self.index = ExactIndex()
 
     def __call__(self, document: Document) -> Drop | None:
-        """Drop("exact_duplicate", the earlier one's name) or nothing."""
+        """Drop("exact_duplicate", the earlier document's name), or None."""
         earlier = self.index.find_or_add(document.text, document.name)
         return Drop("exact_duplicate", earlier) if earlier else None
 
 
 class NearDuplicates:
-    """The block: drop a document that is as similar to a kept one as the config says."""
+    """The block: drop a document whose similarity to a kept one reaches the threshold."""
 
     def __init__(self, config: DedupConfig) -> None:
-        """Start with nothing seen."""
+        """Start with an empty index."""
         self.index = NearIndex(config.hashes, config.similarity, config.shingle_words)
 
     def __call__(self, document: Document) -> Drop | None:
-        """Drop("near_duplicate", the kept one's name) or nothing."""
+        """Drop("near_duplicate", the kept document's name), or None."""
         earlier = self.index.find_or_add(document.ids, document.name)
         return Drop("near_duplicate", earlier) if earlier else None
 
 
 class ExactIndex:
-    """Texts seen, up to case, white space and Unicode form; punctuation counts (2 + 2, 2 * 2)."""
+    """Hashes of the texts so far; case, white space and Unicode form are ignored.
+
+    Punctuation is not: "2 + 2" and "2 * 2" differ.
+    """
 
     def __init__(self) -> None:
-        """Start empty."""
+        """Start without documents."""
         self.seen: dict[int, str] = {}
 
     def find_or_add(self, text: str, name: str) -> str | None:
-        """Name of the earlier equal document, or None after remembering this one."""
+        """Name of the earlier equal document; None after adding this one."""
         key = hash64(" ".join(unicodedata.normalize("NFC", text).lower().split()))
         earlier = self.seen.setdefault(key, name)
         return None if earlier is name else earlier
 
 
 def choose_bands(hashes: int, similarity: float) -> tuple[int, int]:
-    """(bands, rows per band): the most selective that still finds pairs at `similarity`."""
+    """(bands, rows per band): the most selective with CANDIDATE_SHARE of pairs at `similarity`."""
     for rows in range(hashes, 1, -1):
         bands = hashes // rows
         if 1 - (1 - similarity**rows) ** bands >= CANDIDATE_SHARE:
@@ -78,7 +81,13 @@ class NearIndex:
     """MinHash LSH index of the documents kept so far."""
 
     def __init__(self, hashes: int, similarity: float, shingle_words: int) -> None:
-        """Draw the hash functions (always the same ones) and choose the bands."""
+        """Draw the hash functions with a fixed seed, and choose the bands.
+
+        Args:
+            hashes: H, hash functions.
+            similarity: Jaccard similarity in (0, 1] from which on a document is a duplicate.
+            shingle_words: consecutive words of a shingle.
+        """
         random = np.random.default_rng(0)
         top = np.iinfo(np.uint64).max
         self.factors = random.integers(1, top, (hashes, 1), np.uint64) | np.uint64(1)  # (H, 1)
@@ -90,9 +99,9 @@ class NearIndex:
         self.signatures = np.zeros((1024, hashes), np.uint32)  # (kept, H), grown by doubling
 
     def find_or_add(self, ids: np.ndarray, name: str) -> str | None:
-        """Name of a kept document that is as similar as that, or None after adding this one.
+        """Name of the most similar kept document if it is a duplicate; None after adding this one.
 
-        ids: word ids  # (W,)
+        `ids` are word ids, (W,).
         """
         signature = self.sign(ids)
         keys = self._keys(signature)

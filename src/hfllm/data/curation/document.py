@@ -1,7 +1,7 @@
-"""A document on its way through curation, and what a block may say of it.
+"""`Document`, the argument of a curation block, and `Block`, the signature of one.
 
-A block looks at one document and returns `Drop(reason, detail)`, `Change(text, reason)`, or None:
-nothing to say. What it remembers of earlier documents (duplicate indices) it keeps itself.
+A block takes one document and returns `Drop(reason, detail)`, `Change(text, reason)`, or None to
+leave it as it is. State about earlier documents (duplicate indices) is the block's own.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from hfllm.data.ledger import Drop, Example
 
 
 class Document:
-    """An example, and its text as it now stands (a page's HTML until that is extracted)."""
+    """An example and its current text (of a web page: HTML until the text is extracted)."""
 
     def __init__(self, example: Example) -> None:
-        """Take the text of a document that `read_documents` yielded."""
+        """Start from the text or HTML of an example of `read_documents`."""
         self.example = example
         self.text: str = example["text"] if "text" in example else example["html"]
 
     @property
     def source(self) -> str:
-        """The label of the source that it was read from."""
+        """Label of the source that it was read from."""
         return self.example.source
 
     @property
     def bytes(self) -> int:
-        """UTF-8 bytes of the text as it now stands."""
+        """UTF-8 bytes of the current text."""
         return len(self.text.encode())
 
     @property
     def name(self) -> str:
-        """The key of a document, as one string."""
+        """SOURCE/ID, which identifies the document."""
         return f"{self.source}/{self.example['id']}"
 
     @cached_property
     def words(self) -> list[str]:
-        """Lower-case words of the text as it now stands."""
+        """Lower-case words of the current text."""
         return split_words(self.text)
 
     @cached_property
@@ -50,7 +50,7 @@ class Document:
         return word_ids(self.words)
 
     def rewrite(self, text: str) -> int:
-        """Replace the text; returns the bytes that are gone (below 0 where it grew)."""
+        """Replace the text; return the bytes removed (negative if it grew)."""
         before, self.text = self.bytes, text
         for cached in ("words", "ids"):
             self.__dict__.pop(cached, None)
@@ -59,7 +59,7 @@ class Document:
 
 @dataclass(frozen=True)
 class Change:
-    """Another text for a document that stays, and the one-word reason that the ledger counts."""
+    """The new text of a document that is kept, and the one-word reason for the ledger."""
 
     text: str
     reason: str

@@ -1,12 +1,12 @@
-"""Main text of a web page: trafilatura, in its fast mode, without its own deduplication.
+"""Extract the main text of web pages with trafilatura (fast mode, no deduplication).
 
 Trafilatura (Barbaresi 2021) finds the main content by the page's structure. `fast=True` leaves out
 its fallback extractors: on the 121 pages of the article extraction benchmark precision and recall
-of the words stay at 0.95 and 0.98, at 1.5 times the speed (110 pages/s; on short pages, 2,100 for
-220). `deduplicate=False`, because its default drops repeated paragraphs without a word. It needs
-lxml_html_clean and without it returns nothing for every page, silently; so we import that first.
-Page-level navigation is cut before, since pages of a few sentences have too little text for its
-density rules; cutting every <header>, <aside> and <form> would cost 0.02 of recall.
+of the words stay at 0.95 and 0.98, at 1.5 times the speed (110 pages/s; on short pages, 2,100
+instead of 220). `deduplicate=False`, because the default silently drops repeated paragraphs.
+Without lxml_html_clean trafilatura silently returns nothing for every page, so we import that
+first. Page-level navigation is removed before, since pages of a few sentences have too little text
+for its density rules; removing every <header>, <aside> and <form> would cost 0.02 of recall.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PRUNE = ["//nav", "//body/header", "//body/footer", "//body/aside"]
 
 @cache
 def _trafilatura() -> Any:
-    """Import once, 0.3 s; ImportError with the remedy where the silent dependency is missing."""
+    """Import it once (0.3 s); ImportError with the pip command if a package is missing."""
     try:
         import lxml_html_clean  # noqa: F401
         import trafilatura
@@ -35,7 +35,7 @@ def _trafilatura() -> Any:
 
 
 def extract(document: Document) -> Drop | Change | None:
-    """The block: the main text of a page; Drop("no_text") where it has none."""
+    """The block: replace HTML by its main text; Drop("no_text") for a page without any."""
     if "html" not in document.example:
         return None
     text = extract_text(document.text)
@@ -43,8 +43,8 @@ def extract(document: Document) -> Drop | Change | None:
 
 
 def extract_text(html: str) -> str:
-    """The main text of a page or a piece of one, one paragraph a line; "" where there is none."""
-    if "<body" not in html:  # trafilatura finds nothing in a bare piece
+    """The main text of a page or HTML fragment, one paragraph a line; "" without any."""
+    if "<body" not in html:  # trafilatura finds nothing in a bare fragment
         html = f"<html><body>{html}</body></html>"
     text = _trafilatura().extract(
         html,

@@ -1,12 +1,11 @@
-"""Quality filters: each says why a document should go, or nothing.
+"""Quality filters: heuristics on a document's text, each with a reason to drop it.
 
 After Gopher (Rae et al. 2021, table A1: word count, symbols per word, alphabetic words, stop words,
-repeated lines and word runs), as C4 (Raffel et al. 2020) and FineWeb (Penedo et al. 2024) use
-them, with three changes for short documents (30 to 120 words): stop words are counted out of a
-list of 34 instead of 8; a number within a sum ("37 + 45 = 82") counts as a word, not as rubbish,
-and a page of sums needs no stop words;
-repeated runs are of one length (5 words), as a share of words that have stood in the text before.
-Cheapest first, at about 10 MB/s in all.
+repeated lines and word n-grams), as in C4 (Raffel et al. 2020) and FineWeb (Penedo et al. 2024),
+with three changes for short documents (30 to 120 words). Stop words are counted from a list of 34
+instead of 8. A number within a sum ("37 + 45 = 82") counts as an alphabetic word, and a page of
+sums needs no stop words. Repetition is the share of words within 5-grams that occurred before in
+the text, not one share per n. The cheapest heuristic runs first; about 10 MB/s in all.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ STOP_WORDS = frozenset(
     + ("a", "an", "in", "is", "it", "was", "are", "for", "on", "as", "at", "by", "from", "this")
     + ("they", "he", "she", "his", "her", "has", "had", "not", "you", "we", "but", "or")
 )
-SYMBOL = re.compile(r"\.\.\.|[#…]|[{}<>|\\^~$%*•]{2,}")  # code has single signs, rubbish has runs
+SYMBOL = re.compile(r"\.\.\.|[#…]|[{}<>|\\^~$%*•]{2,}")  # runs of signs: code has single ones
 SUM = re.compile(  # possessive: long runs of digits must not cost their square
     r"(?<![\d.,])\d[\d.,]*+(?:\s*[-+*/x×÷]\s*\d[\d.,]*+)+(?:\s*=\s*-?\d[\d.,]*+)?"
 )
@@ -36,14 +35,14 @@ REASONS = (
     "repeated_lines", "repeated_ngrams",
 )  # fmt: skip
 RUN_WORDS = 5
-MIN_LINES = 4  # with fewer, a repeated line is emphasis, not a menu
+MIN_LINES = 4  # in fewer lines a repetition is emphasis, not a page's menu
 
 
 class QualityFilters:
     """The block: drop a document for the first reason that its source is not exempt from."""
 
     def __init__(self, config: FilterConfig) -> None:
-        """ValueError where a language is none that the model knows."""
+        """Keep the thresholds; ValueError for a language that the classifier does not know."""
         if unknown := unknown_languages(config.languages or []):
             raise ValueError(
                 f"filters.languages: no language {unknown[0]!r}; use ISO codes such as en"
@@ -52,7 +51,7 @@ class QualityFilters:
         self.exempt = {source: frozenset(reasons) for source, reasons in config.exempt.items()}
 
     def __call__(self, document: Document) -> Drop | None:
-        """Drop(one of REASONS) or nothing."""
+        """Drop(one of REASONS), or None."""
         exempt = self.exempt.get(document.source, frozenset())
         reason = check_quality(document.text, document.words, document.ids, self.config, exempt)
         return Drop(reason) if reason else None
@@ -61,9 +60,14 @@ class QualityFilters:
 def check_quality(
     text: str, words: list[str], ids: np.ndarray, config: FilterConfig, exempt: Collection[str] = ()
 ) -> str | None:
-    """The first reason to drop the document that it is not exempt from, or None.
+    """The first reason to drop the document that is not in `exempt`; None to keep it.
 
-    words and ids are what data/curation/words.py makes of the text; exempt holds reasons.
+    Args:
+        text: the document's text.
+        words: `split_words` of it.
+        ids: `word_ids` of these, (W,).
+        config: thresholds.
+        exempt: reasons that are not applied.
     """
     return next((why for why in _reasons(text, words, ids, config) if why not in exempt), None)
 
@@ -96,7 +100,7 @@ def _above(value: float, limit: float | None) -> bool:
 
 
 def _alpha_ratio(text: str, words: list[str]) -> float:
-    """Share of words that hold a letter or stand in a sum."""
+    """Share of words with a letter, or within a sum."""
     numbers, signs = sum(map(str.isdigit, words)), len(words) - sum(map(str.isalnum, words))
     alpha = len(words) - numbers - signs
     if alpha >= numbers:  # prose
@@ -109,7 +113,7 @@ def _numbers_in_sums(text: str) -> int:
 
 
 def _repeated_lines(text: str) -> float:
-    """Share of characters in lines that equal an earlier one (short refrains weigh little)."""
+    """Share of characters in lines that repeat an earlier one (short lines weigh little)."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if len(lines) < MIN_LINES:
         return 0.0
@@ -117,7 +121,7 @@ def _repeated_lines(text: str) -> float:
 
 
 def _repeated_words(ids: np.ndarray) -> float:
-    """Share of words within a run of 5 words that stood in the text before."""
+    """Share of words within a 5-gram that occurred before in the text."""
     if len(ids) < 2 * RUN_WORDS:
         return 0.0
     runs = ngram_ids(ids, RUN_WORDS)  # (W - 4,)

@@ -1,4 +1,4 @@
-"""Hold documents out by a hash of their key: who is held out does not hang on the others."""
+"""Hold out a share of the documents, chosen by a hash of each name, not by the other documents."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ HELDOUT = "heldout"
 
 
 class Holdout:
-    """The block: a share of the documents, or of the titles ("author/title#chapter"), goes."""
+    """The block: hold out a share of the documents, or of the titles ("author/title#chapter")."""
 
     def __init__(self, share: float, by_title: bool) -> None:
-        """Share in [0, 1)."""
+        """Hold out `share` in [0, 1); with `by_title`, all chapters of a title together."""
         self.limit, self.by_title = share * 2**64, by_title
 
     def __call__(self, document: Document) -> Drop | None:
-        """Drop(HELDOUT) or nothing."""
+        """Drop(HELDOUT), or None."""
         key = document.name.split("#")[0] if self.by_title else document.name
         return Drop(HELDOUT) if hash64(f"holdout {key}") < self.limit else None

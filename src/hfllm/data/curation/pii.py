@@ -1,9 +1,9 @@
 """Replace e-mail addresses, phone numbers and public IPv4 addresses by placeholders.
 
-Own regular expressions rather than datatrove's formatter: that knows no phone numbers, and fills
-in addresses that look real, which a model then learns to give as answers. A number is taken for a
-phone number only in a telephone's shape (country code, area code in brackets, 3-3-4 groups) or,
-where it is short, after a word that announces one: prose is full of years and sums.
+Own regular expressions rather than datatrove's formatter: that one has no phone numbers, and its
+replacements look like real addresses, which a model then learns to answer with. Digits count as a
+phone number only in the format of one (country code, area code in brackets, 3-3-4 groups) or, if
+they are short, after a word such as "call": prose is full of years and sums.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PHONE = re.compile(
     )(?![\w-]|\.\d)""",
     re.VERBOSE,
 )
-MIN_LARGEST_OCTET = 32  # version and section numbers stay below; 1 address in 4,096 does
+MIN_LARGEST_OCTET = 32  # version numbers stay below it; of addresses only 1 in 4,096 does
 ANNOUNCED = re.compile(
     r"(?i)\b((?:call|phone|tel|telephone|fax|mobile|ring|dial|text|whatsapp)\b"
     r"(?:[ .:]|us|me|him|her|at|on|number|no|is|now|the|today)*)"
@@ -34,21 +34,21 @@ ANNOUNCED = re.compile(
 
 
 class ReplacePII:
-    """The block: a document without its addresses; `replaced` counts them by kind."""
+    """The block: replace personal data; `replaced` counts it by kind."""
 
     def __init__(self) -> None:
-        """Start with nothing replaced."""
+        """Start the counts at 0."""
         self.replaced: Counter[str] = Counter()
 
     def __call__(self, document: Document) -> Change | None:
-        """Change(text, "pii") or nothing."""
+        """Change(text, "pii"), or None."""
         text, found = replace_pii(document.text)
         self.replaced.update(found)
         return Change(text, "pii") if found else None
 
 
 def replace_pii(text: str) -> tuple[str, Counter[str]]:
-    """The text with <email>, <phone> and <ip> in place of them, and how many of each."""
+    """The text with <email>, <phone> and <ip> instead of addresses, and the count of each."""
     found: Counter[str] = Counter()
     if "@" in text:
         text, found["email"] = EMAIL.subn("<email>", text)
@@ -62,7 +62,7 @@ def replace_pii(text: str) -> tuple[str, Counter[str]]:
 
 
 def _ip(match: re.Match[str], found: Counter[str]) -> str:
-    """Addresses of the public net only: 10.0.0.1 is everybody's, 2.6.18.6 a version number."""
+    """Replace public addresses only: 10.0.0.1 is private, 2.6.18.6 a version number."""
     try:
         address = ipaddress.IPv4Address(match[0])
     except ValueError:

@@ -1,9 +1,9 @@
-"""Words and hashed runs of words: what dedup, decontamination and the filters all look at.
+"""Words and hashed word n-grams, for deduplication, decontamination and the quality filters.
 
-A word is a run of letters or digits in lower case, or an arithmetic sign that stands alone
-("37 + 45" is not "37 45"); all other punctuation is gone, so that editions that differ in quotes
-and dashes agree. Each word becomes 64 bits of BLAKE2b (the same in every process, unlike
-Python's `hash`), a run of n words a polynomial in them. About 40 MB/s to split, 15 MB/s to hash.
+A word is a run of letters or digits in lower case, or an arithmetic sign between spaces
+("37 + 45" is not "37 45"); all other punctuation is ignored, so that editions that differ in quotes
+and dashes agree. A word's id is 64 bits of BLAKE2b (the same in every process, unlike Python's
+`hash`), an n-gram's a polynomial in these. About 40 MB/s to split, 15 MB/s to hash.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ def split_words(text: str) -> list[str]:
 
 
 def hash64(text: str) -> int:
-    """64 bits that depend on the text alone."""
+    """A 64-bit hash of the text, the same in every process."""
     return int.from_bytes(blake2b(text.encode("utf-8", "replace"), digest_size=8).digest())
 
 
-class _Places(dict[str, int]):
-    """Word -> its place in a table of hashes: small numbers pass to numpy faster than hashes."""
+class _WordIndex(dict[str, int]):
+    """Word -> its index in a table of hashes (small ints convert to numpy faster than hashes)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.table = np.zeros(1024, np.uint64)
 
     def __missing__(self, word: str) -> int:
-        self[word] = place = len(self)
-        if place == len(self.table):
+        self[word] = index = len(self)
+        if index == len(self.table):
             self.table = np.concatenate([self.table, np.zeros_like(self.table)])
-        self.table[place] = hash64(word)
-        return place
+        self.table[index] = hash64(word)
+        return index
 
 
-_places = _Places()
+_word_index = _WordIndex()
 
 
 def word_ids(words: list[str]) -> np.ndarray:
     """Words -> uint64 ids  # (W,)."""
-    if len(_places) > MAX_CACHED_WORDS:
-        _places.clear()
-    places = np.fromiter(map(_places.__getitem__, words), np.intp, len(words))
-    return _places.table[places]
+    if len(_word_index) > MAX_CACHED_WORDS:
+        _word_index.clear()
+    indices = np.fromiter(map(_word_index.__getitem__, words), np.intp, len(words))
+    return _word_index.table[indices]
 
 
 def ngram_ids(ids: np.ndarray, n: int) -> np.ndarray:
-    """Hash of every run of n words, or of the whole text if shorter  # (max(1, W - n + 1),)."""
+    """Hash of every n-gram, or of the whole text if it is shorter  # (max(1, W - n + 1),)."""
     n = max(1, min(n, len(ids)))
     runs = np.zeros(max(0, len(ids) - n + 1), np.uint64)
     for i in range(n):

@@ -1,1 +1,1 @@
-"""Token lists -> rows of one length on disk, and the order in which they are trained."""
+"""Packing: token lists -> rows of one length on disk, and the order in which they are trained."""

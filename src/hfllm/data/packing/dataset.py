@@ -1,10 +1,10 @@
 """Packed rows on disk: written as a stream, read as a memory-mapped, map-style data set.
 
-A folder holds `tokens.bin` (uint16 where the vocabulary allows, else uint32), `flags.bin` (a byte a
-token: 1 a document starts, 2 it is trained) and `packed.json`: 3 bytes a token, where three int32
-columns take 12. Labels and positions follow from the flags, because every label is -100 or the
-token itself and every position counts from the last start. Map-style and not iterable: a resumed
-run then skips what it has seen for free.
+A folder holds `tokens.bin` (uint16 if the vocabulary fits, else uint32), `flags.bin` (one byte per
+token: flag 1, a document starts; flag 2, the token is trained) and `packed.json`: 3 bytes a token
+instead of the 12 of three int32 columns. Labels and positions follow from the flags, because every
+label is -100 or the token itself, and every position counts from the last start. Map-style and not
+iterable, so that a resumed run skips the rows that it has seen at no cost.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from torch.utils.data import ConcatDataset
 
 from hfllm.data.ledger import Ledger
-from hfllm.data.packing.pack import IGNORED, PackStats, Row, positions_of
+from hfllm.data.packing.pack import IGNORED, PackedRow, PackStats, positions_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -31,15 +31,18 @@ META = "packed.json"
 
 
 class PackedDataset(torch.utils.data.Dataset):
-    """The rows of a folder written by `write_packed`; `stats` is what packing did."""
+    """The rows of a folder written by `write_packed`; `stats` are the counts of packing."""
 
     def __init__(self, folder: str | Path) -> None:
-        """Map the files; ValueError where they are missing or not whole."""
+        """Map the files into memory; ValueError if one is missing or truncated."""
         self.folder = Path(folder)
         try:
             meta = json.loads((self.folder / META).read_text())
         except FileNotFoundError:
-            raise ValueError(f"no packed data in {folder}: {META} is missing; pack again") from None
+            raise ValueError(
+                f"{folder}: no packed data, {META} is missing; remove the step's data folder to "
+                "pack again"
+            ) from None
         self.seq_len: int = meta["seq_len"]
         self.stats: dict[str, Any] = meta["stats"]
         shape = (self.stats["rows"], self.seq_len)
@@ -47,10 +50,10 @@ class PackedDataset(torch.utils.data.Dataset):
         self.flags = _open(self.folder / "flags.bin", np.dtype(np.uint8), shape)  # (N, L)
 
     def __len__(self) -> int:
-        """Rows."""
+        """The number of rows."""
         return self.stats["rows"]
 
-    def __getitem__(self, index: int) -> Row:
+    def __getitem__(self, index: int) -> PackedRow:
         """Row `index`: {"input_ids", "labels", "position_ids"}, int32, (seq_len,) each."""
         ids = self.tokens[index].astype(np.int32)
         flags = self.flags[index]
@@ -62,16 +65,23 @@ class PackedDataset(torch.utils.data.Dataset):
         }
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:
-        """Pickle the path alone: a worker maps the files again, nothing is copied."""
+        """Pickle the path alone: a data loader's worker maps the files again, nothing is copied."""
         return PackedDataset, (self.folder,)
 
 
 def write_packed(
-    rows: Iterable[Row], folder: str | Path, vocab_size: int, stats: PackStats
+    rows: Iterable[PackedRow], folder: str | Path, vocab_size: int, stats: PackStats
 ) -> PackedDataset:
-    """Write rows from `pack(..., stats=stats)` into `folder`; `packed.json` comes last.
+    """Write packed rows into a folder; `packed.json` is written last.
 
-    Raises ValueError where there is no row.
+    Args:
+        rows: of `pack(..., stats=stats)`.
+        folder: is created.
+        vocab_size: of the tokenizer; up to 65,536 a token takes two bytes, else four.
+        stats: filled by `pack` while the rows are drawn.
+
+    Raises:
+        ValueError: there is no row.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +97,10 @@ def write_packed(
             trained = (row["labels"] != IGNORED) * np.uint8(TRAINED)
             flags.write((starts | trained).astype(np.uint8).tobytes())
     if not seq_len:
-        raise ValueError(f"nothing to pack into {folder}: the data's sources gave no document")
+        raise ValueError(
+            f"{folder}: nothing to pack, the sources gave no document; check their `path`, "
+            "`where` and `limit`"
+        )
     meta = {"seq_len": seq_len, "dtype": dtype.name, "stats": stats.to_json()}
     temporary = folder / (META + ".tmp")
     temporary.write_text(json.dumps(meta, indent=1))
@@ -95,13 +108,13 @@ def write_packed(
     return PackedDataset(folder)
 
 
-def as_hf_dataset(rows: Sequence[Row]) -> Dataset:
-    """Show map-style rows (packed, mixed or a list) as a `datasets.Dataset`, without a copy.
+def as_hf_dataset(rows: Sequence[PackedRow]) -> Dataset:
+    """A `datasets.Dataset` view of map-style rows (packed, mixed or a list), without a copy.
 
-    TRL's SFTTrainer takes nothing else. The data set holds the rows' numbers; the rows are looked
-    up as they are read. Train with `remove_unused_columns=False`.
+    TRL's SFTTrainer accepts no other class. The data set holds row numbers; a row is looked up
+    when it is read. Train with `remove_unused_columns=False`.
     """
-    from datasets import Dataset  # 0.6 s that pretraining need not pay
+    from datasets import Dataset  # 0.6 s, not needed for pretraining
 
     def look_up(batch: dict[str, list[int]]) -> dict[str, list[np.ndarray]]:
         found = [rows[i] for i in batch["row"]]
@@ -113,35 +126,38 @@ def as_hf_dataset(rows: Sequence[Row]) -> Dataset:
 def _open(path: Path, dtype: np.dtype, shape: tuple[int, int]) -> np.ndarray:
     expected = shape[0] * shape[1] * dtype.itemsize
     if (size := path.stat().st_size if path.exists() else 0) != expected:
-        raise ValueError(f"{path}: {size:,} bytes, but {expected:,} were written; pack again")
+        raise ValueError(
+            f"{path}: {size:,} bytes, but {expected:,} were written; remove the step's data folder "
+            "to pack again"
+        )
     return np.memmap(path, dtype, mode="r", shape=shape)
 
 
 @dataclass
 class PackedSplit:
-    """The packed sources of one split, by label, and what was counted while making them."""
+    """The packed sources of a training or held-out split, by folder name, and their ledger."""
 
     sources: dict[str, PackedDataset]
     ledger: Ledger
 
     def joined(self) -> Any:
-        """Every source after the other, for an evaluation."""
+        """All sources, one after the other, for an evaluation."""
         return ConcatDataset(list(self.sources.values()))
 
     @property
     def total(self) -> int:
-        """Rows over all sources."""
+        """Rows of all sources together."""
         return sum(len(rows) for rows in self.sources.values())
 
     @property
     def stats(self) -> dict[str, int]:
-        """Packing counts summed over the sources."""
+        """Counts of packing (`PackStats`), summed over the sources."""
         keys = ("documents", "tokens", "trained_tokens", "split", "rows", "padding")
         return {k: sum(rows.stats[k] for rows in self.sources.values()) for k in keys}
 
     @property
     def row_tokens(self) -> float:
-        """Mean tokens of a row, padding left out."""
+        """Mean tokens of a row, without padding."""
         return self.stats["tokens"] / max(1, self.stats["rows"])
 
 

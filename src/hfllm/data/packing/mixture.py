@@ -1,14 +1,14 @@
 """The order in which rows of several sources are trained: a pure function of (seed, step).
 
-Two choices per step. Which source: the chairman assignment of Tijdeman (1980): of the sources that
-are not ahead of their share, the one whose next row is due first; so after any number of steps
-every source has had its share to within one row. Which of its rows: each source is shuffled anew in
-every epoch, from (seed, source, epoch).
+Two choices per step. The source, by the chairman assignment of Tijdeman (1980): among the sources
+that are not ahead of their share, the one whose next row is due first; so after any number of steps
+every source has had its share to within one row. The row of that source: each source is shuffled
+again in every epoch, seeded with (seed, source, epoch).
 
-Nothing depends on the total, on earlier state or on the number of processes: a longer run begins
-with the shorter run's order, a resumed one goes on in it, and a new source does not reshuffle the
-others. Train with a sequential sampler (`train_sampling_strategy="sequential"`); the Trainer's own
-shuffle is not needed. Cost: about 1 us a row and source.
+The order does not depend on the total, on earlier state or on the number of processes: a longer run
+begins with the shorter run's order, a resumed run continues it, and adding a source does not
+reshuffle the rows of another. Train with a sequential sampler
+(`train_sampling_strategy="sequential"`). Cost: about 1 us per row and source.
 """
 
 from __future__ import annotations
@@ -33,9 +33,15 @@ def mixture_order(
 ) -> np.ndarray:
     """Return (source index, row index) per step, int64 (total_rows, 2).
 
-    `sizes` are rows per source, in the order of the indices. `weights` need not sum to 1; None
-    means by size (one epoch is then every row once). Raises ValueError for a weight without a
-    source, a source without a weight, and a weighted source without rows.
+    Args:
+        sizes: rows of each source, in the order of the source indices.
+        weights: by source, need not sum to 1; None: by size (every row once in an epoch).
+        total_rows: rows of the whole training.
+        seed: of the shuffles.
+
+    Raises:
+        ValueError: a weight without a source, a source without a weight, or a weighted source
+            without rows.
     """
     shares = _shares(sizes, weights)
     sources = _assign(shares, total_rows)  # (N,)
@@ -48,13 +54,13 @@ def mixture_order(
 
 
 def epochs(order: np.ndarray, sizes: Mapping[str, int]) -> dict[str, float]:
-    """How often each source is seen: rows drawn / rows it has."""
+    """Epochs over each source: rows drawn / rows that it has."""
     drawn = np.bincount(order[:, 0], minlength=len(sizes))  # (sources,)
     return {name: float(drawn[i] / max(1, size)) for i, (name, size) in enumerate(sizes.items())}
 
 
 class MixtureDataset(torch.utils.data.Dataset):
-    """Several map-style data sets as one, in the order of `mixture_order`."""
+    """Several map-style data sets, mixed in the order of `mixture_order`."""
 
     def __init__(
         self,
@@ -63,14 +69,21 @@ class MixtureDataset(torch.utils.data.Dataset):
         total_rows: int,
         seed: int,
     ) -> None:
-        """`datasets` by name, for example of `PackedDataset`s; errors as in `mixture_order`."""
+        """Compute the order.
+
+        Args:
+            datasets: by name, for example `PackedDataset`s.
+            weights: as in `mixture_order`, which raises ValueError for wrong ones.
+            total_rows: rows of the whole training.
+            seed: of the shuffles.
+        """
         self.datasets = list(datasets.values())
         sizes = {name: len(dataset) for name, dataset in datasets.items()}
         self.order = mixture_order(sizes, weights, total_rows, seed)
         self.epochs = epochs(self.order, sizes)
 
     def __len__(self) -> int:
-        """Rows that are trained, repeats included."""
+        """Rows of the whole training, repetitions included."""
         return len(self.order)
 
     def __getitem__(self, index: int) -> Any:
@@ -82,7 +95,7 @@ class MixtureDataset(torch.utils.data.Dataset):
 def mixture(
     rows: PackedSplit, sources: list[SourceConfig], total_rows: int, seed: int
 ) -> MixtureDataset:
-    """`total_rows` rows in the order of (seed, step), by the sources' weights."""
+    """`total_rows` rows of the packed `rows`, mixed by the weights of `sources` and shuffled."""
     weights = shares(rows, sources) if any(s.weight is not None for s in sources) else None
     return _mixed(rows, sources, weights, total_rows, seed)
 
@@ -90,28 +103,35 @@ def mixture(
 def chat_mixture(
     rows: PackedSplit, data: ChatDataConfig, total_rows: Callable[[int], int], seed: int
 ) -> MixtureDataset:
-    """The same, with `replay_share` of the rows from the `replay` sources where there are any.
+    """`mixture` of chats, with a share of documents replayed among them if `data.replay` is set.
 
-    `total_rows` says how many to train of so many rows in one pass: a pass is one over the chats.
+    Args:
+        rows: the packed chats and documents.
+        data: gives the sources, their weights, and `replay_share` in (0, 1).
+        total_rows: rows of one epoch -> rows of the whole training; an epoch is one over the
+            chats.
+        seed: of the shuffles.
     """
     if not data.replay:
         return mixture(rows, data.mixture, total_rows(rows.total), seed)
-    in_pass = sum(len(rows.sources[folder_name(label(s))]) for s in data.mixture) / (
+    in_epoch = sum(len(rows.sources[folder_name(label(s))]) for s in data.mixture) / (
         1 - data.replay_share
     )
     chats, replay = shares(rows, data.mixture), shares(rows, data.replay)
     weights = {name: (1 - data.replay_share) * share for name, share in chats.items()}
     weights |= {name: data.replay_share * share for name, share in replay.items()}
-    total = total_rows(round(in_pass))
+    total = total_rows(round(in_epoch))
     return _mixed(rows, [*data.mixture, *data.replay], weights, total, seed)
 
 
 def shares(rows: PackedSplit, sources: list[SourceConfig]) -> dict[str, float]:
-    """Shares of the sources among themselves: by weight, or by rows where there is none."""
+    """Share of each source by folder name, sum 1: by weight, or by rows if no weight is set."""
     names = [folder_name(label(source)) for source in sources]
     missing = [n for n, source in zip(names, sources, strict=True) if source.weight is None]
     if missing and len(missing) < len(sources):
-        raise ValueError(f"mixture: give every source a weight or none; without one: {missing}")
+        raise ValueError(
+            f"data.mixture: give every source a weight or none; without one: {missing}"
+        )
     size = {n: len(rows.sources[n]) for n in missing}
     parts = [s.weight if s.weight else size[n] for n, s in zip(names, sources, strict=True)]
     return {name: part / sum(parts) for name, part in zip(names, parts, strict=True)}
@@ -167,10 +187,12 @@ def _assign(shares: Sequence[float], total: int) -> np.ndarray:
 
 
 def _rows(name: str, size: int, count: int, seed: int) -> np.ndarray:
-    """The first `count` rows of a source: one permutation after the other, (count,)."""
+    """The first `count` rows of a source, one permutation per epoch  # (count,)."""
     if not count:
         return np.empty(0, np.int64)
     key = crc32(name.encode())
-    passes = -(-count // size)
-    shuffled = [np.random.default_rng((seed, key, e)).permutation(size) for e in range(passes)]
+    total_epochs = -(-count // size)
+    shuffled = [
+        np.random.default_rng((seed, key, epoch)).permutation(size) for epoch in range(total_epochs)
+    ]
     return np.concatenate(shuffled)[:count]

@@ -1,4 +1,4 @@
-"""Documents of any length -> rows of exactly seq_len tokens, no token lost, no document mixed.
+"""Pack documents of any length into rows of exactly seq_len tokens: none lost, none mixed.
 
 In order, in windows of documents: put BOS and EOS around each, split what is longer than a row
 ("split": the chunks are trained as documents of their own), place the longest pieces first into the
@@ -9,10 +9,10 @@ rows and the pieces in them keep the input's order. Labels and positions per pie
     labels       -100 a  b  EOS -100 c  EOS -100  -100    (models shift labels themselves)
     position_ids    0 1  2    3    0 1    2    0     0
 
-Positions that start again keep the pieces apart in attention (eager, sdpa) as long as the
-batch carries no attention mask: an all-ones mask silently switches that off. So `PackedCollator`
-gives none. A padding token has position 0 and is a document of its own.
-transformers' flash attention looks at the positions of a batch of one row only, and mixes others.
+Positions that restart at 0 keep the pieces apart in attention (eager, sdpa) as long as the batch
+has no attention mask: an all-ones mask silently switches that off. So `PackedCollator` returns
+none. A padding token has position 0 and is a document of its own. transformers' flash attention
+reads the positions only in a batch of one row, and mixes the documents of larger batches.
 
 Why not trl's packing: it loses tokens (bfd), or mixes documents (wrapped), and its flattened batch
 (1, B*L) runs at 0.4 of the speed of (B, L) on CPU. Cost: 5 to 9 million tokens a second.
@@ -29,19 +29,19 @@ import numpy as np
 import torch
 
 IGNORED = -100  # the label that the loss leaves out
-Row = dict[str, np.ndarray]
+PackedRow = dict[str, np.ndarray]
 Piece = tuple[np.ndarray, np.ndarray]  # ids and labels, (n,) each
 
 
 @dataclass(slots=True)
 class Rendered:
-    """A conversation as tokens; `trained[i]` says that token i is to be learned."""
+    """A conversation as tokens; `trained[i]`: token i is a label."""
 
     input_ids: list[int]
     trained: list[bool]
 
     def __len__(self) -> int:
-        """Tokens."""
+        """The number of tokens."""
         return len(self.input_ids)
 
     def truncate(self, max_tokens: int) -> Rendered:
@@ -51,7 +51,7 @@ class Rendered:
 
 @dataclass
 class PackStats:
-    """What packing did. tokens + padding = rows x seq_len."""
+    """Counts of packing; tokens + padding = rows x seq_len."""
 
     documents: int = 0
     tokens: int = 0  # in the rows, BOS and EOS included
@@ -62,11 +62,11 @@ class PackStats:
 
     @property
     def padding_share(self) -> float:
-        """Padding as a share of all places."""
+        """Padding as a share of all tokens of the rows."""
         return self.padding / max(1, self.tokens + self.padding)
 
     def to_json(self) -> dict[str, float]:
-        """The numbers as they stand in a manifest."""
+        """The counts and the padding's share, as in a manifest."""
         return {**asdict(self), "padding_share": round(self.padding_share, 6)}
 
 
@@ -77,12 +77,20 @@ def pack(
     bos_eos: tuple[int, int] | None = None,
     stats: PackStats | None = None,
     window: int = 4096,
-) -> Iterator[Row]:
+) -> Iterator[PackedRow]:
     """Yield rows {"input_ids", "labels", "position_ids"}, int32, (seq_len,) each.
 
-    A `Rendered` conversation is labelled where it is trained, a list of ids everywhere but at its
-    first token. `bos_eos` are put around lists of ids, never around conversations. `window` is the
-    number of documents that are placed together; `stats` is filled as rows are drawn.
+    Args:
+        documents: lists of ids, labelled everywhere but at the first token, or `Rendered`
+            conversations, labelled where they are trained.
+        seq_len: tokens of a row.
+        pad_id: fills the rest of a row.
+        bos_eos: put around lists of ids, never around conversations.
+        stats: counts, filled as rows are drawn.
+        window: documents that are placed together.
+
+    Raises:
+        ValueError: seq_len is below 2.
     """
     if seq_len < 2:
         raise ValueError(f"data.seq_len: {seq_len} leaves nothing to predict; use 2 or more")
@@ -142,7 +150,7 @@ def _best_fit(lengths: Sequence[int], seq_len: int) -> list[list[int]]:
     return sorted(sorted(row) for row in rows)
 
 
-def _row(pieces: Sequence[Piece], seq_len: int, pad_id: int, stats: PackStats) -> Row:
+def _row(pieces: Sequence[Piece], seq_len: int, pad_id: int, stats: PackStats) -> PackedRow:
     input_ids = np.full(seq_len, pad_id, np.int32)  # (L,)
     labels = np.full(seq_len, IGNORED, np.int32)  # (L,)
     starts = np.ones(seq_len, bool)  # (L,) every padding token is a document of its own
@@ -162,14 +170,14 @@ def _row(pieces: Sequence[Piece], seq_len: int, pad_id: int, stats: PackStats) -
 
 @dataclass
 class PackedCollator:
-    """Rows -> a batch of long tensors (B, L) without an attention mask (it would undo packing).
+    """Collate rows into long tensors (B, L), without an attention mask (it would undo packing).
 
     Rows of different lengths (unpacked conversations) are padded on the right to the longest.
     """
 
     pad_id: int
 
-    def __call__(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+    def __call__(self, rows: Sequence[PackedRow]) -> dict[str, torch.Tensor]:
         """Stack the rows: {"input_ids", "labels", "position_ids"}, (B, L) each."""
         fill = {"input_ids": self.pad_id, "labels": IGNORED, "position_ids": 0}
         if missing := fill.keys() - rows[0].keys():

@@ -1,1 +1,1 @@
-"""Path or hub -> rows -> examples: documents, chats, pairs and prompts."""
+"""Read files or the hub into examples: documents, chats, preference pairs and prompts."""

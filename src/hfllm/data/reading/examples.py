@@ -1,18 +1,18 @@
-"""Path or hub -> rows -> examples: documents, chats, pairs and prompts out of a list of sources.
+"""Read a list of sources into examples: documents, chats, preference pairs or prompts.
 
-In order: read a row (files.py, or the hub), rename `columns`, give an "id" where there is none
-("web.jsonl:17"), apply `where` and `where_not`, stop at `limit`, set "source" to the label (a row's
-own, differing "source" moves to "origin"), adapt it to the kind that was asked for (formats.py).
-Sources are read one after the other, in the order given. Streaming: one row at a time, nothing is
-cached.
+In order: read a row (files.py, or the hub), rename `columns`, add an "id" if it has none
+("web.jsonl:17"), apply `where` and `where_not`, stop at `limit`, set "source" to the source's label
+(the row's own "source", if it differs, moves to "origin"), convert it to the kind of example that
+is read (formats.py). Sources are read one after the other, in the order given. Streaming: one row
+at a time, nothing is cached.
 
-A value of `where` is the column's value, a list of such, or a glob for text: {id: "history/*"}; so
-{id: "*7"} holds out every tenth row of a file whose rows have no id, and where_not keeps the rest.
+A value of `where` is the column's value, a list of values, or a glob for text: {id: "history/*"};
+so {id: "*7"} selects every tenth row of a file whose rows have no id, and `where_not` the others.
 
-Ledger: the reader says what it never yields, `dropped:unreadable` and the errors of formats.py
-(with `on_error: skip`), `dropped:where`, and the useless ones by their reason; who consumes the
-examples says the rest. Rows beyond `limit` are not read, so not counted. Where damage hides how
-many rows are lost (a gzip file cut off), one is counted.
+Ledger: the reader counts the rows that it never yields: with `on_error: skip` `dropped:unreadable`
+and the errors of formats.py, `dropped:where`, and rows with nothing to learn from by their reason;
+the consumer of the examples counts the rest. Rows beyond `limit` are not read, so not counted. If
+the number of lost rows is unknown (a gzip file cut off), one is counted.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from hfllm.data.ledger import REMEDY, DataError, Drop, Example, Ledger, Row, row_bytes
-from hfllm.data.reading.files import Bad, Located, Resolve, find_files, read_file
+from hfllm.data.ledger import REMEDY, DataError, Drop, Example, Ledger, row_bytes
+from hfllm.data.reading.files import LocatedRow, OnDamage, Resolve, find_files, read_file
 from hfllm.data.reading.formats import as_chat, as_document, as_pair, as_prompt
 from hfllm.recipe.config import SourceConfig
 from hfllm.recipe.errors import first_line
 
 OnDrop = Callable[[Example, Drop], None]
-Adapter = Callable[[Row, str | None], Row | Drop]
+Adapter = Callable[[dict[str, Any], str | None], dict[str, Any] | Drop]
 
 
 def read_documents(
@@ -39,9 +39,18 @@ def read_documents(
     ledger: Ledger | None = None,
     on_drop: OnDrop | None = None,
 ) -> Iterator[Example]:
-    """Yield documents ({"id", "source", "text" or "html", ...}); DataError on a malformed row.
+    """Yield documents: {"id", "source", "text" or "html", ...}.
 
-    on_drop is told of every row, as it was read, that is left out for what it says.
+    The other readers of this module take the same arguments and raise the same error.
+
+    Args:
+        sources: read in this order.
+        resolve: name of a step -> its data folder.
+        ledger: counts the rows that are not yielded, and expects `keep` or `drop` of the others.
+        on_drop: called with every row that has nothing to learn from, as it was read.
+
+    Raises:
+        DataError: an unreadable or malformed row, unless its source sets `on_error: skip`.
     """
     return _read(sources, resolve, ledger, as_document, on_drop)
 
@@ -49,7 +58,7 @@ def read_documents(
 def read_texts(
     sources: list[SourceConfig], resolve: Resolve, ledger: Ledger | None = None
 ) -> Iterator[Example]:
-    """Yield documents that have a `text`; DataError on one that is still HTML."""
+    """`read_documents` with `text`; DataError also for a document that is still HTML."""
     for document in read_documents(sources, resolve, ledger):
         if "text" not in document:
             where = f"source {document.source!r}, row {document['id']}"
@@ -60,21 +69,21 @@ def read_texts(
 def read_chats(
     sources: list[SourceConfig], resolve: Resolve, ledger: Ledger | None = None
 ) -> Iterator[Example]:
-    """Yield conversations ({"id", "source", "messages", ...}); DataError on a malformed row."""
+    """Yield conversations: {"id", "source", "messages", ...}; arguments of `read_documents`."""
     return _read(sources, resolve, ledger, as_chat)
 
 
 def read_pairs(
     sources: list[SourceConfig], resolve: Resolve, ledger: Ledger | None = None
 ) -> Iterator[Example]:
-    """Yield preferences ({"prompt", "chosen", "rejected", ...}); DataError on a malformed row."""
+    """Yield pairs: {"prompt", "chosen", "rejected", ...}; arguments of `read_documents`."""
     return _read(sources, resolve, ledger, as_pair)
 
 
 def read_prompts(
     sources: list[SourceConfig], resolve: Resolve, ledger: Ledger | None = None
 ) -> Iterator[Example]:
-    """Yield prompts ({"prompt", ...} and the columns for rewards); DataError on a malformed row."""
+    """Yield prompts, with the columns for reward functions; arguments of `read_documents`."""
     return _read(sources, resolve, ledger, as_prompt)
 
 
@@ -107,32 +116,37 @@ def _read(
 def read_rows(
     source: SourceConfig, resolve: Resolve, ledger: Ledger | None = None
 ) -> Iterator[Example]:
-    """Yield the rows of a source as they are; `resolve(step)` gives the data folder of a step.
+    """Yield the selected rows of a source, not converted by formats.py.
 
-    The ledger gets those that are left out alone. Raises DataError naming file, row and byte,
-    unless the source says `on_error: skip`.
+    Args:
+        source: which files or hub data set, and which rows of it.
+        resolve: name of a step -> its data folder.
+        ledger: counts only the rows that are not yielded.
+
+    Raises:
+        DataError: naming file, row and byte, unless the source sets `on_error: skip`.
     """
     name, ledger = label(source), Ledger() if ledger is None else ledger
-    bad = _damage(source, ledger)
-    taken = 0
-    for place, raw in _hub(source) if source.hub else _files(source, resolve, bad):
+    on_damage = _damage_handler(source, ledger)
+    selected = 0
+    for place, raw in _hub(source) if source.hub else _files(source, resolve, on_damage):
         try:
             row = _with_id(_rename(raw, source.columns), place)
             wanted = _selected(row, source)
         except DataError as error:
-            bad(f"{place}: {error}", bytes=row_bytes(raw))
+            on_damage(f"{place}: {error}", bytes=row_bytes(raw))
             continue
         if not wanted:
             ledger.skip(name, "where", bytes=row_bytes(row))
             continue
-        taken += 1
+        selected += 1
         yield _labelled(row, name, place)
-        if taken == source.limit:  # before the next is read: it may be broken
+        if selected == source.limit:  # before the next row is read: it may be unreadable
             return
 
 
 def label(source: SourceConfig) -> str:
-    """Name of a source in the ledger: its `name`, else its file's, step's or data set's."""
+    """A source's name in the ledger: its `name`, else that of its file, step or data set."""
     if source.name:
         return source.name
     if source.hub:
@@ -145,26 +159,26 @@ def label(source: SourceConfig) -> str:
     return stem.split(".")[0] or path.parent.name or where
 
 
-def _damage(source: SourceConfig, ledger: Ledger) -> Bad:
-    """What a reader calls on damage: raise, or count where the source says `on_error: skip`."""
+def _damage_handler(source: SourceConfig, ledger: Ledger) -> OnDamage:
+    """The callback of a reader for unreadable rows: raise, or with `on_error: skip` count them."""
 
-    def bad(message: str, rows: int = 1, bytes: int = 0) -> None:
+    def on_damage(message: str, rows: int = 1, bytes: int = 0) -> None:
         if source.on_error != "skip":
             raise DataError(f"{message}; {REMEDY}")
         if rows:
             ledger.skip(label(source), "unreadable", rows, bytes)
 
-    return bad
+    return on_damage
 
 
-def _files(source: SourceConfig, resolve: Resolve, bad: Bad) -> Iterator[Located]:
+def _files(source: SourceConfig, resolve: Resolve, on_damage: OnDamage) -> Iterator[LocatedRow]:
     for path in find_files(source, resolve):
-        yield from read_file(path, bad)
+        yield from read_file(path, on_damage)
 
 
-def _hub(source: SourceConfig) -> Iterator[Located]:
-    """Rows of a `datasets` id or local folder; streamed where a limit says how few are wanted."""
-    import datasets  # 0.6 s: only who reads the hub pays
+def _hub(source: SourceConfig) -> Iterator[LocatedRow]:
+    """Rows of a data set of the hub, or of a local folder; streamed if the source has a limit."""
+    import datasets  # 0.6 s, not needed for files
 
     name = f"hub data set {source.hub}"
     stream = source.limit is not None and not datasets.config.HF_HUB_OFFLINE
@@ -178,36 +192,36 @@ def _hub(source: SourceConfig) -> Iterator[Located]:
         )
         for number, row in enumerate(rows, 1):
             yield f"{name}: row {number:,}", row
-    except Exception as error:  # the library raises some twenty kinds, all of them about the data
+    except Exception as error:  # the library raises some twenty types, all of them about the data
         first = first_line(error)
         raise DataError(
             f"{name}, split {source.split!r}: {type(error).__name__}: {first}"
         ) from error
 
 
-def _rename(row: Row, columns: dict[str, str]) -> Row:
+def _rename(row: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
     missing = [theirs for theirs in columns if theirs not in row]
     if missing:
         raise DataError(f"no column {missing[0]!r} to rename; it has: {', '.join(row)}")
     return {columns.get(key, key): value for key, value in row.items()} if columns else row
 
 
-def _with_id(row: Row, place: str) -> Row:
+def _with_id(row: dict[str, Any], place: str) -> dict[str, Any]:
     given = row.get("id")
     made = Path(place).name.replace(": row ", ":").replace(",", "") if given is None else str(given)
     return {**row, "id": made}
 
 
-def _selected(row: Row, source: SourceConfig) -> bool:
-    """Whether every column of `where` fits and none of `where_not` does."""
+def _selected(row: dict[str, Any], source: SourceConfig) -> bool:
+    """Whether every column of `where` matches and none of `where_not` does."""
     unwanted = source.where_not or {}
-    return all(_fits(row, *item) for item in source.where.items()) and not any(
-        _fits(row, *item) for item in unwanted.items()
+    return all(_matches(row, *item) for item in source.where.items()) and not any(
+        _matches(row, *item) for item in unwanted.items()
     )
 
 
-def _fits(row: Row, key: str, wanted: Any) -> bool:
-    """Whether a column equals the value, or the glob fits it, or one of a list of these does."""
+def _matches(row: dict[str, Any], key: str, wanted: Any) -> bool:
+    """Whether a column equals a value or matches a glob, or one of a list of these."""
     if key not in row:
         raise DataError(f"no column {key!r} to select by; it has: {', '.join(row)}")
     found = row[key]
@@ -219,7 +233,7 @@ def _fits(row: Row, key: str, wanted: Any) -> bool:
     return False
 
 
-def _labelled(row: Row, name: str, place: str) -> Example:
+def _labelled(row: dict[str, Any], name: str, place: str) -> Example:
     example, own = Example(row, place), row.get("source")
     if isinstance(own, str) and own != name and "origin" not in row:
         example["origin"] = own

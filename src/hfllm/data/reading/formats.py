@@ -1,8 +1,8 @@
-"""Row adapters: a row of any known shape becomes a document, a chat, a pair or a prompt.
+"""Convert rows of published data formats to documents, chats, preference pairs or prompts.
 
-Where `format` is null, it is guessed: the first format in the table of its kind whose columns the
-row has. Columns that an adapter does not use are kept. Malformed rows raise DataError, useless
-ones come back as `Drop` (data/ledger.py says which is which).
+If `format` is null, it is detected: the first format in the table of its kind (DOCUMENTS, CHATS,
+PAIRS, PROMPTS) whose columns the row has. Columns that a conversion does not use are kept. A
+malformed row raises DataError; a valid row with nothing to learn from is returned as `Drop`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from hfllm.data.ledger import DataError, Drop, Row
+from hfllm.data.ledger import DataError, Drop
 from hfllm.data.reading.messages import (
     Messages,
     check_chat,
@@ -24,10 +24,10 @@ from hfllm.data.reading.messages import (
 CALCULATOR = re.compile(r"<<[^<>]*>>")  # gsm8k: "9 * 2 = $<<9*2=18>>18"
 
 
-def as_document(row: Row, format: str | None = None) -> Row | Drop:
-    """A document: `text`, or `html` that curation has yet to extract; blank: Drop("empty").
+def as_document(row: dict[str, Any], format: str | None = None) -> dict[str, Any] | Drop:
+    """A document with `text`, or with `html` for curation to extract; a blank one: Drop("empty").
 
-    Of a row that has both, the column of the format stays (by default the text).
+    Of a row with both columns, the one of the format is kept (by default the text).
     """
     column = _format(row, format, DOCUMENTS)
     if not _text(row, column).strip():
@@ -36,17 +36,17 @@ def as_document(row: Row, format: str | None = None) -> Row | Drop:
     return {key: value for key, value in row.items() if key != other}
 
 
-def as_chat(row: Row, format: str | None = None) -> Row | Drop:
+def as_chat(row: dict[str, Any], format: str | None = None) -> dict[str, Any] | Drop:
     """A conversation in `messages` that ends with an assistant's answer."""
     name = _format(row, format, CHATS)
     columns, convert = CHATS[name]
     messages = convert(row)
-    useless = messages if isinstance(messages, Drop) else check_chat(messages)
-    return useless or _replace(row, columns, messages=messages)
+    drop = messages if isinstance(messages, Drop) else check_chat(messages)
+    return drop or _replace(row, columns, messages=messages)
 
 
-def as_pair(row: Row, format: str | None = None) -> Row | Drop:
-    """A preference: `prompt` (ends with the user), `chosen` and `rejected` (one answer each)."""
+def as_pair(row: dict[str, Any], format: str | None = None) -> dict[str, Any] | Drop:
+    """A preference pair: `prompt` ends with the user, `chosen` and `rejected` are one answer."""
     name = _format(row, format, PAIRS)
     columns, convert = PAIRS[name]
     sides = convert(row)
@@ -61,10 +61,10 @@ def as_pair(row: Row, format: str | None = None) -> Row | Drop:
     return _replace(row, columns, prompt=prompt, chosen=_answer(chosen), rejected=_answer(rejected))
 
 
-def as_prompt(row: Row, format: str | None = None) -> Row | Drop:
-    """A prompt for generation: `prompt` ends with the user; other columns go to reward functions.
+def as_prompt(row: dict[str, Any], format: str | None = None) -> dict[str, Any] | Drop:
+    """A prompt for generation: `prompt` ends with the user; other columns are kept for rewards.
 
-    From gsm8k's shape come `answer` (the final number), `check` = "number" and `solution`.
+    The gsm8k format gives the columns `answer` (the final number), `check` ("number"), `solution`.
     """
     name = _format(row, format, PROMPTS)
     columns, convert = PROMPTS[name]
@@ -87,12 +87,12 @@ def _answer(text: str) -> Messages:
     return [{"role": "assistant", "content": text}]
 
 
-def _replace(row: Row, used: tuple[str, ...], **new: Any) -> Row:
+def _replace(row: dict[str, Any], used: tuple[str, ...], **new: Any) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in used} | new
 
 
-def _format(row: Row, format: str | None, table: dict[str, Any]) -> str:
-    """The format's name, guessed where none is given; DataError names the columns there are."""
+def _format(row: dict[str, Any], format: str | None, table: dict[str, Any]) -> str:
+    """The format's name, detected if None is given; DataError names the columns of the row."""
     columns = f"the row has: {', '.join(row)}"
     if format is not None:
         if format not in table:
@@ -116,15 +116,15 @@ def _is_transcript(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("\n\nHuman:")
 
 
-def _text(row: Row, key: str) -> str:
+def _text(row: dict[str, Any], key: str) -> str:
     if not isinstance(row[key], str):
         kind = "null" if row[key] is None else type(row[key]).__name__
         raise DataError(f"column {key!r} is {kind}, not text", "missing_column")
     return row[key]
 
 
-def _instruction(row: Row) -> str:
-    """Alpaca's instruction, and its input after a blank line where there is one."""
+def _instruction(row: dict[str, Any]) -> str:
+    """Alpaca's instruction and, after a blank line, its input if there is one."""
     given = row.get("input") or ""
     return _text(row, "instruction") + (f"\n\n{given}" if given.strip() else "")
 
@@ -133,8 +133,8 @@ def _exchange(question: str, answer: str) -> Messages:
     return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
 
 
-def _pair_columns(row: Row, context: str | None) -> tuple[Messages, str, str] | Drop:
-    """Sides that are strings, messages, or whole conversations that share all but the end."""
+def _pair_columns(row: dict[str, Any], context: str | None) -> tuple[Messages, str, str] | Drop:
+    """(prompt, chosen, rejected) of columns that are strings, messages or whole conversations."""
     prompt = to_messages(row[context], context) if context else []
     if isinstance(prompt, Drop):
         return prompt
@@ -157,11 +157,11 @@ def _split_common(prompt: Messages, sides: list[Messages]) -> tuple[Messages, st
     shared = chosen[:-1]
     if shared and prompt and shared[-len(prompt) :] != prompt[-len(shared) :]:
         raise DataError("'prompt' and the conversation in 'chosen' differ", "bad_messages")
-    context = max(shared, prompt, key=len)  # either may begin earlier: with a system message, say
+    context = max(shared, prompt, key=len)  # either may begin earlier, as with a system message
     return context, chosen[-1]["content"], rejected[-1]["content"]
 
 
-def _hh(row: Row) -> tuple[Messages, str, str] | Drop:
+def _hh(row: dict[str, Any]) -> tuple[Messages, str, str] | Drop:
     sides = []
     for key in ("chosen", "rejected"):
         side = parse_transcript(_text(row, key))
@@ -173,7 +173,7 @@ def _hh(row: Row) -> tuple[Messages, str, str] | Drop:
     return _split_common([], sides)
 
 
-def _pandalm(row: Row) -> tuple[Messages, str, str] | Drop:
+def _pandalm(row: dict[str, Any]) -> tuple[Messages, str, str] | Drop:
     one, two = _text(row, "response1"), _text(row, "response2")
     sides = {0: None, 1: (one, two), 2: (two, one)}
     if row["label"] not in sides:
@@ -185,7 +185,7 @@ def _pandalm(row: Row) -> tuple[Messages, str, str] | Drop:
 
 Columns = tuple[str, ...]
 DOCUMENTS: dict[str, tuple[Columns, None]] = {"text": (("text",), None), "html": (("html",), None)}
-CHATS: dict[str, tuple[Columns, Callable[[Row], Messages | Drop]]] = {
+CHATS: dict[str, tuple[Columns, Callable[[dict[str, Any]], Messages | Drop]]] = {
     "messages": (("messages",), lambda row: to_messages(row["messages"], "messages")),
     "sharegpt": (
         ("conversations",),
@@ -208,7 +208,7 @@ CHATS: dict[str, tuple[Columns, Callable[[Row], Messages | Drop]]] = {
         lambda row: _exchange(_text(row, "prompt"), _text(row, "response")),
     ),
 }
-PAIRS: dict[str, tuple[Columns, Callable[[Row], tuple[Messages, str, str] | Drop]]] = {
+PAIRS: dict[str, tuple[Columns, Callable[[dict[str, Any]], tuple[Messages, str, str] | Drop]]] = {
     "pairs": (("prompt", "chosen", "rejected"), lambda row: _pair_columns(row, "prompt")),
     "sharegpt": (
         ("conversations", "chosen", "rejected"),
@@ -218,7 +218,7 @@ PAIRS: dict[str, tuple[Columns, Callable[[Row], tuple[Messages, str, str] | Drop
     "messages": (("chosen", "rejected"), lambda row: _pair_columns(row, None)),
     "pandalm": (("instruction", "response1", "response2", "label"), _pandalm),
 }
-PROMPTS: dict[str, tuple[Columns, Callable[[Row], Messages | Drop]]] = {
+PROMPTS: dict[str, tuple[Columns, Callable[[dict[str, Any]], Messages | Drop]]] = {
     "prompt": (("prompt",), lambda row: to_messages(row["prompt"], "prompt")),
     "messages": CHATS["messages"],
     "sharegpt": CHATS["sharegpt"],

@@ -1,7 +1,7 @@
-"""Lists of messages: from foreign shapes to {"role", "content"}, and the order of the roles.
+"""Convert lists of messages to {"role", "content"}, and check the order of the roles.
 
-A chat is an optional system message, then user and assistant in turn. Who breaks that order is
-malformed (DataError); whoever has nothing to teach (an empty answer, no answer) is a `Drop`.
+A chat is an optional system message, then user and assistant in turn. A chat in another order is
+malformed (DataError); one with nothing to learn from (no answer, an empty answer) is a `Drop`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ TURN = re.compile(r"\n\n(Human|Assistant):")
 
 
 def to_messages(value: Any, column: str) -> Messages | Drop:
-    """A list of messages from role/content or from/value dicts; a string is the user's message."""
+    """Convert role/content or from/value dicts; a string becomes one user message.
+
+    Raises DataError, naming `column`, for a value that is no list of messages; an unsupported role
+    (tools) is a `Drop`.
+    """
     if isinstance(value, str):
         return [{"role": "user", "content": value}]
     if isinstance(value, dict):
@@ -55,9 +59,9 @@ def _to_message(message: Any, at: str) -> dict[str, str] | Drop:
 
 
 def parse_transcript(text: str) -> Messages | Drop:
-    r"""Messages of an Anthropic transcript ("\n\nHuman: ... \n\nAssistant: ..."; hh-rlhf).
+    r"""Messages of a transcript of Anthropic's hh-rlhf ("\n\nHuman: ... \n\nAssistant: ...").
 
-    A transcript that gives one speaker two turns running occurs in the published data: a `Drop`.
+    Two consecutive turns of one speaker, which occur in the published data, are a `Drop`.
     """
     before, *parts = TURN.split(text)
     if before.strip() or not parts:
@@ -79,13 +83,13 @@ def check_order(messages: Messages, last: str) -> None:
         wanted = ("user", "assistant")[number % 2]
         if message["role"] != wanted:
             at = f"message {number + len(messages) - len(turns) + 1} of {len(messages)}"
-            raise DataError(f"{at} is by {message['role']}, where {wanted} must speak", "bad_roles")
+            raise DataError(f"{at} is by {message['role']}, must be by {wanted}", "bad_roles")
     if not turns or turns[-1]["role"] != last:
         raise DataError(f"the last message must be by {last}", "bad_roles")
 
 
 def check_chat(messages: Messages) -> Drop | None:
-    """The order of a whole conversation; a `Drop` where it has nothing to teach."""
+    """Check the order of a conversation (DataError); a `Drop` if an answer or turn is empty."""
     roles = {message["role"] for message in messages}
     if "assistant" not in roles:
         return Drop("no_assistant_turn")
@@ -96,7 +100,7 @@ def check_chat(messages: Messages) -> Drop | None:
 
 
 def without_answer(messages: Messages) -> Messages:
-    """The conversation up to the last user's turn: the prompt for its last answer."""
+    """The conversation without its last answer: the prompt for it."""
     return messages[:-1] if messages and messages[-1]["role"] == "assistant" else messages
 
 

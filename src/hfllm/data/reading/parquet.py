@@ -1,7 +1,7 @@
-"""The rows of a parquet file, row group by row group, as a reader of files.py.
+"""The reader of files.py for parquet: yields rows, one row group after the other.
 
-After a broken row group it goes on with the next group, after a text that is not UTF-8 with the
-next row. Memory: one batch of a row group.
+If `on_damage` counts instead of raising, it continues after a damaged row group with the next
+group, and after a text that is not UTF-8 with the next row. Memory: one batch of a row group.
 """
 
 from __future__ import annotations
@@ -10,34 +10,35 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hfllm.data.ledger import Row
 from hfllm.recipe.errors import first_line
 
 BATCH_ROWS = 256
 
 
-def read_parquet(path: Path, bad: Callable[..., None]) -> Iterator[tuple[str, Row]]:
-    """Row group by row group; `bad` is told the number of rows that a damaged group held."""
+def read_parquet(
+    path: Path, on_damage: Callable[..., None]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (place, row); `on_damage` gets the number of rows of a damaged group."""
     if path.stat().st_size == 0:
         return
-    import pyarrow.parquet as parquet  # 0.1 s: only who reads parquet pays
+    import pyarrow.parquet as parquet  # 0.1 s, not needed for other files
 
     try:
         file = parquet.ParquetFile(path)
     except (OSError, ValueError) as error:
-        bad(f"{path}: not a whole parquet file ({first_line(error)}); fetch it again")
+        on_damage(f"{path}: not a whole parquet file ({first_line(error)}); fetch it again")
         return
     first = 1
     for group in range(file.num_row_groups):
         rows = file.metadata.row_group(group).num_rows
-        yield from _read_group(file, group, path, (first, rows), bad)
+        yield from _read_group(file, group, path, (first, rows), on_damage)
         first += rows
 
 
 def _read_group(
-    file: Any, group: int, path: Path, span: tuple[int, int], bad: Callable[..., None]
-) -> Iterator[tuple[str, Row]]:
-    """Rows of one row group; span is (number of its first row, its rows)."""
+    file: Any, group: int, path: Path, span: tuple[int, int], on_damage: Callable[..., None]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (place, row) of one row group; `span` is (number of its first row, its rows)."""
     first, rows = span
     done = 0
     batches = file.iter_batches(BATCH_ROWS, row_groups=[group])
@@ -46,7 +47,9 @@ def _read_group(
             batch = next(batches, None)
         except (OSError, ValueError) as error:
             damage = f"rows {first + done:,} to {first + rows - 1:,}"
-            bad(f"{path}: {damage} (row group {group}): {first_line(error)}", rows=rows - done)
+            on_damage(
+                f"{path}: {damage} (row group {group}): {first_line(error)}", rows=rows - done
+            )
             return
         if batch is None:
             return
@@ -56,11 +59,11 @@ def _read_group(
             if isinstance(row, dict):
                 yield place, row
             else:
-                bad(f"{place}: {row}")
+                on_damage(f"{place}: {row}")
 
 
-def _batch_rows(batch: Any) -> list[Row | str]:
-    """The rows of an Arrow batch; for a row whose text is not UTF-8, what is wrong with it."""
+def _batch_rows(batch: Any) -> list[dict[str, Any] | str]:
+    """The rows of an Arrow batch; instead of a row with text that is not UTF-8, the problem."""
     try:
         return batch.to_pylist()
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Problems of sources that can be seen without reading a row; for checks before a run."""
+"""Checks of sources that read no row, for the checks before a run."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ ON_ERROR = ("raise", "skip")
 
 
 def check_sources(sources: list[SourceConfig], resolve: Resolve) -> list[str]:
-    """Problems, one line each.
+    """Problems of a list of sources, one line each.
 
-    A step that has not run yet is no problem; `resolve` may raise for a step that never will.
+    A step that has not run yet is no problem; for an unknown step `resolve` may raise.
     """
     names = [label(source) for source in sources]
     problems = [
-        f"two sources are called {name!r}: give one another `name`"
+        f"two sources are called {name!r}; give one of them another `name`"
         for name in sorted({name for name in names if names.count(name) > 1})
     ]
     for source, name in zip(sources, names, strict=True):
@@ -32,13 +32,13 @@ def _check(source: SourceConfig, resolve: Resolve) -> Iterator[str]:
     if len(places) != 1:
         yield f"set exactly one of `step`, `path` and `hub`, not {' and '.join(places) or 'none'}"
     if source.on_error not in ON_ERROR:
-        yield f"on_error is {source.on_error!r}, but must be one of {', '.join(ON_ERROR)}"
+        yield f"on_error: {source.on_error!r} is unknown; known: {', '.join(ON_ERROR)}"
     if source.format and source.format not in FORMATS:
-        yield f"format {source.format!r} is unknown; known: {', '.join(FORMATS)}"
+        yield f"format: {source.format!r} is unknown; known: {', '.join(FORMATS)}"
     for key in ("weight", "limit"):
         value = getattr(source, key)
         if value is not None and value <= 0:
-            yield f"{key} is {value}, but must be above 0"
+            yield f"{key}: {value} is not above 0; raise it, or leave it out"
     if places in (["step"], ["path"]):
         try:
             if not source.step or resolve(source.step).is_dir():

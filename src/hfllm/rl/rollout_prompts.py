@@ -1,0 +1,78 @@
+"""Prompts for rollouts: read, drop those that are too long, give all rows the same columns.
+
+For every stage that samples answers (PPO, GRPO, RLOO): nothing here depends on a trainer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hfllm.data.ledger import Ledger
+from hfllm.data.reading.examples import read_prompts
+from hfllm.inference.prompts import positions
+from hfllm.recipe.config import PromptDataConfig
+from hfllm.runs.layout import Step
+from hfllm.tokenization.render import render
+
+
+def read_fitting_prompts(
+    data: PromptDataConfig, step: Step, tokenizer: Any, ledger: Ledger
+) -> tuple[list[dict[str, Any]], int]:
+    """Read the prompts of at most `max_prompt_tokens`; return them and the longest length.
+
+    Longer prompts are dropped and counted, not truncated: a truncated prompt is another question.
+    Every prompt gets the columns of all, None if its source has no such column.
+
+    Args:
+        data: sources and `max_prompt_tokens`.
+        step: resolves sources that are steps.
+        tokenizer: with the chat template; the generation prompt counts.
+        ledger: is complete afterwards.
+
+    Raises:
+        ValueError: no prompt is left.
+    """
+    kept: list[dict[str, Any]] = []
+    longest = 0
+    for example in read_prompts(data.mixture, step.data_of, ledger):
+        length = len(render(tokenizer, example["prompt"], add_generation_prompt=True).input_ids)
+        if length > data.max_prompt_tokens:
+            ledger.drop(example, "too_long", tokens=length)
+            continue
+        ledger.keep(example, tokens=length)
+        kept.append(example)
+        longest = max(longest, length)
+    ledger.check()
+    if not kept:
+        raise ValueError(
+            f"{step.name}.data.max_prompt_tokens: no prompt has {data.max_prompt_tokens} tokens or "
+            f"less, dropped by reason: {ledger.reasons()}; raise it, or check the sources"
+        )
+    return _with_same_columns(kept), longest
+
+
+def _with_same_columns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add missing columns as None: `Dataset.from_list` takes the columns of the first row."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [{name: row.get(name) for name in names} for row in rows]
+
+
+def check_prompt_and_answer_fit(step: Step, policy: Any, longest: int, answer_tokens: int) -> None:
+    """Check that the longest prompt and the longest answer fit into the policy's positions.
+
+    Args:
+        step: for the message.
+        policy: the model that answers.
+        longest: tokens of the longest prompt.
+        answer_tokens: `max_completion_length`.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    most = positions(policy)
+    if longest + answer_tokens > most:
+        raise ValueError(
+            f"{step.name}: the longest prompt ({longest} tokens) and "
+            f"trainer.max_completion_length ({answer_tokens}) are beyond the model's {most} "
+            "positions; lower data.max_prompt_tokens or trainer.max_completion_length"
+        )
