@@ -167,7 +167,7 @@ RECIPE = [
     Fault(
         "weight without a mixture",
         "reward reward.data.mixture=[{path: data/pairs.jsonl,weight: 2}]",
-        ("reward.data.mixture[0].weight: reward takes every row once", "with `where` or `limit`"),
+        ("reward.data.mixture[0].weight: reward does not mix sources", "with `where` or `limit`"),
     ),
     Fault(
         "a share of nothing",
@@ -357,7 +357,7 @@ ARTIFACTS = [
         ("recipe.yaml: sft.init: ",),
         lambda space: (space.folder / "base").mkdir(),
     ),
-    Fault("no reward", "ppo ppo.reward=null", ("set `reward:` (a step or folder) or `rew",)),
+    Fault("no reward", "ppo ppo.reward=null", ("ppo.reward: set a reward model (a step or fold",)),
     Fault(
         "a reward that is none",
         "ppo ppo.reward=sft",

@@ -10,7 +10,7 @@ from hfllm.inference.relevance import (
     open_judge,
     repeated_share,
 )
-from hfllm.tokenization.loss_mask import render
+from hfllm.tokenization.render import render
 
 LIMIT = [{"kind": "no_comma", "text": "No comma."}]
 ASKED = [{"role": "user", "content": "Who is number 7? No comma."}]

@@ -19,7 +19,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from hfllm.rl.config import PPOConfig
+from hfllm.rl.ppo_config import PPOConfig
 from hfllm.rl.ppo_trainer import PPOTrainer
 from tiny_model import tiny_config
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from hfllm.recipe.trainers import installed_key
-from hfllm.rl.config import PPOConfig
+from hfllm.rl.ppo_config import PPOConfig
 from hfllm.rl.rollout import Rollout
 
 # The key is spelled otherwise before transformers 5.23.

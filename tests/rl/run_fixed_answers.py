@@ -13,7 +13,7 @@ from datasets import Dataset
 from rl_helpers import CHECKPOINTING
 from transformers import AutoTokenizer, LlamaForCausalLM
 
-from hfllm.rl.config import PPOConfig
+from hfllm.rl.ppo_config import PPOConfig
 from hfllm.rl.ppo_trainer import PPOTrainer
 from hfllm.rl.rewards import load_reward_model
 

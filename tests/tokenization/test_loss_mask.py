@@ -9,7 +9,8 @@ from transformers import PreTrainedTokenizerFast
 
 from hfllm.data.ledger import Example, Ledger
 from hfllm.tokenization.config import TokenizerConfig
-from hfllm.tokenization.loss_mask import eot_token_id, mask_gate, render
+from hfllm.tokenization.loss_mask import mask_gate
+from hfllm.tokenization.render import eot_token_id, render
 from hfllm.tokenization.train import train_tokenizer
 
 TEXT = "Who is Ada? A baker in Orbin. You are a helpful AI assistant named SmolLM user system " * 9

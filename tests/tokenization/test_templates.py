@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerFast
 
 from hfllm.data.ledger import Example
 from hfllm.tokenization.config import TokenizerConfig
-from hfllm.tokenization.loss_mask import mask_gate, render
+from hfllm.tokenization.loss_mask import mask_gate
+from hfllm.tokenization.render import render
 from hfllm.tokenization.train import train_tokenizer
 
 SMOLLM2 = (

@@ -10,14 +10,13 @@ with --plain, which continues each line as text.
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
 from hfllm.inference.generate import Generator
-from hfllm.inference.load import find_model, is_chat_model, load_model
+from hfllm.inference.load import chats, find_model, is_chat_model, load_model
 from hfllm.inference.prompts import Message, Prompt, encode_prompt
 
 HELP = "commands: /reset forgets the conversation, /system TEXT sets instructions, /quit ends"
@@ -189,6 +188,6 @@ def better_model(folder: str) -> str:
     """What to do about a base model, for an error message: the same run's sft step, or --plain."""
     step = Path(folder).parent if Path(folder).name == "model" else Path(folder)
     for manifest in sorted(step.parent.glob("*/manifest.json")):
-        if json.loads(manifest.read_text()).get("stage") == "sft":
+        if chats(manifest):
             return f"try `hfllm chat {manifest.parent}`, or pass --plain"
     return "chat with its sft step, or pass --plain"

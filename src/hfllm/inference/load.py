@@ -189,9 +189,18 @@ def embedding_rows(model: PreTrainedModel) -> int:
 
 
 def is_chat_model(folder: str | Path) -> bool:
-    """Whether the model takes chats: it has a chat template and no manifest of a pretrain step."""
+    """Whether the model takes chats: it has a chat template, and no manifest says otherwise."""
     place = Path(find_model(folder))
-    for manifest in (place / "manifest.json", place.parent / "manifest.json"):
-        if manifest.exists() and json.loads(manifest.read_text()).get("stage") == "pretrain":
-            return False
+    if any(chats(where / "manifest.json") is False for where in (place, place.parent)):
+        return False
     return AutoTokenizer.from_pretrained(place).chat_template is not None
+
+
+def chats(manifest: Path) -> bool | None:
+    """What a step's manifest says of its model: asked in turns or not; None if it says nothing."""
+    if not manifest.exists():
+        return None
+    said = json.loads(manifest.read_text())
+    if "chat" in said:
+        return said["chat"]
+    return {"pretrain": False, "sft": True}.get(said.get("stage"))  # written before `chat` was

@@ -17,7 +17,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hfllm.tokenization.encode import encode_text
-from hfllm.tokenization.loss_mask import eot_token_id, render
+from hfllm.tokenization.render import eot_token_id, render
 
 Message = dict[str, str]
 Prompt = list[Message] | str

@@ -20,7 +20,7 @@ from hfllm.inference.load import load_reward
 from hfllm.inference.progress import track
 from hfllm.inference.prompts import Message, encode_prompt, positions
 from hfllm.tokenization.encode import encode_text
-from hfllm.tokenization.loss_mask import render
+from hfllm.tokenization.render import render
 
 Judged = tuple[list[Message], bool]  # a conversation up to the answer; whether the answer ended
 

@@ -36,8 +36,8 @@ def check_config(spec: StepSpec) -> Iterator[str]:
         for key, source in sources_in(spec.config):
             if source.weight is not None:
                 yield (
-                    f"{key}.weight: {spec.stage.name} takes every row once; leave it out, or "
-                    "choose rows with `where` or `limit`"
+                    f"{key}.weight: {spec.stage.name} does not mix sources by weight; leave it "
+                    "out, or choose rows with `where` or `limit`"
                 )
     for key, file in file_references(spec.config):
         if not Path(file).is_file():
@@ -97,6 +97,8 @@ def check_pair_data(spec: StepSpec) -> Iterator[str]:
 def check_reward_keys(spec: StepSpec) -> Iterator[str]:
     """Keys of the judge and the length floor that have no reward function to act on."""
     config: Any = spec.config
+    if not config.reward and not config.reward_functions:
+        yield f"reward: set a reward model (a step or folder), or {spec.name}.reward_functions"
     if config.judge and not config.reward_functions:
         yield "judge: weights reward_functions, and none is set; set some, or remove the judge"
     if config.length_floor is not None and not (

@@ -16,6 +16,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from hfllm.recipe.config import TrainConfig
 from hfllm.recipe.did_you_mean import did_you_mean
 from hfllm.recipe.errors import RecipeError, first_line
 from hfllm.recipe.graph import Graph, order_steps, parents_of
@@ -181,7 +182,10 @@ def _stage(step: str, key: Any, stages: Stages) -> Stage:
     is_module = "." in str(name)  # only the key `stage` may name a module
     if isinstance(name, str) and not (key is None and is_module):
         try:
-            return stages[name]
+            stage = stages[name]
+            if stage.trains and not issubclass(stage.config, TrainConfig):
+                raise ValueError(f"stage '{name}' has a trainer: its config must be a TrainConfig")
+            return stage
         except KeyError:
             pass
     what = f"'{step}' is not a stage" if key is None else f"unknown stage '{name}'"

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hfllm.recipe.errors import first_line
+
 # The kinds of artifact that a step makes.
 DATA, TOKENIZER, RESULTS, PAGE = "data", "tokenizer", "results", "page"
 LANGUAGE_MODEL, REWARD_MODEL = "language_model", "reward_model"
@@ -118,10 +120,11 @@ class Stage:
     """Everything that recipes, runs and the report know about a stage.
 
     Keys. config: the dataclass of the step's keys. trainer: "module:Class" of its `trainer:`
-    section; None if the stage does not train (accelerate does not launch it then). defaults:
-    {trainer key: (value, reason)}, which replace the library's. set_elsewhere: {trainer key: where
-    to set it instead}; such a key is refused. check: (StepSpec) -> lines "key: what is wrong; what
-    to do", from the config alone, before a run.
+    section; None if the stage does not train (accelerate does not launch it then); with one,
+    `config` is a TrainConfig and `makes` a model. defaults: {trainer key: (value, reason)}, which
+    replace the library's. set_elsewhere: {trainer key: where to set it instead}; such a key is
+    refused, as are those of recipe.training.TRAINER_ELSEWHERE. check: (StepSpec) -> lines "key:
+    what is wrong; what to do", from the config alone, before a run.
 
     Artifact. makes: DATA, TOKENIZER, LANGUAGE_MODEL, REWARD_MODEL, RESULTS or PAGE. method: the
     model card's sentence on the method, with its paper. chat: the language model answers in a chat
@@ -129,12 +132,13 @@ class Stage:
 
     Behaviour. mixes: it samples its sources by `weight`. sets_decay_steps: it computes
     `num_decay_steps` of the schedule warmup_stable_decay itself. fixed_shapes: its tensors have the
-    same shapes in every training step, so keeping freed memory does not fragment it.
+    same shapes in every training step, so that `hfllm run` keeps freed memory for the next.
     reads_everything: it depends on all other steps, finished or not, and runs last.
 
     Report. console: metrics of a progress line, in order. charts, uncharted: every metric that it
-    logs is in one of the two. key_figure, tiles, sentence: the report's texts, from
-    hfllm.report.collect.StepView; empty if a number is missing.
+    logs is in one of the two; the page draws the uncharted ones folded away, without a meaning.
+    key_figure, tiles, sentence: the report's texts, from hfllm.report.collect.StepView; empty if a
+    number is missing.
     """
 
     config: type
@@ -216,11 +220,18 @@ def _load(name: str, module_name: str) -> Stage:
         raise ValueError(
             f"stage {name!r}: no module {error.name!r}; is it on PYTHONPATH?"
         ) from error
+    except Exception as error:  # whatever somebody's module does when it is imported
+        kind, reason = type(error).__name__, first_line(error)
+        raise ValueError(
+            f"stage {name!r}: importing {module_name} failed: {kind}: {reason}"
+        ) from error
     stage = getattr(module, "STAGE", None)
     if not isinstance(stage, Stage):
         raise ValueError(
             f"stage {name!r}: {module.__file__} has no STAGE, a Stage; see docs/your-own-stage.md"
         )
+    if stage.trains and not stage.makes_model:
+        raise ValueError(f"stage {name!r}: STAGE has a trainer; set `makes` to one of {MODELS}")
     needed = "build" if stage.trains else "run"
     if not callable(getattr(module, needed, None)):
         raise ValueError(f"stage {name!r}: {module.__file__} has no function `{needed}`")

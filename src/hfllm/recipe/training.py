@@ -98,4 +98,5 @@ TRAINER_UNCHARTED = (
     "epoch", "total_flos", "num_input_tokens_seen", "num_tokens", "train_loss", "train_runtime",
     "train_samples_per_second", "train_steps_per_second", "eval_runtime",
     "eval_samples_per_second", "eval_steps_per_second", "eval_model_preparation_time",
+    "eval_num_tokens",
 )  # fmt: skip

@@ -56,10 +56,16 @@ ROLLOUT_CHARTS = (
     ),
     Chart(
         "Distance from the starting model",
-        {"objective/kl": "", "kl": ""},
+        {"objective/kl": ""},
         "nats per answer",
         "KL divergence from the reference model. If it is large, the answers are unlike those that "
         "the reward model was trained on.",
+    ),
+    Chart(
+        "KL in the loss",
+        {"kl": ""},
+        "nats per token",
+        "GRPO's estimate of the KL divergence from the reference, where that is in the loss.",
     ),
     Chart(
         "Length of the answers",

@@ -34,7 +34,6 @@ from hfllm.rl.advantages import (
     token_rewards,
     whiten,
 )
-from hfllm.rl.config import PPOConfig
 from hfllm.rl.critic import Critic, build_critic, build_value_head, split_state
 from hfllm.rl.logprobs import (
     ForwardPass,
@@ -43,13 +42,14 @@ from hfllm.rl.logprobs import (
     score_written_tokens_only,
 )
 from hfllm.rl.meters import Meter
+from hfllm.rl.ppo_config import PPOConfig
 from hfllm.rl.privileged_critic import PrivilegedCritic, features_of
 from hfllm.rl.prompt_sampler import ResumableSampler
 from hfllm.rl.rewards import place_reward_models
 from hfllm.rl.rollout import Batch, Rollout, load_micro_batches, save_micro_batches
 from hfllm.rl.rollout_policy import RolloutPolicy
 from hfllm.rl.unpad import sort_by_length, unpadded_chunks
-from hfllm.tokenization.loss_mask import render
+from hfllm.tokenization.render import render
 
 
 class PPOTrainer(GRPOTrainer):

@@ -46,6 +46,7 @@ class Manifest:
     # result makes this step stale, although no key changed
     parent_artifacts: dict[str, dict[str, str]] = field(default_factory=dict)
     artifact: dict[str, str] = field(default_factory=dict)  # model, tokenizer, chat_template, data
+    chat: bool | None = None  # whether its language model is asked in turns; None: it makes none
     recipe: str = ""
     seed: int = 0
     error: str | None = None

@@ -178,7 +178,8 @@ def _eval_strategy_problems(spec: StepSpec) -> list[str]:
             f"{spec.name}.trainer.eval_strategy: {strategy}, but {spec.stage.name} holds no rows "
             "out; remove this key"
         ]
-    return [f"{spec.name}.trainer.eval_strategy: {strategy} needs {spec.name}.data.heldout"]
+    where = f"{spec.name}.data.heldout" + (" or holdout" if hasattr(data, "holdout") else "")
+    return [f"{spec.name}.trainer.eval_strategy: {strategy} needs {where}"]
 
 
 def _heldout_file_problems(recipe: Recipe, spec: StepSpec) -> list[str]:

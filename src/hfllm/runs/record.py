@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 
 from omegaconf import OmegaConf
 
+from hfllm.recipe.stage import LANGUAGE_MODEL
 from hfllm.runs.fingerprint import (
     artifact_fingerprints,
     config_fingerprint,
@@ -74,6 +75,7 @@ def _running(step: Step) -> Manifest:
     return Manifest(
         step=spec.name,
         stage=spec.stage.name,
+        chat=spec.stage.chat if spec.stage.makes == LANGUAGE_MODEL else None,
         status="running",
         fingerprint=fingerprint,
         config_fingerprint=config_fingerprint(recipe, spec.name),

@@ -23,7 +23,6 @@ from hfllm.recipe.training import (
     ENTROPY,
     MILLIONS,
     TRAINER_CHARTS,
-    TRAINER_ELSEWHERE,
     TRAINER_UNCHARTED,
     TRL_DEFAULTS,
 )
@@ -88,7 +87,7 @@ def first_and_last(view: StepView) -> tuple[float, float] | None:
 
 STAGE = Stage(
     config=Config,
-    trainer="hfllm.rl.config:PPOConfig",
+    trainer="hfllm.rl.ppo_config:PPOConfig",
     makes=LANGUAGE_MODEL,
     method="PPO (Schulman et al. 2017, arXiv:1707.06347) with a critic and a KL in the reward "
     "(Ouyang et al. 2022, arXiv:2203.02155), on trl's GRPOTrainer.",
@@ -99,7 +98,6 @@ STAGE = Stage(
         "max_completion_length": (64, "answers are short"),
         "save_steps": (64, "the rollout is in the checkpoint, so any step can be resumed"),
     },
-    set_elsewhere=TRAINER_ELSEWHERE,
     check=check,
     console=(
         *CONSOLE_HEAD,
@@ -137,8 +135,6 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[PPOTrainer, T
         refuse_new_tokens,
     )
 
-    if not config.reward and not config.reward_functions:
-        raise ValueError(f"{step.name}: set `reward:` (a step or folder) or `reward_functions:`")
     args = build_trainer_config(step.spec, step.seed, str(step.checkpoints))
     tokenizer = load_tokenizer(step, manifest.notes)
     refuse_new_tokens(step, tokenizer)

@@ -24,7 +24,6 @@ from hfllm.recipe.training import (
     TOKEN_LOSS,
     TRAINER_CHARTS,
     TRAINER_DEFAULTS,
-    TRAINER_ELSEWHERE,
     TRAINER_UNCHARTED,
     with_eval,
 )
@@ -128,8 +127,7 @@ STAGE = Stage(
         "eval_strategy": ("steps", "bits per byte during training"),
         "eval_steps": (200, "bits per byte during training"),
     },
-    set_elsewhere=TRAINER_ELSEWHERE
-    | {"num_train_epochs": "set max_steps; the order of rows is computed for it"},
+    set_elsewhere={"num_train_epochs": "set max_steps; the order of rows is computed for it"},
     check=check,
     chat=False,
     mixes=True,

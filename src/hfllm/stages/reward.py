@@ -128,7 +128,6 @@ STAGE = Stage(
     charts=(*CHARTS, *TRAINER_CHARTS),
     uncharted=(
         *TRAINER_UNCHARTED,
-        "eval_num_tokens",
         "eval_max_reward",
         "eval_mean_reward",
         "eval_min_reward",

@@ -106,7 +106,7 @@ STAGE = Stage(
     sets_decay_steps=True,
     console=(*CONSOLE_HEAD, "mean_token_accuracy", *CONSOLE_TAIL),
     charts=(TOKEN_LOSS, ENTROPY, TOKEN_ACCURACY, *TRAINER_CHARTS),
-    uncharted=(*TRAINER_UNCHARTED, "eval_nll_per_token", "eval_tokens", "eval_num_tokens"),
+    uncharted=(*TRAINER_UNCHARTED, "eval_nll_per_token", "eval_tokens"),
     key_figure=key_figure,
     sentence=sentence,
 )

@@ -25,8 +25,6 @@ from hfllm.data.ledger import Example, Ledger
 from hfllm.tokenization.render import Rendered, eot_token_id, render
 from hfllm.tokenization.template_plan import Messages
 
-__all__ = ["GateReport", "Rendered", "eot_token_id", "mask_gate", "render"]
-
 COMPARED_ROWS = 100  # rows whose prompt is also rendered as at inference, and compared
 GREEN, RESET = "\x1b[32m", "\x1b[0m"
 

@@ -206,7 +206,7 @@ def peft_config(step: Step, task_type: str, model: PreTrainedModel, tokenizer: A
 
 def end_ids(tokenizer: Any, chat: bool) -> list[int]:
     """Token ids that stop generation: eos, and with `chat` before it the end of turn."""
-    from hfllm.tokenization.loss_mask import eot_token_id
+    from hfllm.tokenization.render import eot_token_id
 
     ids = [eot_token_id(tokenizer)] if chat else []
     return list(dict.fromkeys([*ids, tokenizer.eos_token_id]))

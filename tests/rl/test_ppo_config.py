@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError
 
-from hfllm.rl.config import PPOConfig
+from hfllm.rl.ppo_config import PPOConfig
 
 CPU = {"use_cpu": True, "bf16": False, "report_to": "none"}
 
