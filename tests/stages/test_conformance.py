@@ -1,7 +1,8 @@
-"""Conformance tests that run over every stage, hfllm's own and any that is added.
+"""What every stage keeps to, whatever it does: hfllm's own, and any that is added.
 
-A stage's tiny section is here, in the tiny recipe, or in `TINY` of tests/stages/test_NAME.py; it
-may read what the tiny recipe's other steps make.
+A stage's tiny section stands here, in the tiny recipe, or as `TINY` in tests/stages/test_NAME.py,
+with its evaluation switched on where it has one; it may read what the tiny recipe's other steps
+make. `VARIANTS` there are changes of it under which a killed run must resume exactly, too.
 """
 
 import dataclasses
@@ -35,6 +36,14 @@ HELD_OUT = {
     "sft": {"data": {"heldout": [{"path": "data/chats.jsonl", "limit": 4}]}},
     "reward": {"data": {"holdout": 0.2}},
 }
+VARIANTS: dict[str, Any] = {
+    "pretrain": [{"optimizer": "muon"}],
+    "sft": [{"peft": {"r": 2, "target_modules": ["q_proj"]}}],
+    "ppo": [
+        {"trainer": {"num_iterations": 1, "gradient_accumulation_steps": 2}},
+        {"trainer": {"shared_critic": True, "generate_dtype": "bfloat16"}},
+    ],
+}
 SECTIONS: dict[str, Any] = {
     "world": {"people": 24, "strangers": 30, "documents": 40, "chats": 20, "pairs": 20,
               "prompts": 10, "tests": 4},
@@ -54,9 +63,15 @@ def section(name: str) -> dict[str, Any]:
     return base_recipe()[name]
 
 
-def recipe_of(space: Workspace, name: str) -> None:
+def variants(name: str) -> list[Any]:
+    """Changes of the section, the first of them none."""
+    own = importlib.import_module(f"test_{name}") if find_spec(f"test_{name}") else None
+    return [{}, *VARIANTS.get(name, ()), *getattr(own, "VARIANTS", ())]
+
+
+def recipe_of(space: Workspace, name: str, changes: Any = None) -> None:
     """Write the tiny recipe with the stage's section in it, two steps long, its evaluation on."""
-    tiny = merge(section(name), HELD_OUT.get(name, {}))
+    tiny = merge(merge(section(name), HELD_OUT.get(name, {})), changes or {})
     if STAGES[name].trains:
         steps = {"max_steps": 2, "save_steps": 1, "logging_steps": 1, "eval_steps": 1}
         evaluated = {"eval_strategy": "steps"} if name in HELD_OUT else {}
@@ -139,18 +154,19 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-@pytest.mark.parametrize("name", TRAINING)
-def test_a_killed_run_resumes_to_the_same_bits(space, name, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "number"), [(name, i) for name in TRAINING for i in range(len(variants(name)))]
+)
+def test_a_killed_run_resumes_to_the_same_bits(space, name, number, monkeypatch):
     import transformers
 
-    recipe_of(space, name)
+    recipe_of(space, name, variants(name)[number])
     straight = digests(make(space, name).model)
     shutil.rmtree(space.step(name).folder)
-    train, calls = transformers.Trainer.training_step, []
+    train = transformers.Trainer.training_step
 
     def killed(self, *args, **kwargs):
-        calls.append(1)
-        if len(calls) == 2:
+        if self.state.global_step == 1:
             raise KeyboardInterrupt
         return train(self, *args, **kwargs)
 

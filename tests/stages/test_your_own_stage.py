@@ -99,11 +99,17 @@ def test_a_module_that_is_no_stage_is_told_in_one_line(trained, module):
     trained.recipe({"student": STUDENT | {"stage": "my_stages.empty"}})
     with pytest.raises(RecipeError, match=r"has no STAGE, a Stage; see docs/your-own-stage.md"):
         trained.load()
-    code = module.replace("def build(", "def built(")
-    (trained.folder / "my_stages" / "half.py").write_text(code)
-    trained.recipe({"student": STUDENT | {"stage": "my_stages.half"}})
-    with pytest.raises(RecipeError, match="has no function `build`"):
-        trained.load()
+    for name, code, problem in (
+        ("half", module.replace("def build(", "def built("), "has no function `build`"),
+        ("rows", module.replace("makes=LANGUAGE_MODEL", "makes='data'"), "set `makes` to one of"),
+        ("keys", module.replace("(TrainConfig)", ""), "its config must be a TrainConfig"),
+        ("typo", module.replace("STAGE =", "STAGE = ="), "my_stages.typo failed: SyntaxError"),
+        ("dies", "1 / 0", "importing my_stages.dies failed: ZeroDivisionError: division by zero"),
+    ):
+        (trained.folder / "my_stages" / f"{name}.py").write_text(code)
+        trained.recipe({"student": STUDENT | {"stage": f"my_stages.{name}"}})
+        with pytest.raises(RecipeError, match=problem):
+            trained.load()
 
 
 def test_an_installed_package_adds_a_stage_under_a_name(trained, module, monkeypatch):

@@ -192,13 +192,13 @@ class PPOTrainer(GRPOTrainer):
         with self.meter.timed("rollout"):
             batch = super()._generate_and_score_completions(inputs)
             rollout = Rollout.from_batch(batch)
-            critic_values = self._old_logps_and_values(rollout)
-            answers, width = rollout.answers(), critic_values.size(1)
+            own_values = self._old_logps_and_values(rollout)
+            answers, width = rollout.answers(), own_values.size(1)
             features = self.privileged_critic.observe(inputs, answers, width)  # (B, T, K)
-            features = features.to(critic_values.device)
+            features = features.to(own_values.device)
             predicted = self.privileged_critic.predict(features)  # (B, T)
             rollout.privileged_values = predicted * rollout.completion_mask
-            rollout.values = critic_values + rollout.privileged_values
+            rollout.values = own_values + rollout.privileged_values
             # An answer that no reward function scored trains neither policy nor critic.
             scored = ~self._rewards.isnan().all(dim=1)  # (B,)
             rollout.value_mask = rollout.written * scored[:, None]
@@ -217,18 +217,18 @@ class PPOTrainer(GRPOTrainer):
         """GRPO's micro-batches, the rows of each optimizer step sorted by length."""
         before = self._buffered_inputs
         inputs = super()._prepare_inputs(generation_batch)
-        if self._buffered_inputs is before or self._buffered_inputs is None:
+        if self._buffered_inputs is before or self._buffered_inputs is None:  # no new rollout
             return inputs
         steps, together = self.args.steps_per_generation or 1, self.args.gradient_accumulation_steps
         # Only if the gradient does not depend on which rows share a micro-batch. (Some metrics do:
         # they are means of the means of micro-batches.)
-        by_micro_batch = (
+        depends_on_rows = (
             self.args.loss_type != "dapo"
             or self.aux_loss_enabled
             or self._entropy_bonus_enabled
             or self.top_entropy_quantile < 1.0
         )
-        may_sort = not by_micro_batch and steps % together == 0 and not self._is_vlm
+        may_sort = not depends_on_rows and steps % together == 0 and not self._is_vlm
         if may_sort and self._unpads:  # padded rows are as wide in any order
             self._buffered_inputs = sort_by_length(self._buffered_inputs, together)
         return self._buffered_inputs[self._step % steps]
@@ -278,11 +278,11 @@ class PPOTrainer(GRPOTrainer):
                 rollout.old_per_token_logps, _, _ = self._get_per_token_logps_and_entropies(
                     self.model, *rollout.rows, batch_size=size
                 )
-            values = self._values_beside(self._passes[own], rollout, 2 * size)
+            values = self._critic_values(self._passes[own], rollout, 2 * size)
         self._passes.clear()
         return values * rollout.completion_mask
 
-    def _values_beside(self, policy_pass: ForwardPass, rollout: Rollout, size: int) -> torch.Tensor:
+    def _critic_values(self, policy_pass: ForwardPass, rollout: Rollout, size: int) -> torch.Tensor:
         """The critic's values (B, T): of the policy's pass, or of its own with `size` rows each."""
         if policy_pass.values is not None:
             return policy_pass.values
@@ -336,11 +336,11 @@ class PPOTrainer(GRPOTrainer):
             self.beta = beta
         new = self._passes.pop()  # the pass of this loss
         log_ratio = new.logps.detach() - rollout.old_per_token_logps
-        written = rollout.value_mask > 0
-        self.meter.note("policy/approx_kl", (log_ratio.exp() - 1 - log_ratio)[written])
+        trained = rollout.value_mask > 0
+        self.meter.note("policy/approx_kl", (log_ratio.exp() - 1 - log_ratio)[trained])
         if self.model.training and self.state.global_step < self.args.critic_warmup_steps:
             loss = loss * 0.0
-        values = self._values_beside(new, rollout, len(rollout.values)) + rollout.privileged_values
+        values = self._critic_values(new, rollout, len(rollout.values)) + rollout.privileged_values
         return loss + self.args.vf_coef * self._value_loss(values, rollout)
 
     def _value_loss(self, values: torch.Tensor, rollout: Rollout) -> torch.Tensor:
