@@ -118,6 +118,8 @@ def _arguments(stage: str | None, words: list[str]) -> tuple[Recipe, str]:
             f"one recipe at a time, found {files[0]} and {files[1]!r}; overrides are written "
             "step.key=value"
         )
+    if stage is None and not files:
+        raise ValueError("which recipe? launch/stage.py RECIPE --step NAME")
     path = Path(files[0] if files else DEFAULT_RECIPE)
     recipe = load_recipe(path, find_stages(), [w for w in words if "=" in w])
     if stage is None:

@@ -8,7 +8,7 @@ import pytest
 import hfllm.rl
 
 FOLDER = Path(hfllm.rl.__file__).parent
-PPO_ONLY = {"ppo_trainer", "config", "critic", "privileged_critic"}
+PPO_ONLY = {"ppo_trainer", "ppo_config", "critic", "privileged_critic"}
 
 
 def imported_by(module: str) -> set[str]:

@@ -92,6 +92,9 @@ def test_a_stage_may_make_a_model_without_training(trained, module, monkeypatch)
 
 
 def test_a_module_that_is_no_stage_is_told_in_one_line(trained, module):
+    trained.recipe({"student": STUDENT | {"stage": "my_stages/distill.py"}})
+    with pytest.raises(RecipeError, match="no module .*; write my_stages.distill"):
+        trained.load()
     trained.recipe({"student": STUDENT | {"stage": "my_stages.distil"}})
     with pytest.raises(RecipeError, match="student: stage 'my_stages.distil': no module"):
         trained.load()
@@ -103,8 +106,10 @@ def test_a_module_that_is_no_stage_is_told_in_one_line(trained, module):
         ("half", module.replace("def build(", "def built("), "has no function `build`"),
         ("rows", module.replace("makes=LANGUAGE_MODEL", "makes='data'"), "set `makes` to one of"),
         ("keys", module.replace("(TrainConfig)", ""), "its config must be a TrainConfig"),
-        ("typo", module.replace("STAGE =", "STAGE = ="), "my_stages.typo failed: SyntaxError"),
-        ("dies", "1 / 0", "importing my_stages.dies failed: ZeroDivisionError: division by zero"),
+        ("typo", module.replace("STAGE =", "STAGE = ="), r"failed at .*typo.py:\d+: SyntaxError"),
+        ("dies", "\n{}['k']", "importing my_stages.dies failed at .*dies.py:2: KeyError: 'k'"),
+        ("lacks", "import nowhere", "failed at .*lacks.py:1: ModuleNotFoundError: No module named"),
+        ("ends", "raise SystemExit(3)", "failed at .*ends.py:1: SystemExit: 3"),
     ):
         (trained.folder / "my_stages" / f"{name}.py").write_text(code)
         trained.recipe({"student": STUDENT | {"stage": f"my_stages.{name}"}})

@@ -13,7 +13,7 @@ class RecipeError(ValueError):
         super().__init__("\n".join(f"{path}: {problem}" for problem in problems))
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error's message, or the name of its type if the message is empty."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

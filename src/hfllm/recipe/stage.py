@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -212,19 +213,26 @@ class Stages(Mapping[str, Stage]):
         return len(self._modules)
 
 
+def _why_not_imported(module: str, error: BaseException) -> str:
+    missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+    if missing and (module == missing or module.startswith(f"{missing}.")):
+        hint = "is it on PYTHONPATH?"
+        if "/" in module:
+            hint = f"write {module.removesuffix('.py').replace('/', '.')}"
+        return f"no module {missing!r}; {hint}"
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{last.filename}:{last.lineno}"
+    if isinstance(error, SyntaxError):
+        place = f"{error.filename}:{error.lineno}"
+    return f"importing {module} failed at {place}: {type(error).__name__}: {first_line(error)}"
+
+
 def _load(name: str, module_name: str) -> Stage:
     module_name = module_name.partition(":")[0]  # an entry point may be "module:STAGE"
     try:
         module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"stage {name!r}: no module {error.name!r}; is it on PYTHONPATH?"
-        ) from error
-    except Exception as error:  # whatever somebody's module does when it is imported
-        kind, reason = type(error).__name__, first_line(error)
-        raise ValueError(
-            f"stage {name!r}: importing {module_name} failed: {kind}: {reason}"
-        ) from error
+    except (Exception, SystemExit) as error:  # whatever somebody's module does when it is imported
+        raise ValueError(f"stage {name!r}: {_why_not_imported(module_name, error)}") from error
     stage = getattr(module, "STAGE", None)
     if not isinstance(stage, Stage):
         raise ValueError(

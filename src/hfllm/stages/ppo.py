@@ -98,6 +98,7 @@ STAGE = Stage(
         "max_completion_length": (64, "answers are short"),
         "save_steps": (64, "the rollout is in the checkpoint, so any step can be resumed"),
     },
+    set_elsewhere={"informed_critic": "it is called privileged_critic now"},
     check=check,
     console=(
         *CONSOLE_HEAD,
