@@ -5,6 +5,7 @@ import torch
 from rl_helpers import SPECIAL
 
 from hfllm.inference.relevance import RelevanceJudge
+from hfllm.rl import rewards
 from hfllm.rl.build_rewards import JudgedReward, LengthFloorReward
 from hfllm.rl.rewards import (
     contains_answer,
@@ -157,3 +158,10 @@ def test_a_short_answer_earns_its_share_of_the_floor():
 def test_a_judge_needs_chat_prompts():
     with pytest.raises(ValueError, match="a judge needs chat prompts"):
         JudgedReward(length_reward, TenNatsAWord())(["who?"], ["a"], completion_ids=[[1]])
+
+
+def test_an_old_attribute_is_refused_where_the_function_is_imported(monkeypatch):
+    """A judge or a length floor around the function would leave it out without a word."""
+    monkeypatch.setattr(rewards.length_reward, "so_far", lambda text: [0.0], raising=False)
+    with pytest.raises(ValueError, match="length_reward has `so_far`: rename it to `prefix_feat"):
+        rewards.load_functions(["hfllm.rl.rewards:length_reward"])
