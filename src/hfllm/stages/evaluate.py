@@ -95,10 +95,10 @@ def run(config: Config, step: Step, manifest: Manifest) -> None:
 
 
 def true_score_notes(config: Config, tasks: dict[str, TaskSpec]) -> list[str]:
-    """Notes on tests of a step whose rows do not ask for a true score: an older world's do not."""
+    """Notes on tests of a step whose rows ask for no true score: an older world's do not."""
     return [
-        """Notes on tests of a step whose rows ask for no true score: an older world's do not."""
-        "world made by an older hfllm, run it again"
+        f"{name}: no true score: no row of step '{task.source.step}' has `enough_words`; if it is "
+        "a world made by an older hfllm, run it again"
         for name, task in config.tasks.items()
         if task.kind == "answers" and task.source.step
         if not any("enough_words" in row for row in tasks[name].rows)
