@@ -15,7 +15,7 @@ import torch
 from hfllm.inference.prompts import Message, positions
 from hfllm.inference.relevance import ENOUGH, RelevanceJudge, is_relevant, open_judge
 from hfllm.modeling.flops import matmul_parameters
-from hfllm.rl.rewards import RewardFunction, load_functions
+from hfllm.rl.rewards import RewardFunction, load_functions, prefix_features_of
 from hfllm.runs.layout import Step
 from hfllm.runs.processes import is_sharded
 
@@ -88,7 +88,7 @@ class _RewardWrapper:
     def __init__(self, function: RewardFunction) -> None:
         self.function = function
         self.__name__ = getattr(function, "__name__", type(function).__name__)
-        self.prefix_features = getattr(function, "prefix_features", None)
+        self.prefix_features = prefix_features_of(function, self.__name__)
 
 
 class JudgedReward(_RewardWrapper):

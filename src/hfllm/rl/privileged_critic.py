@@ -18,6 +18,7 @@ import torch
 from tokenizers.decoders import DecodeStream
 
 from hfllm.rl.advantages import Reduce, single_process
+from hfllm.rl.rewards import prefix_features_of
 
 FORGETTING = 0.9  # a rollout's weight is multiplied by it at each later one: about ten count
 PENALTY = 30.0  # ridge penalty, in tokens; not on the constant, so that few data give the mean
@@ -126,13 +127,9 @@ def features_of(functions: Sequence[Any], names: Sequence[str]) -> list[PrefixFe
     Raises:
         ValueError: a function has them under their old name `so_far`, which would be ignored.
     """
-    for function, name in zip(functions, names, strict=True):
-        if getattr(function, "so_far", None):
-            raise ValueError(
-                f"the reward function {name} has `so_far`: rename it to `prefix_features`"
-            )
-    found = (getattr(function, "prefix_features", None) for function in functions)
-    return [PrefixFeatures(name, f) for name, f in zip(names, found, strict=True) if f]
+    pairs = zip(functions, names, strict=True)
+    found = [(name, prefix_features_of(function, name)) for function, name in pairs]
+    return [PrefixFeatures(name, features) for name, features in found if features]
 
 
 class PrivilegedCritic:

@@ -93,9 +93,15 @@ def _load_function(name: str) -> RewardFunction:
     function = getattr(module, attribute, None)
     if not callable(function):
         raise ValueError(f"reward_functions: {module_name} has no function {attribute!r}")
-    if hasattr(function, "so_far"):  # the old name: a wrapper would leave it out without a word
-        raise ValueError(f"reward_functions: {name} has `so_far`: rename it to `prefix_features`")
+    prefix_features_of(function, name)  # an old name is refused before a model is loaded
     return function
+
+
+def prefix_features_of(function: Any, name: str) -> Any:
+    """The function's `prefix_features`, or None; ValueError if it has them as `so_far`, once."""
+    if getattr(function, "so_far", None):
+        raise ValueError(f"the reward function {name} has `so_far`: rename it to `prefix_features`")
+    return getattr(function, "prefix_features", None)
 
 
 def length_reward(completion_ids: list[list[int]], **_: Any) -> list[float]:
