@@ -6,7 +6,7 @@ import pytest
 from evaluation_rows import answer_row
 
 from hfllm.evaluation.config import TASK_KINDS
-from hfllm.evaluation.folder import evaluate_folder
+from hfllm.evaluation.folder import evaluate_folder, read_tasks
 from hfllm.evaluation.run import (
     ASKED,
     REWARD_MODEL_SCORED,
@@ -169,6 +169,32 @@ def test_mistakes_are_found_before_a_model_is_opened(tmp_path, change, message):
         evaluate_models(models * 2, {"quiz": TaskSpec("choices", [{}])}, tmp_path)
     with pytest.raises(ValueError, match="nothing to evaluate"):
         evaluate_models(models, {}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("arc", "arc/easy"), "task arc/easy: is also the name of a subset of 'arc'"),
+        (("all_answers",), "task all_answers: is the name of the means over all tasks"),
+    ],
+)
+def test_names_that_the_results_use_otherwise_are_refused(tmp_path, names, message):
+    """One value would replace the other in the table."""
+    tasks = {name: TaskSpec("choices", [{}]) for name in names}
+    with pytest.raises(ValueError, match=message):
+        evaluate_models([ModelSpec("a", tmp_path)], tasks, tmp_path)
+
+
+def test_two_files_of_one_name_are_not_one_test(tmp_path):
+    row = json.dumps({"prompt": "Who?", "answer": "Ada"}) + "\n"
+    files = [tmp_path / folder / "quiz.jsonl" for folder in ("a", "b")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text(row)
+    with pytest.raises(ValueError, match="b/quiz.jsonl: two files are called 'quiz'; rename one"):
+        read_tasks(files)
+    files[1].write_text(json.dumps({"prompt": "Who?", "answer": "Ada", "task": "facts"}) + "\n")
+    assert set(read_tasks(files)) == {"quiz", "facts"}
 
 
 def test_a_lone_folder_on_files(folders, tmp_path):

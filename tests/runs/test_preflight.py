@@ -196,3 +196,16 @@ def test_a_folder_that_cannot_be_written_is_told(workspace, monkeypatch):
 def test_a_file_in_the_place_of_the_run_folder_is_told(workspace):
     (workspace.folder / "runs").write_text("")
     assert "run_dir: runs cannot be written" in problems(workspace)[0]
+
+
+def test_sources_that_would_share_a_folder_are_told_before_any_training(workspace):
+    """Of two held-out sources in one folder the second replaced the first, in silence."""
+    two = "[{name: my set, path: %s}, {name: my/set, path: %s}]"
+    texts, chats = two % (("data/heldout.jsonl",) * 2), two % (("data/chats.jsonl",) * 2)
+    found = problems(
+        workspace, f"pretrain.data.heldout={texts}", f"sft.data.mixture={chats}", names=["pretrain"]
+    )
+    assert found == [
+        "pretrain.data.heldout: sources 'my set' and 'my/set' would be packed into one folder "
+        "(my_set); give one of them another `name:`"
+    ]

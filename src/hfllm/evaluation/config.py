@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from omegaconf import MISSING
@@ -14,6 +15,9 @@ TASK_KINDS = (
 )  # fmt: skip
 
 
+ALL_ANSWERS = "all_answers"  # task name of the means over the answers of all tasks
+
+
 @dataclass
 class TaskConfig:
     """One held-out test: rows from `source`, scored by `kind` (evaluation/tasks/)."""
@@ -22,3 +26,17 @@ class TaskConfig:
     source: SourceConfig = MISSING
     limit: int | None = None  # of the first rows; default: all
     max_new_tokens: int | None = None  # of an answer; default: 512 for ifeval, else 48
+
+
+def task_name_problems(names: Collection[str]) -> list[str]:
+    """Names of tasks that the results use for something else, a line each."""
+    return [
+        f"{name}: is also the name of a subset of '{whole}' in the results; rename one of them"
+        for name in names
+        for whole in names
+        if name.startswith(f"{whole}/")
+    ] + [
+        f"{name}: is the name of the means over all tasks; rename it"
+        for name in names
+        if name == ALL_ANSWERS
+    ]

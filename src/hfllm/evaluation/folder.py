@@ -62,8 +62,11 @@ def read_tasks(paths: Sequence[Path], limit: int | None = None) -> dict[str, Tas
     """Tasks by name: the rows of all files grouped by their `task` (default: the file's name)."""
     groups: dict[str, list[TestRow]] = defaultdict(list)
     kinds: dict[str, str] = {}
+    named: dict[str, Path] = {}  # files whose rows have no `task`, by the name that they get
     for path in paths:
         for row in read_file(path):
+            if not row.get("task") and named.setdefault(stem(path), path) != path:
+                raise ValueError(f"{path}: two files are called {stem(path)!r}; rename one of them")
             name = str(row.get("task") or stem(path))
             if name not in kinds:
                 kinds[name] = kind_of(row, path)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from hfllm.evaluation.config import ALL_ANSWERS
 from hfllm.evaluation.intervals import paired_difference
 from hfllm.evaluation.measure import ACCURACY, REWARD, TRUE_SCORE
 from hfllm.evaluation.sample import Sample
-from hfllm.evaluation.specs import ALL_ANSWERS
 
 
 def differences(samples: list[Sample], models: list[str]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from hfllm.evaluation.best_of import best_of
 from hfllm.evaluation.calibration import reliability
-from hfllm.evaluation.config import TASK_KINDS
+from hfllm.evaluation.config import TASK_KINDS, task_name_problems
 from hfllm.evaluation.measure import ECE
 from hfllm.evaluation.model_under_test import ModelUnderTest, open_model_under_test
 from hfllm.evaluation.paired import differences
@@ -102,6 +102,8 @@ def check(
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"two models are called {twice[0]!r}; rename one of their folders")
+    for line in task_name_problems(tasks):
+        raise ValueError(f"task {line}")
     for name, task in tasks.items():
         if task.kind not in TASK_KINDS:
             raise ValueError(

@@ -12,12 +12,13 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hfllm.evaluation.config import ALL_ANSWERS
 from hfllm.evaluation.divergence import check_same_vocabulary, sampled_kl
 from hfllm.evaluation.intervals import Interval, mean
 from hfllm.evaluation.measure import KL
 from hfllm.evaluation.model_under_test import ModelUnderTest, prompt_of
 from hfllm.evaluation.sample import Sample
-from hfllm.evaluation.specs import ALL_ANSWERS, ModelSpec, Result, ScorerSpecs, result
+from hfllm.evaluation.specs import ModelSpec, Result, ScorerSpecs, result
 from hfllm.inference.load import load_model
 from hfllm.inference.relevance import RelevanceJudge, open_judge
 from hfllm.inference.reward_model import RewardModel, open_reward_model

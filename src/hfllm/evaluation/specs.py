@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 TestRow = dict[str, Any]  # one row of a task's source; its columns: tasks/
 
-ALL_ANSWERS = "all_answers"  # task name of the means over the answers of all tasks
 ANSWER_TOKENS = {"ifeval": 512}  # tokens that an answer may have
 DEFAULT_ANSWER_TOKENS = 48
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hfllm.recipe.checks import value_problems
-from hfllm.recipe.config import TrainConfig
+from hfllm.recipe.config import ChatDataConfig, TextDataConfig, TrainConfig
 from hfllm.recipe.errors import RecipeError, first_line
 from hfllm.recipe.graph import model_references, sources_in
 from hfllm.recipe.model_names import how_to_get, is_gguf
@@ -21,6 +21,7 @@ from hfllm.recipe.stage import TOKENIZER
 from hfllm.runs.layout import Step
 
 MIN_FREE_GB = 1.0
+PACKED = (TextDataConfig, ChatDataConfig)  # sections whose sources are packed, a folder each
 
 
 def preflight(recipe: Recipe, names: list[str], with_trainers: bool = True) -> None:
@@ -139,6 +140,7 @@ def _vocab_size(recipe: Recipe, spec: StepSpec) -> int | None:
 
 
 def _source_problems(recipe: Recipe, spec: StepSpec) -> list[str]:
+    from hfllm.data.packing.folders import folder_problems
     from hfllm.data.reading.examples import label
     from hfllm.data.reading.source_checks import check_sources
 
@@ -147,13 +149,11 @@ def _source_problems(recipe: Recipe, spec: StepSpec) -> list[str]:
     for key, source in sources_in(spec.config):
         if not source.step:  # the files of another step may not exist yet
             problems += [f"{spec.name}.{key}: {p}" for p in check_sources([source], step.data_of)]
-    data = getattr(spec.config, "data", None)
-    for split in ("mixture", "heldout"):
-        names = [label(s) for s in getattr(data, split, None) or []]
-        for name in sorted({n for n in names if names.count(n) > 1}):
-            problems.append(
-                f"{spec.name}.data.{split}: two sources are called '{name}'; give them a `name:`"
-            )
+    data: Any = getattr(spec.config, "data", None)
+    for split, extra in (("mixture", "replay"), ("heldout", "")):
+        sources = [*(getattr(data, split, None) or []), *(getattr(data, extra, None) or [])]
+        found = folder_problems(map(label, sources), isinstance(data, PACKED))
+        problems += [f"{spec.name}.data.{split}: {problem}" for problem in found]
     return problems
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import MISSING
 
-from hfllm.evaluation.config import TASK_KINDS, TaskConfig
+from hfllm.evaluation.config import TASK_KINDS, TaskConfig, task_name_problems
 from hfllm.recipe.model_names import model_name
 from hfllm.recipe.recipe import StepSpec
 from hfllm.recipe.stage import RESULTS, REWARD_MODEL, Figure, Stage, model_ref, model_refs
@@ -45,6 +45,7 @@ def check(spec: StepSpec) -> Iterator[str]:
     for name in dict.fromkeys(names):
         if names.count(name) > 1:
             yield f"models: two are called '{name}' in the tables; rename a folder"
+    yield from (f"tasks.{line}" for line in task_name_problems(config.tasks))
     for name, task in config.tasks.items():
         if task.kind not in TASK_KINDS:
             yield f"tasks.{name}.kind: '{task.kind}' is none of {', '.join(TASK_KINDS)}"

@@ -20,9 +20,9 @@ from hfllm.data.packing.dataset import (
     META,
     PackedDataset,
     PackedSplit,
-    folder_name,
     write_packed,
 )
+from hfllm.data.packing.folders import check_folders, folder_name
 from hfllm.data.packing.pack import PackedRow, PackStats, pack
 from hfllm.data.reading.examples import label, read_chats, read_texts
 from hfllm.recipe.config import ChatDataConfig, SourceConfig, TextDataConfig
@@ -54,6 +54,8 @@ def packed_documents(
         ValueError: a source gives no document, or the tokenizer has no bos or eos.
     """
     folder, heldout_folder = step.data / "train", step.data / "heldout"
+    check_folders(f"{step.name}.data.mixture", map(label, data.mixture))
+    check_folders(f"{step.name}.data.heldout", map(label, data.heldout))
     train = packed_once(
         folder, args, lambda: pack_texts(data.mixture, data.seq_len, step, tokenizer, folder)
     )
@@ -76,6 +78,8 @@ def packed_chats(
     conversation, or if none of its conversations passes the loss-mask gate.
     """
     folder, heldout_folder = step.data / "train", step.data / "heldout"
+    check_folders(f"{step.name}.data.mixture", map(label, [*data.mixture, *data.replay]))
+    check_folders(f"{step.name}.data.heldout", map(label, data.heldout))
 
     def make() -> Ledger:
         ledger = pack_chats(data.mixture, data, step, tokenizer, folder)

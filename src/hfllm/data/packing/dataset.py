@@ -159,8 +159,3 @@ class PackedSplit:
     def row_tokens(self) -> float:
         """Mean tokens of a row, without padding."""
         return self.stats["tokens"] / max(1, self.stats["rows"])
-
-
-def folder_name(name: str) -> str:
-    """A source's label as a folder name."""
-    return "".join(c if c.isalnum() or c in "._-" else "_" for c in name)

@@ -20,7 +20,8 @@ from zlib import crc32
 import numpy as np
 import torch
 
-from hfllm.data.packing.dataset import PackedSplit, folder_name
+from hfllm.data.packing.dataset import PackedSplit
+from hfllm.data.packing.folders import check_folders, folder_name
 from hfllm.data.reading.examples import label
 from hfllm.recipe.config import ChatDataConfig, SourceConfig
 
@@ -144,8 +145,7 @@ def _mixed(
     total_rows: int,
     seed: int,
 ) -> MixtureDataset:
-    if len({folder_name(label(s)) for s in sources}) < len(sources):
-        raise ValueError("data.mixture: two sources have the same folder name; give them a `name:`")
+    check_folders("data.mixture", map(label, sources))
     sources_by_name: Any = rows.sources
     return MixtureDataset(sources_by_name, weights, total_rows, seed)
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from hfllm.evaluation.calibration import calibration
 from hfllm.evaluation.confidence import choice_confidence
+from hfllm.evaluation.config import ALL_ANSWERS
 from hfllm.evaluation.graders import is_correct, is_refusal, true_score
 from hfllm.evaluation.intervals import Interval, bounded_mean, mean, share
 from hfllm.evaluation.measure import (
@@ -30,7 +31,7 @@ from hfllm.evaluation.measure import (
 from hfllm.evaluation.metrics import load_metric
 from hfllm.evaluation.model_under_test import ModelUnderTest
 from hfllm.evaluation.sample import Sample, answer_rows
-from hfllm.evaluation.specs import ALL_ANSWERS, Result, TaskSpec, TestRow, result
+from hfllm.evaluation.specs import Result, TaskSpec, TestRow, result
 from hfllm.inference.relevance import is_relevant
 
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from hfllm.evaluation.config import ALL_ANSWERS
 from hfllm.evaluation.measure import SHARE, Measure, measure_of
-from hfllm.evaluation.specs import ALL_ANSWERS
 from hfllm.report.collect import Run, StepView, records
 from hfllm.report.drawing.bars import ColoredInterval, interval_plot
 from hfllm.report.number_format import exact, number, percent, short
