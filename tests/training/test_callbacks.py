@@ -106,3 +106,47 @@ def test_handlers_are_given_back():
     assert signal.getsignal(signal.SIGTERM) == stop._on_signal
     stop.on_train_end(None, state(1), None)
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+class Ranks:
+    """Stands for torch.distributed: what the other ranks had received, and what comes meanwhile."""
+
+    def __init__(self, monkeypatch):
+        self.others, self.meanwhile = 0, None
+        monkeypatch.setattr(callbacks.torch.distributed, "is_initialized", lambda: True)
+        monkeypatch.setattr(callbacks.torch.distributed, "all_reduce", self.all_reduce)
+
+    def all_reduce(self, found, op):
+        assert op == callbacks.torch.distributed.ReduceOp.MAX
+        if self.meanwhile:
+            signal.raise_signal(self.meanwhile)
+        found.fill_(max(found.item(), self.others))
+
+
+def test_a_signal_while_the_ranks_meet_counts_at_the_next_meeting(stop, monkeypatch):
+    """The other ranks have gone on: this one alone would stop, and they would wait for ever."""
+    ranks = Ranks(monkeypatch)
+    ranks.meanwhile = signal.SIGTERM
+    assert not ended(stop)
+    ranks.meanwhile = None
+    assert ended(stop)
+
+
+def test_one_ranks_signal_stops_all_with_the_same_code(stop, monkeypatch):
+    ranks = Ranks(monkeypatch)
+    assert not ended(stop)
+    stop.exit_if_stopped()
+    ranks.others = int(signal.SIGTERM)
+    assert ended(stop)
+    with pytest.raises(SystemExit) as caught:
+        stop.exit_if_stopped()
+    assert caught.value.code == 143
+
+
+def test_a_signal_after_the_last_step_ends_every_rank_or_none(stop, monkeypatch):
+    ranks = Ranks(monkeypatch)
+    assert not ended(stop)
+    ranks.others = int(signal.SIGINT)  # another rank's, before the model is saved
+    with pytest.raises(SystemExit) as caught:
+        stop.exit_if_stopped()
+    assert caught.value.code == 130

@@ -122,20 +122,27 @@ class StopOnSignal(TrainerCallback):
         }
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Stop on all ranks if any received a signal; otherwise the other ranks would hang."""
-        if self._any_rank():
+        """Stop on all ranks if any had received a signal; otherwise the other ranks would hang."""
+        if self._agreed_signal():
             control.should_save = True
             control.should_training_stop = True
 
-    def _any_rank(self) -> bool:
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            flag = torch.tensor(float(self.received is not None))
-            if torch.cuda.is_available():
-                flag = flag.cuda()
-            torch.distributed.all_reduce(flag)
-            if flag.item() and self.received is None:  # this rank's signal may arrive later
-                self.received, self.received_at = int(signal.SIGTERM), time.monotonic()
-        return self.received is not None
+    def _agreed_signal(self) -> int:
+        """The signal that any rank had received when all met here; 0 if none had.
+
+        A signal that arrives while this rank waits for the others counts at the next meeting, as
+        the ranks that have gone on do not know of it.
+        """
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return self.received or 0
+        found = torch.tensor(float(self.received or 0))
+        if torch.cuda.is_available():
+            found = found.cuda()
+        torch.distributed.all_reduce(found, op=torch.distributed.ReduceOp.MAX)
+        agreed = int(found.item())
+        if agreed and self.received is None:  # this rank's signal may arrive later
+            self.received, self.received_at = agreed, time.monotonic()
+        return agreed
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Restore the signal handlers."""
@@ -143,9 +150,12 @@ class StopOnSignal(TrainerCallback):
             signal.signal(number, handler)
 
     def exit_if_stopped(self) -> None:
-        """Exit with 128 + signal if one came; call it after `train`, which saved a checkpoint."""
-        if self.received is not None:
-            raise SystemExit(128 + self.received)
+        """Exit with 128 + signal if one came on any rank.
+
+        Every rank calls it after `train`, which has saved a checkpoint of its last step.
+        """
+        if agreed := self._agreed_signal():
+            raise SystemExit(128 + agreed)
 
 
 class SampleText(TrainerCallback):
