@@ -14,6 +14,7 @@ from transformers import (
     GenerationConfig,
 )
 
+from hfllm.modeling.adapters import UNTIED
 from hfllm.modeling.flops import flops_per_token
 from hfllm.runs.fingerprint import file_digest
 from hfllm.runs.manifest import Manifest
@@ -163,6 +164,19 @@ def test_a_score_head_of_another_size_is_refused(trained):
     AutoTokenizer.from_pretrained(base).save_pretrained(trained.folder / "five")
     with pytest.raises(ValueError, match=r"reward.init: the weights in .*five have other shapes"):
         trained.run("reward", f"reward.init={trained.folder / 'five'}")
+
+
+@pytest.mark.filterwarnings("ignore:.*tie_word_embeddings.*", "ignore:.*save_embedding_layers.*")
+def test_an_adapter_on_tied_embeddings_leaves_the_model_that_was_trained(trained):
+    lora = "sft.peft={r: 4, target_modules: [q_proj, embed_tokens], lora_alpha: 64}"
+    sft = trained.run("sft", lora, "sft.trainer.learning_rate=0.03")
+    assert UNTIED in Manifest.read(sft.manifest).notes
+    merged = AutoModelForCausalLM.from_pretrained(sft.model)
+    assert not merged.config.tie_word_embeddings
+    own = "reward.peft={r: 4, target_modules: [q_proj, embed_tokens]}"  # and it can be trained on
+    trained.run("reward", lora, "sft.trainer.learning_rate=0.03", own)
+    with pytest.raises(ValueError, match=r"sft.peft.target_modules: .*modules_to_save: \[lm_head"):
+        trained.run("sft", "sft.peft={target_modules: [q_proj, lm_head]}")
 
 
 def test_an_unknown_key_of_peft_is_told(trained):

@@ -129,6 +129,14 @@ PPO_CHARTS = (
     ),
     TRUNCATED,
     Chart(
+        "Sampler and policy",
+        {"sampler/kl": ""},
+        "nats per token",
+        "KL divergence of the low-precision copy that samples (generate_dtype) from the policy "
+        "that is trained, on a few answers of each rollout. Rounding alone gives less than 0.001.",
+        better="down",
+    ),
+    Chart(
         "Value loss",
         {"value/loss": ""},
         "score squared",

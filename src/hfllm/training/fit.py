@@ -19,7 +19,7 @@ from hfllm.modeling.adapters import merge_adapter, without_adapter
 from hfllm.modeling.flops import count_parameters, flops_per_token
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
-from hfllm.runs.processes import is_on
+from hfllm.runs.processes import is_on, is_sharded
 from hfllm.training.callbacks import MetricsLog, StopOnSignal
 from hfllm.training.checkpoints import MarkCheckpoints, newest_complete, remove_incomplete
 
@@ -63,7 +63,7 @@ def fit(trainer: Trainer, step: Step, manifest: Manifest, info: TrainingInfo) ->
         _announce(trainer, step, per_step, tokens_per_step, parameters)
     trainer.train(resume_from_checkpoint=checkpoint)
     stop.exit_if_stopped()
-    _save(trainer, step, info)
+    _save(trainer, step, manifest, info)
     metrics = {"train_loss": mean_loss(trainer.state.log_history), "parameters": parameters}
     metrics |= {"steps": trainer.state.global_step, "epochs": trainer.state.epoch}
     if trainer.eval_dataset is not None:
@@ -166,7 +166,7 @@ def _announce(
     )
 
 
-def _save(trainer: Trainer, step: Step, info: TrainingInfo) -> None:
+def _save(trainer: Trainer, step: Step, manifest: Manifest, info: TrainingInfo) -> None:
     """Save weights, tokenizer, template and generation config in a folder for from_pretrained."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     plain = without_adapter(model)
@@ -179,4 +179,5 @@ def _save(trainer: Trainer, step: Step, info: TrainingInfo) -> None:
     trainer.save_model(str(step.model))
     if trainer.is_world_process_zero():
         info.tokenizer.save_pretrained(step.model)
-        merge_adapter(model, step.model, step.folder / "adapter")
+        sharded = is_sharded(trainer.args)
+        manifest.notes += merge_adapter(model, step.model, step.folder / "adapter", sharded)

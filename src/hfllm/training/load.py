@@ -186,7 +186,8 @@ def peft_config(step: Step, task_type: str, model: PreTrainedModel, tokenizer: A
         tokenizer: of `load_tokenizer`.
 
     Raises:
-        ValueError: an unknown key, or tokens were added and the head has a bias.
+        ValueError: an unknown key; a low-rank adapter on a language model's head; or tokens were
+            added and the head has a bias.
     """
     values = step.spec.config.peft
     if values is None:
@@ -201,7 +202,25 @@ def peft_config(step: Step, task_type: str, model: PreTrainedModel, tokenizer: A
         )
     except ValueError as error:
         raise ValueError(f"{step.name}.peft: {error}") from None
-    return LoraConfig(**{"task_type": task_type, **added, **values})
+    config = LoraConfig(**{"task_type": task_type, **added, **values})
+    if head := _adapted_head(model, config):
+        raise ValueError(
+            f"{step.name}.peft.target_modules: trl multiplies with the weights of the head ({head})"
+            " itself, so a low-rank adapter on it would not be trained; leave it out, or train it "
+            f"whole with modules_to_save: [{head}]"
+        )
+    return config
+
+
+def _adapted_head(model: PreTrainedModel, config: Any) -> str | None:
+    """The name of the head if it is among the adapter's targets, else None."""
+    from peft.tuners.tuners_utils import check_target_module_exists
+
+    head = model.get_output_embeddings()
+    names = [name for name, module in model.named_modules() if module is head]
+    whole = config.target_modules == "all-linear"  # peft leaves the head out
+    hit = not whole and head is not None and check_target_module_exists(config, names[0])
+    return names[0].split(".")[-1] if hit else None
 
 
 def end_ids(tokenizer: Any, chat: bool) -> list[int]:
