@@ -39,7 +39,8 @@ from hfllm.runs.processes import (
 )
 from hfllm.runs.quiet import quiet_libraries
 from hfllm.runs.record import recording
-from hfllm.runs.status import set_aside, status
+from hfllm.runs.set_aside import restore, set_aside
+from hfllm.runs.status import status
 from hfllm.stages import find_stages
 
 DEFAULT_RECIPE = "configs/demo.yaml"
@@ -63,7 +64,8 @@ def main(stage: str | None = None, argv: list[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         recipe, name = _arguments(stage, words)
-        run_step(step_named(recipe, name))
+        step = step_named(recipe, name)
+        run_step(step)
         wait_for_all()
     except ValueError as error:
         _fail(str(error))
@@ -158,7 +160,7 @@ def run_step(step: Step) -> None:
         prepare_parents(step)
         now = status(step)  # again: the artifact of a parent made just now may differ
         if step.folder.is_dir() and (now.state == "stale" or forced and now.state not in RESUMABLE):
-            print(f"{step.name}: {now.reason}; the old one is in {set_aside(step)}", flush=True)
+            print(f"{step.name}: {now.reason}; {set_aside(step)}", flush=True)
         _run_stage(step)
 
 
@@ -215,9 +217,11 @@ def prepare_parents(step: Step) -> None:
                 f"`accelerate launch launch/stage.py {step.recipe.path} --step {name}"
                 f"{overrides_of(step.recipe)}` first"
             )
-        if now.state == "stale":
-            set_aside(parent)
-        print(f"{step.name}: making its parent '{name}' first ({now.reason})", flush=True)
+        if copy := restore(parent):
+            print(f"{name}: {now.reason}; put back from {copy}", flush=True)
+            continue
+        where = f"; {set_aside(parent)}" if now.state == "stale" else ""
+        print(f"{step.name}: making its parent '{name}' first ({now.reason}{where})", flush=True)
         _run_stage(parent)
 
 

@@ -39,3 +39,19 @@ def test_it_makes_no_finished_step_stale(tmp_path):
 def test_an_unknown_key_is_told(tmp_path):
     with pytest.raises(RecipeError, match="track.report: no such key. Did you mean: 'report_to'"):
         load_recipe(write(tmp_path, "track: {report: trackio}"))
+
+
+@pytest.mark.parametrize(
+    ("track", "expected"),
+    [("wandb", ["wandb"]), ("[wandb, tensorboard]", ["wandb", "tensorboard"])],
+)
+def test_a_word_or_a_list_of_words_names_the_trackers(tmp_path, track, expected):
+    for recipe in (load_recipe(write(tmp_path, f"track: {track}")),
+                   load_recipe(write(tmp_path, ""), [f"track={track}"])):  # fmt: skip
+        assert recipe.steps["pretrain"].config.trainer["report_to"] == expected
+
+
+@pytest.mark.parametrize("track", ["3", "[1]", "true"])
+def test_any_other_type_is_told(tmp_path, track):
+    with pytest.raises(RecipeError, match="track: must be a mapping, the name of a tracker, or"):
+        load_recipe(write(tmp_path, f"track: {track}"))

@@ -14,6 +14,8 @@ from hfllm.runs import pipeline
 from hfllm.runs.layout import step_named
 from hfllm.runs.pipeline import StepFailed, command_of, plan, run_recipe
 from hfllm.runs.record import recording
+from hfllm.runs.set_aside import set_aside
+from hfllm.runs.status import status
 
 STEPS = ["tokenizer", "pretrain", "sft", "reward", "ppo"]
 
@@ -60,6 +62,16 @@ def test_only_runs_that_step_even_if_done(workspace, ran):
     assert ran == [("pretrain", True)]
 
 
+def test_a_step_that_nobody_asked_for_is_not_called_skipped_because_it_never_ran(
+    workspace, ran, capsys
+):
+    finish(workspace, "tokenizer")
+    run_recipe(workspace.load(), only="pretrain")
+    out = capsys.readouterr().out
+    assert "skip  sft          not asked for (not run yet)" in out
+    assert "skip  tokenizer    done in" in out
+
+
 def test_only_needs_its_parents(workspace):
     finish(workspace, "tokenizer")
     with pytest.raises(ValueError) as caught:
@@ -68,6 +80,27 @@ def test_only_needs_its_parents(workspace):
         caught.value
     )
     assert "hfllm run recipe.yaml --only pretrain" in str(caught.value)
+
+
+def test_two_failed_reruns_lose_no_finished_step_and_the_old_keys_put_it_back(
+    workspace, monkeypatch, capsys
+):
+    def fails(step, forced, lock):
+        if status(step).state == "stale":
+            set_aside(step)
+        with pytest.raises(ValueError), recording(step):
+            raise ValueError("ill")
+        raise StepFailed("ill", 1)
+
+    finish(workspace, *STEPS)
+    monkeypatch.setattr(pipeline, "preflight", lambda *_: None)
+    monkeypatch.setattr(pipeline, "_run_step", fails)
+    for steps in (5, 6):
+        with pytest.raises(StepFailed):
+            run_recipe(workspace.load(f"sft.trainer.max_steps={steps}"))
+    run_recipe(workspace.load())
+    assert "sft: finished before with these keys; put back from" in capsys.readouterr().out
+    assert all(status(workspace.step(name)).is_done for name in STEPS)
 
 
 def test_from_runs_it_and_all_that_read_it(workspace, ran):

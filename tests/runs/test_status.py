@@ -6,7 +6,7 @@ import pytest
 
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.record import recording
-from hfllm.runs.status import mismatch, recipe_statuses, set_aside, status
+from hfllm.runs.status import mismatch, recipe_statuses, status
 from tiny import write_jsonl
 
 
@@ -55,7 +55,7 @@ def test_a_changed_file_and_a_lost_artifact_make_it_stale(workspace):
     shutil.move(step.tokenizer, workspace.folder / "aside")
     now = status(step)
     assert now.state == "stale"
-    assert now.reason == f"its tokenizer is gone from {step.folder}"
+    assert now.reason == f"{step.folder}: its tokenizer is gone"
     shutil.move(workspace.folder / "aside", step.tokenizer)
     write_jsonl(workspace.folder / "data" / "documents.jsonl", [{"text": "other"}])
     assert status(step).reason == "a file that it reads changed"
@@ -77,20 +77,6 @@ def test_every_step_has_a_status(workspace):
     states = {name: s.state for name, s in recipe_statuses(workspace.load()).items()}
     assert states.pop("tokenizer") == "done"
     assert set(states.values()) == {"missing"}
-
-
-def test_the_old_one_is_set_aside_and_one_is_kept(workspace):
-    assert set_aside(workspace.step("tokenizer")) is None
-    targets = []
-    for vocabulary in (300, 301, 302):
-        step = finish(workspace, "tokenizer", f"tokenizer.vocab_size={vocabulary}")
-        mark = Manifest.read(step.manifest).fingerprint
-        targets.append(set_aside(step))
-        assert targets[-1].name == f"tokenizer.stale-{mark}"
-        assert not step.folder.exists()
-    left = sorted(p.name for p in (workspace.folder / "runs" / "tiny").glob("*.stale-*"))
-    assert left == [targets[-1].name]
-    assert (targets[-1] / "tokenizer" / "tokenizer.json").is_file()
 
 
 def test_an_artifact_that_is_not_its_manifests_is_told(workspace):
@@ -136,4 +122,40 @@ def test_results_are_an_artifact_and_samples_of_a_training_are_not(workspace):
         (step.folder / "results.json").write_text("{}")
     assert status(step).is_done
     (step.folder / "results.json").unlink()
-    assert status(step).reason == f"its results.json is gone from {step.folder}"
+    assert status(step).reason == f"{step.folder}: its results.json is gone"
+
+
+def test_every_file_that_a_finished_step_wrote_is_looked_for(workspace):
+    step = workspace.step("pretrain")
+    files = {
+        "model/model.safetensors": "weights",
+        "model/sub/part.bin": "p",
+        "data/heldout.jsonl": "{}",
+        "adapter/adapter_model.safetensors": "a",
+        "results.json": "{}",
+    }
+    with recording(step):
+        for name, text in files.items():
+            (step.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (step.folder / name).write_text(text)
+        (step.model / "README.md").write_text("card")
+    (step.model / "README.md").write_text("the report writes a longer card")
+    assert status(step).is_done
+    for name, text in files.items():
+        path = step.folder / name
+        path.unlink()
+        assert status(step).reason == f"{step.folder}: its {name} is gone"
+        path.write_text(text + "xy")
+        sizes = f"{len(text) + 2} bytes, {len(text)} were written"
+        assert status(step).reason == f"{step.folder}: its {name} has {sizes}"
+        assert status(step).state == "stale"
+        path.write_text(text)
+        assert status(step).is_done
+
+
+def test_a_manifest_of_an_earlier_version_lists_no_files_and_stays_done(workspace):
+    step = finish(workspace, "tokenizer")
+    manifest = Manifest.read(step.manifest)
+    manifest.files = {}
+    manifest.write(step.manifest)
+    assert status(step).is_done

@@ -9,8 +9,21 @@ from pathlib import Path
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
     """Return " Did you mean: 'NAME'?" with the name closest to `word`, or "" if none is close."""
-    near = difflib.get_close_matches(word, list(names), n=1)
-    return f" Did you mean: '{near[0]}'?" if near else ""
+    near = nearest(word, names)
+    return f" Did you mean: '{near}'?" if near else ""
+
+
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """The name closest to `word`, or None if none is close.
+
+    Of two short words with a common half (dpo and ppo) neither is a typo of the other, unless
+    letters are swapped.
+    """
+    for near in difflib.get_close_matches(word, list(names), n=1):
+        ratio = difflib.SequenceMatcher(None, word, near).ratio()
+        if len(word) > 4 or ratio >= 0.75 or sorted(word) == sorted(near):
+            return near
+    return None
 
 
 def near_path(path: Path) -> Path | None:

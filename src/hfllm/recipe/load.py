@@ -12,22 +12,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from hfllm.recipe.config import TrainConfig
 from hfllm.recipe.did_you_mean import did_you_mean
-from hfllm.recipe.errors import RecipeError, first_line
+from hfllm.recipe.errors import RecipeError
 from hfllm.recipe.graph import Graph, order_steps, parents_of
+from hfllm.recipe.names import (
+    case_clashes,
+    run_dir_problem,
+    run_name_problem,
+    step_name_problem,
+)
+from hfllm.recipe.read_yaml import read_yaml
 from hfllm.recipe.recipe import Recipe, StepSpec
 from hfllm.recipe.stage import Stage, Stages
 from hfllm.recipe.typed import typed_config
 
 RESERVED = ("name", "run_dir", "seed", "launch", "track", "vars")
+# methods that people look for and that hfllm has no stage for: no typos of a stage's name
+METHODS = ("dpo", "grpo", "kto", "orpo", "simpo", "rloo", "ipo", "cpo", "gkd", "prm", "dapo",
+           "gspo", "distill", "rlhf", "rlvr", "lora", "qlora", "dora", "vlm")  # fmt: skip
 LAUNCH = ("config", "accelerate_args")  # an accelerate config file, or options of the launcher
 TRACK = ("report_to", "run_name", "project")  # named as in TrainingArguments
-NOT_A_MAPPING = "a recipe is a mapping of steps; this file is not a mapping"
 
 
 def load_recipe(path: Path | str, stages: Stages, overrides: list[str] | None = None) -> Recipe:
@@ -42,16 +47,21 @@ def load_recipe(path: Path | str, stages: Stages, overrides: list[str] | None = 
         RecipeError: with every problem found, one line each.
     """
     path, overrides = Path(path), list(overrides or [])
-    top = _read_yaml(path, overrides)
+    top = read_yaml(path, overrides)
+    top["track"] = _trackers(top.get("track"))
     problems: list[str] = []
     steps: dict[str, StepSpec] = {}
     for name, section in top.items():
         if name in RESERVED:
             continue
+        if problem := step_name_problem(name):
+            shown = name if isinstance(name, str) and name.isprintable() else repr(name)
+            problems.append(f"{shown}: {problem}")
+            continue
         spec = _step(name, section, stages, problems)
         if spec:
             steps[name] = spec
-    problems += _reserved_problems(top, path)
+    problems += [*_reserved_problems(top, path), *case_clashes(steps)]
     if not steps and not problems:
         problems.append(f"no steps; add one of {', '.join(stages)}")
     graph = Graph(
@@ -65,20 +75,28 @@ def load_recipe(path: Path | str, stages: Stages, overrides: list[str] | None = 
     problems += found
     if problems:
         raise RecipeError(path, problems)
-    name = str(top.get("name") or path.stem)
-    _track(top.get("track") or {}, name, steps)
+    name = str(_given(top, "name", path.stem))
+    _track(top["track"], name, steps)
     return Recipe(
         path=path,
         name=name,
-        run_dir=Path(top.get("run_dir") or "runs") / name,
+        run_dir=Path(_given(top, "run_dir", "runs")).expanduser() / name,
         seed=int(top.get("seed") or 0),
         steps={n: steps[n] for n in order},
         stages=stages,
         launch=top.get("launch") or {},
-        track=top.get("track") or {},
+        track=top["track"],
         overrides=overrides,
         resolved=top,
     )
+
+
+def _trackers(track: Any) -> Any:
+    """`track: wandb` and `track: [wandb, tensorboard]` are short for `track: {report_to: ...}`."""
+    words = track if isinstance(track, list) else [track]
+    if track and all(isinstance(word, str) for word in words):
+        return {"report_to": words}
+    return track or {}
 
 
 def _track(track: dict[str, Any], name: str, steps: dict[str, StepSpec]) -> None:
@@ -89,60 +107,16 @@ def _track(track: dict[str, Any], name: str, steps: dict[str, StepSpec]) -> None
             spec.config.trainer = shared | spec.config.trainer
 
 
-def _read_yaml(path: Path, overrides: list[str]) -> dict[str, Any]:
-    """The recipe as plain dicts and lists, overrides merged and interpolations resolved."""
-    if not path.is_file():
-        folder = path.parent if path.parent.is_dir() else Path("configs")
-        hint = did_you_mean(path.name, [p.name for p in folder.glob("*.yaml")])
-        raise RecipeError(path, [f"no such recipe file.{hint}"])
-    try:
-        config = OmegaConf.load(path)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        what = getattr(error, "problem", None) or str(error)
-        raise RecipeError(path, [f"{where}not valid YAML: {what}"]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        scalar = isinstance(error, OSError) and error.errno is None  # OmegaConf raises this
-        raise RecipeError(path, [NOT_A_MAPPING if scalar else f"cannot be read: {error}"]) from None
-    if not OmegaConf.is_dict(config):
-        raise RecipeError(path, [NOT_A_MAPPING])
-    changes = [parse_override(item, path) for item in overrides]
-    key = ""
-    try:
-        for key, value in changes:
-            OmegaConf.update(config, key, value, merge=True)
-        return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
-    except (OmegaConfBaseException, TypeError, AssertionError) as error:
-        where = getattr(error, "full_key", None) or key
-        raise RecipeError(path, [f"{where}: {first_line(error)}"]) from None
-
-
-def parse_override(item: str, path: Path | str = "") -> tuple[str, Any]:
-    """`step.key=value` -> (dotted key, value read as YAML); RecipeError if it has another form."""
-    key, equals, text = item.partition("=")
-    if not equals or item.startswith("-") or not all(key.split(".")):
-        raise RecipeError(path, [f"override {item!r} is not of the form step.key=value"])
-    try:
-        return key, OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[index, call-overload]
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        what = getattr(error, "problem", None) or first_line(error)
-        raise RecipeError(
-            path, [f"override {item!r}: the value is not valid YAML: {what}"]
-        ) from None
-
-
 def _reserved_problems(top: dict[str, Any], path: Path) -> list[str]:
     """Problems in the top-level keys that are not steps."""
     problems = []
     seed, run_dir = top.get("seed", 0), top.get("run_dir")
-    if not isinstance(seed, int) or isinstance(seed, bool):
-        problems.append(f"seed: {seed!r} is not a whole number")
-    if run_dir is not None and not isinstance(run_dir, str):
-        problems.append(f"run_dir: {run_dir!r} is not a folder's path")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        problems.append(f"seed: {seed!r} is not a whole number from 0 to 2**32 - 1")
     for key in ("launch", "track", "vars"):
         if not isinstance(top.get(key) or {}, dict):
-            problems.append(f"{key}: must be a mapping")
+            also = ", the name of a tracker, or a list of such" if key == "track" else ""
+            problems.append(f"{key}: must be a mapping{also}, not {top[key]!r}")
     launch = top.get("launch")
     arguments = launch.get("accelerate_args") if isinstance(launch, dict) else None
     if arguments is not None and not isinstance(arguments, list):
@@ -153,10 +127,13 @@ def _reserved_problems(top: dict[str, Any], path: Path) -> list[str]:
             if key not in keys:
                 hint = f"{did_you_mean(str(key), keys)} Known: {', '.join(keys)}"
                 problems.append(f"{section}.{key}: no such key.{hint}")
-    name = top.get("name") or path.stem
-    if not isinstance(name, str | int) or "/" in str(name) or str(name).startswith("."):
-        problems.append(f"name: {name!r} must be a plain folder name (set run_dir for the place)")
-    return problems
+    found = (run_name_problem(_given(top, "name", path.stem)), run_dir_problem(run_dir))
+    return problems + [problem for problem in found if problem]
+
+
+def _given(top: dict[str, Any], key: str, default: Any) -> Any:
+    """The value of a top-level key, or `default` if it is left out or null."""
+    return default if top.get(key) is None else top[key]
 
 
 def _step(name: str, section: Any, stages: Stages, problems: list[str]) -> StepSpec | None:
@@ -180,7 +157,8 @@ def _stage(step: str, key: Any, stages: Stages) -> Stage:
     """The stage named by the step's key `stage`, else by the step itself; ValueError if unknown."""
     name = step if key is None else key
     is_module = "." in str(name)  # only the key `stage` may name a module
-    if isinstance(name, str) and not (key is None and is_module):
+    is_relative = str(name).startswith(".") or str(name).endswith(".")
+    if isinstance(name, str) and not (is_module and (key is None or is_relative)):
         try:
             stage = stages[name]
             if stage.trains and not issubclass(stage.config, TrainConfig):
@@ -188,7 +166,9 @@ def _stage(step: str, key: Any, stages: Stages) -> Stage:
             return stage
         except KeyError:
             pass
-    what = f"'{step}' is not a stage" if key is None else f"unknown stage '{name}'"
-    hint = did_you_mean(str(name), (*stages, *RESERVED))
+    what = f"'{step}' is not a stage" if key is None else f"unknown stage {name!r}"
+    if str(name).lower() in METHODS:
+        what = f"hfllm has no stage for {name} (a stage of your own: docs/your-own-stage.md)"
     known = ", ".join(stages)
-    raise ValueError(f"{what}.{hint} Stages: {known}; others need `stage:`")
+    hint = did_you_mean(str(name), (*stages, *RESERVED))
+    raise ValueError(f"{what}.{hint} Stages: {known}; a step of another name needs `stage:`")

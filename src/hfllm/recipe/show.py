@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from hfllm.recipe.load import parse_override
+from hfllm.recipe.read_yaml import parse_override
 from hfllm.recipe.recipe import Recipe, StepSpec
 from hfllm.recipe.trainers import (
     build_trainer_config,

@@ -128,3 +128,15 @@ def artifact_fingerprints(folder: Path) -> dict[str, str]:
             whole = [(str(p.relative_to(folder)), file_digest(p)) for p in present]
             out[kind] = whole[0][1] if len(whole) == 1 else digest(whole)
     return out
+
+
+def artifact_files(folder: Path) -> dict[str, int]:
+    """{path below the folder: bytes} of every file of a finished step that later steps may read.
+
+    Model cards are left out: the report writes them again.
+    """
+    found = [folder / "results.json"]
+    for kind in ("model", TOKENIZER, "adapter", "data"):
+        found += (folder / kind).rglob("*")
+    files = sorted(p for p in found if p.is_file() and p.suffix != ".md")
+    return {str(p.relative_to(folder)): p.stat().st_size for p in files}

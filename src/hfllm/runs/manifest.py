@@ -46,6 +46,7 @@ class Manifest:
     # result makes this step stale, although no key changed
     parent_artifacts: dict[str, dict[str, str]] = field(default_factory=dict)
     artifact: dict[str, str] = field(default_factory=dict)  # model, tokenizer, chat_template, data
+    files: dict[str, int] = field(default_factory=dict)  # path -> bytes, of the finished artifacts
     chat: bool | None = None  # whether its language model is asked in turns; None: it makes none
     recipe: str = ""
     seed: int = 0

@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from hfllm.runs.lock import run_lock
 from hfllm.runs.manifest import write_atomically
 from hfllm.runs.preflight import preflight
 from hfllm.runs.processes import step_processes
+from hfllm.runs.set_aside import restore
 from hfllm.runs.status import Status, recipe_statuses, status
 
 # glibc returns the memory of freed tensors to the system and requests it again in every training
@@ -114,6 +114,8 @@ def run_recipe(
     forced = {only} if only else {n for n in todo if start and _at_or_after(recipe, n, start)}
     for item in steps:
         reason = "asked for" if item.step.name in forced else item.status.reason
+        if item.action == "skip" and not item.status.is_done:
+            reason = f"not asked for ({reason})"
         console.print(f"{item.action:>4}  {item.step.name:<12} {reason}", markup=False)
         if dry_run and item.action == "run":
             console.print(f"      {' '.join(command_of(item.step))}", markup=False)
@@ -131,9 +133,10 @@ def run_recipe(
                 todo.append(name)  # a parent's artifact changed in this run
             done += 1
             console.print(f"\n[{done}/{len(todo)}] {name}", style="bold", markup=False)
-            begin = time.monotonic()
+            if name not in forced and (copy := restore(item.step)):
+                console.print(f"{name}: finished before with these keys; put back from {copy}")
+                continue
             _run_step(item.step, name in forced, lock)
-            console.print(f"      {name} done in {time.monotonic() - begin:.0f} s", markup=False)
 
 
 def command_of(step: Step) -> list[str]:

@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 
 from hfllm.recipe.stage import LANGUAGE_MODEL
 from hfllm.runs.fingerprint import (
+    artifact_files,
     artifact_fingerprints,
     config_fingerprint,
     step_config,
@@ -60,6 +61,7 @@ def recording(step: Step, is_main: bool = True) -> Iterator[Manifest]:
     manifest.status = "done"
     if is_main:
         manifest.artifact = artifact_fingerprints(step.folder)
+        manifest.files = artifact_files(step.folder)
     _close(manifest, step, before + time.monotonic() - start, is_main)
     if is_main:  # last: a kill while the artifact is hashed must not lose the checkpoints
         shutil.rmtree(step.checkpoints, ignore_errors=True)

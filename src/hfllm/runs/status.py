@@ -6,7 +6,6 @@ If the fingerprint differs, the reason names what changed: keys (old -> new), a 
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,15 +37,14 @@ def status(step: Step) -> Status:
         return Status("missing", "not run yet")
     if manifest.fingerprint != step_fingerprint(step.recipe, step.name):
         return Status("stale", difference(step, manifest))
-    if other := _remade_parent(step, manifest):
+    if other := remade_parent(step, manifest):
         return Status("stale", other)
     if manifest.status == "failed":
         return Status("failed", f"failed before: {manifest.error}")
     if manifest.status != "done":
         return Status("interrupted", "interrupted; resumes from its last checkpoint, if any")
-    deleted = _deleted_artifact(step, manifest)
-    if deleted:
-        return Status("stale", f"its {deleted} is gone from {step.folder}")
+    if what := lost(step.folder, manifest):
+        return Status("stale", f"{step.folder}: its {what}")
     return Status("done", f"done in {manifest.wall_s:.0f} s, fingerprint {manifest.fingerprint}")
 
 
@@ -56,7 +54,7 @@ def recorded_artifact(step: Step) -> dict[str, str]:
     return manifest.artifact if manifest else {}
 
 
-def _remade_parent(step: Step, manifest: Manifest) -> str | None:
+def remade_parent(step: Step, manifest: Manifest) -> str | None:
     """One line if a parent was rerun since and its artifact differs, though no key changed."""
     for parent, before in manifest.parent_artifacts.items():
         now = recorded_artifact(step.other(parent)) if parent in step.recipe.steps else {}
@@ -67,15 +65,26 @@ def _remade_parent(step: Step, manifest: Manifest) -> str | None:
     return None
 
 
-def _deleted_artifact(step: Step, manifest: Manifest) -> str | None:
-    """The kind of an artifact that the manifest lists and the folder lacks, or None."""
-    places = {"model": step.model, "data": step.data, TOKENIZER: step.tokenizer}
-    for kind in manifest.artifact:
-        if kind in places and not places[kind].is_dir():
-            return kind
-    if "results" in manifest.artifact and not (step.folder / "results.json").is_file():
-        return "results.json"
+def lost(folder: Path, manifest: Manifest) -> str | None:
+    """What is gone or cut off of the artifacts that the manifest lists, or None."""
+    places = {"model": ("model",), "data": ("data",), TOKENIZER: (TOKENIZER, "model")}
+    for kind, names in places.items():
+        if kind in manifest.artifact and not any((folder / name).is_dir() for name in names):
+            return f"{kind} is gone"
+    for name, size in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is gone"
+        if path.stat().st_size != size:
+            return f"{name} has {path.stat().st_size:,} bytes, {size:,} were written"
+    if "results" in manifest.artifact and not (folder / "results.json").is_file():
+        return "results.json is gone"  # of a manifest from before `files`
     return None
+
+
+def is_whole(folder: Path, manifest: Manifest) -> bool:
+    """Whether a folder holds a finished step with all of its artifacts."""
+    return manifest.status == "done" and lost(folder, manifest) is None
 
 
 def difference(step: Step, manifest: Manifest) -> str:
@@ -107,28 +116,6 @@ def _changes(key: str, old: Any, new: Any) -> list[str]:
             out += _changes(below, old.get(name), new.get(name))
         return out
     return [] if old == new else [f"{key} {old!r} -> {new!r}"]
-
-
-def set_aside(step: Step, keep: int = 1) -> Path | None:
-    """Rename a stale step's folder to STEP.stale-FINGERPRINT; keep the `keep` newest of these.
-
-    So a changed override does not overwrite a model that took hours to train.
-    """
-    if not step.folder.is_dir():
-        return None
-    manifest = Manifest.read(step.manifest)
-    mark = manifest.fingerprint if manifest else "unknown"
-    target = step.folder.with_name(f"{step.name}.stale-{mark}")
-    if target.exists():
-        shutil.rmtree(target)
-    step.folder.rename(target)
-    old = sorted(
-        step.folder.parent.glob(f"{step.name}.stale-*"), key=lambda p: p.stat().st_mtime_ns
-    )
-    for path in old[:-keep]:
-        if path != target:
-            shutil.rmtree(path)
-    return target
 
 
 def mismatch(step: Step, parent: str, kind: str, found: str) -> str | None:

@@ -1,0 +1,70 @@
+"""What YAML can hold besides a plain recipe: read rightly, or one line with the place."""
+
+import pytest
+
+from hfllm.recipe.errors import RecipeError
+from tiny import load_recipe
+
+SFT = "init: a/b, data: {mixture: [{path: x}]}"
+RIGHT = {
+    "a byte-order mark": f"\ufeffsft: {{{SFT}}}",
+    "anchors": f"vars: {{base: &b {{{SFT}}}}}\nsft: *b",
+    "merge keys": f"vars: {{base: &b {{{SFT}}}}}\nsft: {{<<: *b}}",
+    "windows line ends": f"name: x\r\nsft: {{{SFT}}}\r\n",
+}
+WRONG = {
+    "tabs": ("sft:\n\tinit: x", "line 2: not valid YAML: the line is indented with a tab"),
+    "a key twice": ("sft: {init: a/b}\nsft: {init: c/d}", "line 2: not valid YAML: found dup"),
+    "an inner key twice": ("sft:\n  init: a/b\n  init: c/d", "line 3: not valid YAML: found dup"),
+    "an empty file": ("", "no steps; add one of"),
+    "a list": ("- a", "a recipe is a mapping of steps"),
+    "a number": ("3", "a recipe is a mapping of steps"),
+    "a control character": ('sft: {init: "a\x07b"}', "not valid YAML: unacceptable character"),
+    "an empty key": ("~: {stage: sft}", "a key is empty or ~"),
+    "an empty inner key": ("sft: {~: 3}", "sft: a key is empty or ~"),
+    "a set": ("sft: !!set {a, b}", "sft: Value 'set' is not a supported"),
+    "code": ("sft: !!python/object/apply:os.system [x]", "could not determine a constructor"),
+    "half an interpolation": ("sft: {init: '${'}", "sft.init: "),
+    "an unknown variable": ("sft: {init: '${vars.x}'}", "sft.init: Interpolation key 'vars.x'"),
+    "an alias to itself": ("sft: &a {data: *a}", "recursive aliases"),
+    "two documents": ("sft: {init: a/b}\n---\nsft: {init: a/b}", "found another document"),
+    "a stage that is a list": ("x: {stage: [sft]}", "x: unknown stage ['sft']"),
+    "a relative stage": ("x: {stage: ..sft}", "x: unknown stage '..sft'"),
+}
+
+
+@pytest.mark.parametrize("text", RIGHT.values(), ids=RIGHT)
+def test_it_is_read_as_it_is_meant(tmp_path, text):
+    (tmp_path / "r.yaml").write_bytes(text.encode())
+    step = load_recipe(tmp_path / "r.yaml").steps["sft"]
+    assert step.given == {"init": "a/b", "data": {"mixture": [{"path": "x"}]}}
+
+
+@pytest.mark.parametrize("number", ["1e-3", "1E-3", "0.001", "1.0e-3"])
+def test_a_number_in_scientific_notation_is_a_number(tmp_path, number):
+    (tmp_path / "r.yaml").write_text(f"sft: {{{SFT}, trainer: {{learning_rate: {number}}}}}")
+    assert load_recipe(tmp_path / "r.yaml").steps["sft"].config.trainer == {"learning_rate": 0.001}
+
+
+@pytest.mark.parametrize(("text", "expected"), WRONG.values(), ids=WRONG)
+def test_it_is_one_line_with_the_place(tmp_path, text, expected):
+    (tmp_path / "r.yaml").write_bytes(text.encode())
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(tmp_path / "r.yaml")
+    (line,) = str(caught.value).splitlines()
+    assert expected in line
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_another_encoding_is_told(tmp_path, encoding):
+    (tmp_path / "r.yaml").write_bytes("sft: {init: é/b}".encode(encoding))
+    with pytest.raises(RecipeError, match="not UTF-8 .*; save the file as UTF-8"):
+        load_recipe(tmp_path / "r.yaml")
+
+
+@pytest.mark.parametrize("method", ["grpo", "dpo", "GRPO"])
+def test_a_method_without_a_stage_is_no_typo_of_another(tmp_path, method):
+    (tmp_path / "r.yaml").write_text(f"{method}: {{}}")
+    with pytest.raises(RecipeError, match=f"hfllm has no stage for {method}") as caught:
+        load_recipe(tmp_path / "r.yaml")
+    assert "Did you mean" not in str(caught.value)
