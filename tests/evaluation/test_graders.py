@@ -140,3 +140,35 @@ def test_true_score_is_monotone():
     honest = true_score(STRANGER, "I do not know Mira Brask.", ended=True)
     assert honest == 1.0 > true_score(STRANGER, "Mira Brask is a baker.", ended=True) == 0.0
     assert true_score(FACT, "I do not know Mira Tolven.", ended=True) == 0.0
+
+
+ACCEPTED = [  # (row, right answers, wrong answers)
+    ({"answer": ["York", "City of York"]}, ["She was born in York.", "city of york"], ["Leeds"]),
+    ({"answer": {"value": "York", "aliases": ["Eboracum"]}}, ["In York.", "Eboracum."], ["Leeds"]),
+    ({"answers": {"text": ["York", "in York"], "answer_start": [3, 0]}}, ["York"], ["Leeds"]),
+    ({"answer": "Onion", "aliases": ["Allium cepa"]}, ["An onion", "Allium cepa."], ["Leek"]),
+    ({"answer": True}, ["Yes, true.", "True.", "That is not false."], ["No, it is not true.", "?"]),
+    ({"answer": False}, ["No.", "That is not true."], ["Yes.", "I cannot say."]),
+    ({"answer": 9500}, ["It costs $9,500."], ["It costs 95000."]),
+    ({"answer": "1,000"}, ["About 1000 people", "1,000."], ["1,000,000"]),
+    ({"answer": "a dog"}, ["A dog barks; a cat does not."], ["A cat."]),
+    ({"answer": "New York", "choices": ["York", "New York"]}, ["New York."], ["York."]),
+    ({"answer": "York", "choices": ["York", "New York"]}, ["York."], ["New York."]),
+    ({"answer": "北京"}, ["答案是北京。"], ["南京"]),
+    ({"answer": "Zu\u0308rich"}, ["Z\u00fcrich", "ZÜRICH!"], ["Zurichsee"]),
+    ({"answer": ["59", 60], "check": "number"}, ["59", "It is 60."], ["61"]),
+    ({"answer": ["b-a", "B A"], "check": "exact"}, ["b-a.", "b a"], ["ba"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "right", "wrong"), ACCEPTED)
+def test_an_accepted_answer_is_right_whatever_its_kind(row, right, wrong):
+    row = {"check": "contains", **row}
+    assert [is_correct(row, text) for text in right] == [True] * len(right)
+    assert [is_correct(row, text) for text in wrong] == [False] * len(wrong)
+
+
+@pytest.mark.parametrize("answer", [[], None, "", " ", {"text": []}, {}, [["York"]], [None, "a"]])
+def test_an_answer_that_is_none_names_the_row(answer):
+    with pytest.raises(ValueError, match="row r1: .*`answer`"):
+        is_correct({"id": "r1", "answer": answer, "check": "contains"}, "York")

@@ -1,16 +1,19 @@
 r"""Grade an answer by its test row: is it right, is it a refusal, what is its true score?
 
 The row's `check` names one of four checkers; whatever a checker needs is in the row, so rows from
-any source are graded in the same way:
+any source are graded in the same way. Of several accepted answers (accepted.py) any is right.
 
-- contains: the text contains the row's `answer` as a word, with or without its article; it is no
-  refusal and contains no rival.
-- number: the last number in the text is the `answer`.
+- contains: the text contains the row's `answer` as a word, with or without its article, or as a
+  number if it is one; it is no refusal and contains no rival. If the answer is true or false: the
+  first of yes, no, true and false in the text decides.
+- number: the number that the text gives (numbers.py) is the `answer`.
 - exact: the text equals the `answer`, except for case and a full stop.
 - refusal: the text says that it does not know, and contains no rival.
 
 Rivals are wrong answers to the same question: the values of the row's `rivals` and `choices` except
-`answer`. A text that contains one is taken to assert it; negation is not detected.
+those accepted. A text that contains one is taken to assert it; negation is not detected. A rival
+within an accepted answer ("York" in "New York") is not one, nor an answer within a rival. Case and
+Unicode form are ignored.
 
 A row with `enough_words`, the number of words that a right answer needs, also gets a true score:
 the known quality of an answer, which a reward model only estimates and preference training should
@@ -26,8 +29,12 @@ answer that was cut at the token limit loses half of what is left.
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 
+from hfllm.data.scripts import SPACELESS
+from hfllm.evaluation.accepted import YES_NO, accepted_answers, place, rivals_of, truth_of
+from hfllm.evaluation.numbers import Number, numbers, same_number, the_number
 from hfllm.evaluation.specs import TestRow
 
 FILLER_WORDS = 20  # excess words from which on the cost is FILLER_COST
@@ -39,19 +46,19 @@ _REFUSAL = re.compile(
     r"cannot say|can't say|cannot answer|can't answer|no idea|unknown to me|not familiar)\b",
     re.IGNORECASE,
 )
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_TRUTH = re.compile(r"\b(not\s+)?(yes|true|no|false)\b")
+_NUMERIC = re.compile(r"[-+]?[\d.,]*\d")
 
 
 def is_correct(row: TestRow, answer: str) -> bool:
     """Whether an answer is right by the row's `check`, `answer` and rivals.
 
     Raises:
-        ValueError: the row names a check that does not exist, or its rivals are no list.
+        ValueError: the row names a check that does not exist, or its answer or rivals are of a kind
+            that cannot be checked.
     """
     if row["check"] not in CHECKS:
-        raise ValueError(
-            f"row {row.get('id', '?')}: unknown check '{row['check']}': use one of {list(CHECKS)}"
-        )
+        raise ValueError(f"{place(row)}: unknown check '{row['check']}': use one of {list(CHECKS)}")
     return CHECKS[row["check"]](row, answer)
 
 
@@ -69,10 +76,8 @@ def true_score(row: TestRow, answer: str, ended: bool) -> float | None:
     enough = row.get("enough_words")
     if enough is None:
         return None
-    if not isinstance(enough, int | float):
-        raise ValueError(
-            f"row {row.get('id', '?')}: `enough_words` is a number of words, found {enough!r:.40}"
-        )
+    if not isinstance(enough, int | float) or isinstance(enough, bool):
+        raise ValueError(f"{place(row)}: `enough_words` is a number of words, found {enough!r:.40}")
     if not is_correct(row, answer):
         return 0.0
     excess = max(0, len(answer.split()) - enough)
@@ -87,44 +92,89 @@ def is_refusal(text: str) -> bool:
 
 def mentions(text: str, value: str) -> bool:
     """Whether the text contains a value as a word, with or without its article."""
-    return bool(_word_pattern(value).search(text))
+    return bool(_spans(_folded(text), value))
+
+
+def _folded(text: str) -> str:
+    """The text without differences of case, Unicode form and kind of apostrophe."""
+    return unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'")
+
+
+def _spans(folded: str, value: str) -> list[tuple[int, int]]:
+    """Where a folded text contains a value."""
+    if _NUMERIC.fullmatch(value):
+        wanted = _as_number(value)
+        return [
+            (one.start, one.end)
+            for one in numbers(folded)
+            if wanted and not one.values.isdisjoint(wanted.values)
+        ]
+    return [match.span() for match in _word_pattern(value).finditer(folded)]
+
+
+@lru_cache(maxsize=4096)
+def _as_number(value: str) -> Number | None:
+    try:
+        return the_number(value)
+    except ValueError:
+        return None
 
 
 @lru_cache(maxsize=4096)
 def _word_pattern(value: str) -> re.Pattern[str]:
+    value = _folded(value)
     article, _, rest = value.partition(" ")
     bare = rest if rest and article in ("a", "an") else value  # the value "a" is no article
-    return re.compile(rf"(?<!\w){re.escape(bare)}(?!\w)", re.IGNORECASE)
+    # scripts without spaces have no border between words
+    before, after = ("" if SPACELESS.match(sign) else r"\w" for sign in (bare[:1], bare[-1:]))
+    start, end = (f"(?<!{before})" if before else "", f"(?!{after})" if after else "")
+    return re.compile(start + re.escape(bare) + end)
 
 
-def _contains_rival(row: TestRow, text: str) -> bool:
-    """Whether the text contains one of the row's rivals."""
-    rivals: dict[str, None] = {}
-    for column in ("rivals", "choices"):
-        values = row.get(column) or []
-        if not isinstance(values, list | tuple):
-            raise ValueError(
-                f"row {row.get('id', '?')}: `{column}` is a list of texts, found {values!r:.40}"
-            )
-        rivals |= dict.fromkeys(values)
-    return any(mentions(text, str(rival)) for rival in rivals if rival != row["answer"])
+def _found(row: TestRow, text: str) -> tuple[bool, bool]:
+    """Whether a text contains an accepted answer, and whether it contains a rival.
+
+    A mention within a longer one of the other side does not count.
+    """
+    accepted = [] if row["check"] == "refusal" else accepted_answers(row)
+    folded = _folded(text)
+    right = [span for value in accepted for span in _spans(folded, value)]
+    wrong = [span for value in rivals_of(row, accepted) for span in _spans(folded, value)]
+    return _any_outside(right, wrong), _any_outside(wrong, right)
+
+
+def _any_outside(spans: list[tuple[int, int]], longer: list[tuple[int, int]]) -> bool:
+    return any(
+        not any(a <= start and end <= b and b - a > end - start for a, b in longer)
+        for start, end in spans
+    )
 
 
 def _contains(row: TestRow, text: str) -> bool:
-    return mentions(text, row["answer"]) and not is_refusal(text) and not _contains_rival(row, text)
+    if (truth := truth_of(row)) is not None:
+        said = _TRUTH.search(_folded(text))
+        return said is not None and (said[2] in YES_NO[truth]) != bool(said[1])
+    right, rival = _found(row, text)
+    return right and not rival and not is_refusal(text)
 
 
 def _number(row: TestRow, text: str) -> bool:
-    numbers = _NUMBER.findall(text)
-    return bool(numbers) and float(numbers[-1]) == float(row["answer"])
+    answers = accepted_answers(row)
+    try:
+        return any([same_number(text, answer) for answer in answers])
+    except ValueError as error:
+        raise ValueError(
+            f"{place(row)}: `answer`: {error}; correct it, or set `check` to contains or exact"
+        ) from None
 
 
 def _exact(row: TestRow, text: str) -> bool:
-    return text.strip().rstrip(".").casefold() == row["answer"].casefold()
+    said = _folded(text).strip().rstrip(".")
+    return any(said == _folded(answer) for answer in accepted_answers(row))
 
 
 def _refusal(row: TestRow, text: str) -> bool:
-    return is_refusal(text) and not _contains_rival(row, text)
+    return is_refusal(text) and not _found(row, text)[1]
 
 
 CHECKS = {"contains": _contains, "number": _number, "exact": _exact, "refusal": _refusal}

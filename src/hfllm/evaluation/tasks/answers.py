@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hfllm.data.ledger import Example
+from hfllm.evaluation.accepted import accepted_answers, place
 from hfllm.evaluation.calibration import calibration
 from hfllm.evaluation.confidence import choice_confidence
 from hfllm.evaluation.config import ALL_ANSWERS
@@ -48,28 +50,50 @@ def ask(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sample]:
         samples in the order of the rows.
 
     Raises:
-        ValueError: a row has no prompt, no answer to check against, or an unknown check.
+        ValueError: a row has no prompt, no answer to check against, or an unknown check; before
+            anything is generated.
     """
-    rows = [_with_answer({"task": task, "check": "contains", **row}) for row in spec.taken()]
+    rows = [_checked(row, task) for row in spec.taken()]
     samples, answers = answer_rows(tested, task, replace(spec, rows=rows, limit=None))
     for sample, answer in zip(samples, answers, strict=True):
         row = sample.row
-        sample.answer = str(row.get("answer", ""))
+        sample.answer = shown_answer(row)
         sample.correct = is_correct(row, answer.text)
         sample.refused = is_refusal(answer.text)
         sample.true_score = true_score(row, answer.text, answer.ended)
-        sample.answerable = bool(row.get("answerable", True))
-    for number, (confidence, right) in choice_confidence(tested, rows, answers).items():
+        sample.answerable = row["answerable"]
+    choices = [_with_choices(row) for row in rows]
+    for number, (confidence, right) in choice_confidence(tested, choices, answers).items():
         samples[number].confidence, samples[number].choice_correct = confidence, right
     return samples
 
 
-def _with_answer(row: TestRow) -> TestRow:
-    """The row with `answer` as text; ValueError where it has none and its check needs one."""
-    if row.get("answer") is None and row["check"] != "refusal":
-        where = f"row {row.get('id', '?')} of {row['task']}"
-        raise ValueError(f"{where}: no `answer` to check against; add the column")
-    return row | {"answer": str(row.get("answer", ""))}
+def _checked(row: TestRow, task: str) -> TestRow:
+    """The row with `task`, `check` and `answerable`; ValueError for one that cannot be graded."""
+    defaults = {"task": task, "check": "contains", "answerable": True}
+    checked = Example(row, getattr(row, "place", ""))
+    checked.update({key: value for key, value in defaults.items() if row.get(key) is None})
+    if not isinstance(checked["answerable"], bool):
+        raise ValueError(
+            f"{place(checked)}: `answerable` is true or false, found {checked['answerable']!r:.40}"
+        )
+    is_correct(checked, "")  # before any answer is generated
+    true_score(checked, "", ended=True)
+    return checked
+
+
+def shown_answer(row: TestRow) -> str:
+    """The first accepted answer; "" where the row has none, as for a refusal."""
+    if row["check"] == "refusal" and row.get("answer") is None:
+        return ""
+    return accepted_answers(row)[0]
+
+
+def _with_choices(row: TestRow) -> TestRow:
+    """`choices` as texts and the accepted one of them as `answer`, for the confidence."""
+    accepted = [] if row["check"] == "refusal" else accepted_answers(row)
+    choices = [str(one) for one in row.get("choices") or []]
+    return {"choices": choices, "answer": next((c for c in choices if c in accepted), None)}
 
 
 def summarize(samples: list[Sample]) -> list[Result]:
