@@ -1,6 +1,7 @@
 """A downloaded model: another template, no pad token, with and without an adapter."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from transformers import (
 )
 
 from hfllm.runs.manifest import Manifest
+from hfllm.tokenization.compare import difference
 from hfllm.tokenization.config import TokenizerConfig
 from hfllm.tokenization.train import train_tokenizer
 from hfllm.training.adapt_tokenizer import adapt_tokenizer, new_ids, resize_embeddings
@@ -136,6 +138,56 @@ def test_sft_of_their_model(theirs, tmp_path, monkeypatch, capsys, template, pef
     rows = model.get_input_embeddings().weight[trained]
     if template == "hfllm":  # what is written is learned, with an adapter too
         assert (rows - rows.mean(0)).abs().max() > 1e-5
+
+
+def as_vocab_and_merges(folder, words, sizes=300):
+    """Another byte-level BPE as vocab.json and merges.txt, without tokenizer.json."""
+    folder.mkdir()
+    made = train_tokenizer([words] * 40, TokenizerConfig(vocab_size=sizes))
+    made.backend_tokenizer.model.save(str(folder))
+    extra = [t for t in made.all_special_tokens if t not in ("<|bos|>", "<|eos|>", "<|pad|>")]
+    config = {"tokenizer_class": "GPT2Tokenizer", "bos_token": "<|bos|>", "eos_token": "<|eos|>"}
+    config |= {"pad_token": "<|pad|>", "unk_token": "<|pad|>", "extra_special_tokens": extra}
+    config |= {"chat_template": made.chat_template}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return folder
+
+
+OTHER = "completely different words: zebra, quartz, violin, mountain, 1 2 3. Xylophones! "
+
+
+def test_another_tokenizer_under_a_trained_model_is_refused_whatever_its_files(trained, tmp_path):
+    """A step and a folder as `init`; vocab.json + merges.txt has no digest to compare."""
+    other = as_vocab_and_merges(tmp_path / "other", OTHER)
+    model = shutil.copytree(trained.step("sft").model, tmp_path / "model")
+    words = f"sft.tokenizer: {other} is not the tokenizer .* it lacks [0-9]+ of 300 tokens"
+    for init in ("pretrain", model):
+        with pytest.raises(ValueError, match=words):
+            trained.run("sft", f"sft.tokenizer={other}", f"sft.init={init}")
+    shutil.copytree(other, tmp_path / "wrong")
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(model / name, tmp_path / "wrong" / name)
+    with pytest.raises(ValueError, match="is not the tokenizer that the model of `init`"):
+        trained.run("sft", f"sft.init={tmp_path / 'wrong'}", f"sft.tokenizer={model}")
+
+
+def test_the_same_tokenizer_in_other_files_is_accepted(trained, tmp_path):
+    model, same = trained.step("sft").model, tmp_path / "same"
+    AutoTokenizer.from_pretrained(model).save_pretrained(same)
+    parts = json.loads((same / "tokenizer.json").read_text())
+    (same / "tokenizer.json").write_text(json.dumps(parts))  # without indentation: other bytes
+    ours, theirs = (AutoTokenizer.from_pretrained(folder) for folder in (same, model))
+    assert difference(ours, theirs) is None
+    ours.add_tokens(["<|new|>"])
+    assert difference(ours, theirs) is None and new_ids(ours, theirs) == [300]
+    assert "it lacks 1 of 301 tokens, '<|new|>'" in difference(theirs, ours)
+
+
+def test_no_row_is_written_that_the_models_own_tokenizer_uses():
+    ours = train_tokenizer([document(i) for i in range(40)], TokenizerConfig(vocab_size=300))
+    other = train_tokenizer([OTHER] * 40, TokenizerConfig(vocab_size=300))
+    with pytest.raises(ValueError, match="another model's tokenizer: id 2[0-9]* is '.*' in it"):
+        new_ids(other, ours)
 
 
 def test_ppo_asks_for_a_step_that_adds_the_tokens(theirs, tmp_path, monkeypatch):

@@ -34,6 +34,17 @@ def without_adapter(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
+def adapted_head(model: Any, config: Any) -> str | None:
+    """The name of the model's head if it is among the targets of a peft config, else None."""
+    from peft.tuners.tuners_utils import check_target_module_exists
+
+    head = model.get_output_embeddings()
+    names = [name for name, module in model.named_modules() if module is head]
+    whole = config.target_modules == "all-linear"  # peft leaves the head out
+    hit = not whole and head is not None and check_target_module_exists(config, names[0])
+    return names[0].split(".")[-1] if hit else None
+
+
 @contextmanager
 def _on_this_process_alone() -> Iterator[None]:
     """Load a model without ZeRO-3, under which `from_pretrained` shards it and waits for all."""

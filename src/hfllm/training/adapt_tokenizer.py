@@ -15,6 +15,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hfllm.tokenization.chat_template import CHAT_TEMPLATE, SPECIAL_TOKENS
+from hfllm.tokenization.compare import id_clash
 from hfllm.tokenization.pad import give_pad_token
 
 
@@ -47,9 +48,15 @@ def adapt_tokenizer(tokenizer: PreTrainedTokenizerBase, chat_template: str | Non
 
 
 def new_ids(tokenizer: PreTrainedTokenizerBase, original: PreTrainedTokenizerBase) -> list[int]:
-    """Ids of the tokens of `tokenizer` that the model's `original` tokenizer does not have."""
-    known = original.get_vocab()
-    return sorted(i for token, i in tokenizer.get_vocab().items() if token not in known)
+    """Ids of the tokens of `tokenizer` that the model's `original` tokenizer does not have.
+
+    Raises ValueError if one of them, or another token, has an id that `original` uses for another
+    token: its row of the embeddings is trained and must not be overwritten.
+    """
+    own, known = tokenizer.get_vocab(), original.get_vocab()
+    if clash := id_clash(own, known):
+        raise ValueError(f"it is another model's tokenizer: {clash}; leave `tokenizer:` out")
+    return sorted(i for token, i in own.items() if token not in known)
 
 
 def resize_embeddings(model: PreTrainedModel, ids: list[int]) -> None:

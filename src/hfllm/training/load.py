@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
+from hfllm.modeling.adapters import adapted_head
 from hfllm.modeling.build import check_positions
 from hfllm.modeling.gguf import as_folder
 from hfllm.recipe.errors import first_line
@@ -25,6 +26,7 @@ from hfllm.runs.fingerprint import file_digest
 from hfllm.runs.layout import Step
 from hfllm.runs.processes import is_main_process
 from hfllm.runs.status import mismatch
+from hfllm.tokenization.compare import difference
 from hfllm.training.adapt_tokenizer import (
     adapt_tokenizer,
     new_ids,
@@ -52,11 +54,7 @@ def load_tokenizer(step: Step, notes: list[str]) -> Any:
             problem = path.is_file() and mismatch(step, reference, kind, file_digest(path))
             if problem:
                 raise ValueError(problem)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, TypeError) as error:
-        reason = first_line(error)
-        raise ValueError(f"{step.name}: no tokenizer to read in {folder}: {reason}") from error
+    tokenizer = _read_tokenizer(folder, step)
     changes = adapt_tokenizer(tokenizer, getattr(config, "chat_template", None))
     if is_main_process():
         print("".join(f"{step.name}: {change}\n" for change in changes), end="", flush=True)
@@ -75,16 +73,37 @@ def model_folder(step: Step, reference: str) -> str:
     return as_folder(step.model_of(reference))
 
 
+def _read_tokenizer(folder: str, step: Step) -> Any:
+    """The tokenizer of a folder or hub id; ValueError if it cannot be read."""
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, TypeError) as error:
+        reason = first_line(error)
+        raise ValueError(f"{step.name}: no tokenizer to read in {folder}: {reason}") from error
+
+
 def _check_same_tokenizer(chosen: str, of_model: str, step: Step) -> None:
-    """Raise ValueError if the folders `chosen` and `of_model` hold different tokenizers."""
+    """Raise ValueError if `chosen` is another tokenizer than `of_model` (folders or hub ids).
+
+    By the bytes of tokenizer.json where both have it, else as loaded.
+    """
     paths = [Path(folder) / "tokenizer.json" for folder in (chosen, of_model)]
+    if chosen == of_model:
+        return
     if all(p.is_file() for p in paths):
-        ours, theirs = (file_digest(p) for p in paths)
-        if ours != theirs:
-            raise ValueError(
-                f"{step.name}.tokenizer: {chosen} ({ours}) is not the tokenizer that the model of "
-                f"`init` was trained with ({of_model}, {theirs}); leave `tokenizer:` out"
-            )
+        ours, theirs = (f" ({file_digest(p)})" for p in paths)
+        found = None if ours == theirs else ""
+    else:
+        ours = theirs = ""
+        loaded = [_read_tokenizer(folder, step) for folder in (chosen, of_model)]
+        found = difference(*loaded)
+    if found is not None:
+        raise ValueError(
+            f"{step.name}.tokenizer: {chosen}{ours} is not the tokenizer that the model of `init` "
+            f"was trained with ({of_model}{theirs.replace(' (', ', ').rstrip(')')})"
+            + (f": {found}" if found else "")
+            + "; leave `tokenizer:` out"
+        )
 
 
 def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> PreTrainedModel:
@@ -152,7 +171,11 @@ def _added_token_ids(step: Step, tokenizer: Any) -> list[int]:
     is_ours = config.init in step.recipe.steps and not getattr(config, "chat_template", None)
     if is_ours:
         return []
-    return new_ids(tokenizer, AutoTokenizer.from_pretrained(_tokenizer_folder(step, config.init)))
+    original = AutoTokenizer.from_pretrained(_tokenizer_folder(step, config.init))
+    try:
+        return new_ids(tokenizer, original)
+    except ValueError as error:
+        raise ValueError(f"{step.name}: the tokenizer does not fit `init`: {error}") from None
 
 
 def refuse_new_tokens(step: Step, tokenizer: Any) -> None:
@@ -203,24 +226,13 @@ def peft_config(step: Step, task_type: str, model: PreTrainedModel, tokenizer: A
     except ValueError as error:
         raise ValueError(f"{step.name}.peft: {error}") from None
     config = LoraConfig(**{"task_type": task_type, **added, **values})
-    if head := _adapted_head(model, config):
+    if head := adapted_head(model, config):
         raise ValueError(
             f"{step.name}.peft.target_modules: trl multiplies with the weights of the head ({head})"
             " itself, so a low-rank adapter on it would not be trained; leave it out, or train it "
             f"whole with modules_to_save: [{head}]"
         )
     return config
-
-
-def _adapted_head(model: PreTrainedModel, config: Any) -> str | None:
-    """The name of the head if it is among the adapter's targets, else None."""
-    from peft.tuners.tuners_utils import check_target_module_exists
-
-    head = model.get_output_embeddings()
-    names = [name for name, module in model.named_modules() if module is head]
-    whole = config.target_modules == "all-linear"  # peft leaves the head out
-    hit = not whole and head is not None and check_target_module_exists(config, names[0])
-    return names[0].split(".")[-1] if hit else None
 
 
 def end_ids(tokenizer: Any, chat: bool) -> list[int]:
