@@ -27,7 +27,7 @@ def test_card_tells_lineage_data_settings_and_results(run_dir: Path) -> None:
     assert "world → curate → tokenizer → pretrain → sft" in card
     assert "| sft | chats | 6,000 | 5,988 | 402,113 | 393,980 |" in card
     assert "| tokens trained on | 786,202 |" in card
-    assert "| known facts | accuracy | 21.0% \\[16.0, 26.0\\] | 74.0% \\[69.0, 79.0\\] ▲ |" in card
+    assert "| Known facts: right | 21.0% \\[16.0, 26.0\\] | 74.0% \\[69.0, 79.0\\] ▲ |" in card
 
 
 def test_lineage_leaves_out_what_the_model_was_not_made_from(run: Run) -> None:

@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hfllm.evaluation.measure import RELEVANT
+from hfllm.evaluation.measure import ACC, ENDED, KL, RELEVANT
 from hfllm.inference.relevance import ENOUGH
 from hfllm.report.collect import Run, StepView
 from hfllm.report.drawing.reliability_plot import SIDE
+from hfllm.report.view.outcome import outcomes
 from hfllm.report.view.reliability import reliabilities
 from hfllm.report.view.results import tables
-from hfllm.report.view.story import headlines
 from hfllm.stages import find_stages
 
 STAGES = find_stages()
@@ -73,7 +73,7 @@ def test_what_the_run_started_from_comes_before_its_steps() -> None:
 def test_a_model_with_tests_of_its_own_has_a_table_of_its_own(run: Run) -> None:
     first, second = tables(run)
     assert first.models == ["pretrain", "sft", "ppo"] and second.models == ["reward"]
-    facts = next(r for r in first.rows if (r.task, r.metric) == ("known facts", "accuracy"))
+    facts = next(r for r in first.rows if (r.task, r.metric) == ("known facts", "right"))
     assert [cell.value for cell in facts.cells] == ["21.0%", "74.0%", "82.0%"]
     assert facts.cells[1].interval == "[69.0, 79.0]" and facts.n == "200"
 
@@ -88,12 +88,41 @@ def test_the_plain_accuracy_is_folded_only_beside_the_normalised_one() -> None:
     alone = [value("a", "acc", 0.5, 0.1, task="pairs"), value("a", "acc", 0.5, 0.1, "pairs/x")]
     rows = tables(evaluation(both + alone))[0].rows
     folded = {(row.task, row.metric) for row in rows if row.secondary}
-    assert folded == {("t", "acc"), ("pairs/x", "acc")}
+    assert folded == {("t", ACC.words), ("pairs/x", ACC.words)}
+
+
+def test_a_marked_difference_is_never_folded_away() -> None:
+    rows = [value("a", "ended", 0.5, 0.1), value("b", "ended", 0.9, 0.05)]
+    assert ENDED.secondary
+    assert [row.secondary for row in tables(evaluation(rows))[0].rows] == [False]
+    alike = [value("a", "ended", 0.5, 0.1), value("b", "ended", 0.5, 0.1)]
+    assert [row.secondary for row in tables(evaluation(alike))[0].rows] == [True]
+
+
+def test_the_outcome_has_the_marked_differences_first_and_names_them(run: Run) -> None:
+    first, second = outcomes(tables(run))
+    assert [group.mark for group in first.groups] == ["better", "different", ""]
+    assert all(row.verdict == group.mark for group in first.groups for row in group.rows)
+    shown = [row for group in first.groups for row in group.rows] + first.folded
+    assert sorted(row.name for row in shown) == sorted(row.name for row in first.table.rows)
+    assert first.sentences[0] == (
+        "ppo against sft, in 16 measures: clearly better in 4 (“All answers: right”, “Known facts: "
+        "right”, “Unknown people: true score”, …), clearly worse in none."
+    )
+    assert second.table.models == ["reward"] and not second.sentences
+
+
+def test_two_metrics_that_say_the_same_are_told_once_and_in_the_clearer_words() -> None:
+    same = [value("a", metric, 0.5, 0.1) for metric in ("accuracy", "refused_unanswerable")]
+    assert [row.metric for row in tables(evaluation(same))[0].rows] == ["refused rightly"]
+    apart = [same[0], value("a", "refused_unanswerable", 0.4, 0.1)]
+    assert len(tables(evaluation(apart))[0].rows) == 2
 
 
 def test_chance_stands_beside_the_metric() -> None:
     row = value("a", "acc", 0.4, 0.1) | {"chance": 0.25}
-    assert tables(evaluation([row]))[0].rows[0].metric == "acc (chance 25.0%)"
+    words = tables(evaluation([row]))[0].rows[0].metric
+    assert words == "right choice likeliest (chance 25.0%)"
 
 
 def test_a_reliability_plot_has_a_dot_for_every_bin_at_its_place() -> None:
@@ -128,30 +157,29 @@ def test_every_mark_of_a_run(run: Run) -> None:
     """Better or worse than the model to the left, as the metrics are declared."""
     short = {"better": "+", "worse": "-", "different": "*", "": "."}
     marks = {
-        f"{row.task}: {row.metric}": "".join(short[cell.mark] for cell in row.cells)
+        row.name: "".join(short[cell.mark] for cell in row.cells)
         for table in tables(run)
         for row in table.rows
     }
     assert marks == {
-        "all answers: accuracy": ".++",
-        "heldout text: bits per byte": "...",
-        "known facts: accuracy": ".++",
-        "known facts: true score": ".+.",
-        "known facts: answer tokens": "...",
-        "known facts: reward": ".**",
-        "known facts: refused answerable": "...",
-        "known facts: ece": "...",
-        "unknown people: accuracy": ".++",
-        "unknown people: true score": ".++",
-        "unknown people: answer tokens": "...",
-        "unknown people: reward": ".**",
-        "unknown people: refused unanswerable": ".++",
-        "arithmetic: accuracy": ".+.",
-        "arithmetic: true score": ".+.",
-        "arithmetic: answer tokens": "...",
-        "arithmetic: reward": ".**",
-        "heldout pairs: accuracy": ".",
-        "heldout pairs: length accuracy": ".",
+        "All answers: right": ".++",
+        "Heldout text: bits per byte": "...",
+        "Known facts: right": ".++",
+        "Known facts: true score": ".+.",
+        "Known facts: tokens an answer": "...",
+        "Known facts: reward-model score": ".**",
+        "Known facts: refused needlessly": "...",
+        "Known facts: calibration error": "...",
+        "Unknown people: true score": ".++",
+        "Unknown people: tokens an answer": "...",
+        "Unknown people: reward-model score": ".**",
+        "Unknown people: refused rightly": ".++",
+        "Arithmetic: right": ".+.",
+        "Arithmetic: true score": ".+.",
+        "Arithmetic: tokens an answer": "...",
+        "Arithmetic: reward-model score": ".**",
+        "Heldout pairs: right": ".",
+        "Heldout pairs: right by length alone": ".",
     }
 
 
@@ -162,11 +190,9 @@ def test_means_over_the_answers_of_one_task_are_told_once() -> None:
     moved = value("b", "kl", 6.4, 0.5, task="all_answers") | {"baseline": "a"}
     (table,) = tables(evaluation(rows, (moved,)))
     assert [(row.task, row.metric) for row in table.rows] == [
-        ("asked", "accuracy"), ("asked", "kl"), ("t", "acc")
+        ("asked", "right"), ("asked", KL.words), ("t", ACC.words)
     ]  # fmt: skip
     assert table.summary_task == "asked"
-    (row, words) = headlines(table)[0]
-    assert words == "Right answers, all questions" and row is table.rows[0]
 
 
 def test_means_over_several_tasks_stand_first() -> None:
@@ -174,4 +200,3 @@ def test_means_over_several_tasks_stand_first() -> None:
     rows.append(value("a", "accuracy", 0.4, 0.02, task="all_answers"))
     (table,) = tables(evaluation(rows))
     assert [row.task for row in table.rows] == ["all answers", "x", "y"]
-    assert headlines(table)[0][0] is table.rows[0]

@@ -6,15 +6,15 @@ import copy
 from pathlib import Path
 
 import pytest
-from run_fixture import LEDGERS, write_run, write_step
+from run_fixture import LEDGERS, STEPS, write_lines, write_run, write_step
 
 from hfllm.report.collect import Run, StepView, read_run
 from hfllm.report.number_format import compact, duration, exact, percent, scientific, short
-from hfllm.report.view.costs import time_spent, total_of
+from hfllm.report.view.costs import reproduction, time_spent, total_of
 from hfllm.report.view.curation import curation_audits
 from hfllm.report.view.ledger_view import ledger_views
-from hfllm.report.view.results import tables
-from hfllm.report.view.story import key_figure, paragraphs
+from hfllm.report.view.overview import progress
+from hfllm.report.view.story import key_figure, story
 from hfllm.report.view.training import series, trainings
 from hfllm.stages import find_stages
 
@@ -22,12 +22,42 @@ STAGES = find_stages()
 
 
 def test_sentences_say_what_the_manifests_say(run: Run) -> None:
-    made, measured, cost = paragraphs(run, tables(run), total_of(run))
+    made = " ".join(story(run))
     assert "Of 7,032 raw documents, curation kept 5,030 (71.5%)" in made
     trained = "a model of 3.74M parameters was trained on 2.87M tokens"
     assert f"{trained} and reached 0.812 bits per byte on held-out text" in made
-    assert "Right answers, all questions: 10.0% (pretrain), 64.0% (sft), 78.0% (ppo)." in measured
-    assert cost.startswith("Together the steps took 24 min 20 s")
+    words = progress(run, total_of(run))
+    assert words.startswith("Started 2026-11-25 10:00, 8 of 8 steps done in 24 min 20 s on Intel")
+
+
+def test_reasons_that_share_the_first_place_are_all_named(tmp_path: Path) -> None:
+    rows = [("in", 9), ("dropped:too_long", 2), ("dropped:language", 2), ("kept", 5)]
+    ledger = [
+        {"source": "web", "bucket": bucket, "documents": n, "tokens": 0, "bytes": n}
+        for bucket, n in rows
+    ]
+    run = write_run(tmp_path / "small", without=("tokenizer",))
+    write_step(run, "curate", ledger=ledger)
+    (words, *_) = story(read_run(run, STAGES))
+    assert words.endswith("to drop one were “too long” and “language” (2 each).")
+
+
+def test_how_to_reproduce_has_the_overrides_of_the_command(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "small")
+    assert reproduction(read_run(run, STAGES)).commands == ["hfllm run configs/small.yaml"]
+    for step in STEPS:
+        write_step(run, step, overrides=["name=two words", "sft.trainer.max_steps=5"])
+    assert reproduction(read_run(run, STAGES)).commands == [
+        "hfllm run configs/small.yaml 'name=two words' sft.trainer.max_steps=5"
+    ]
+
+
+def test_a_mean_over_the_run_is_never_called_the_loss(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "small")
+    write_step(run, "sft", metrics={"train_loss": 0.9})
+    write_lines(run / "sft" / "metrics.jsonl", [{"step": s, "loss": 1 / s} for s in (1, 2, 4)])
+    step = next(s for s in read_run(run, STAGES).steps if s.name == "sft")
+    assert key_figure(step) == ("0.250", "training loss")
 
 
 def test_key_figures_by_stage(run: Run) -> None:
@@ -80,9 +110,17 @@ def test_every_logged_number_is_charted_or_in_the_table(run: Run) -> None:
         "Score of the answers", "Distance from the starting model", "Length of the answers",
         "Ended by themselves",
     ]  # fmt: skip
-    assert {"odd<metric>", "loss"} <= {figure.title for figure in ppo.more}
+    more = {figure.title for figure in ppo.more}
+    assert {"odd<metric>", "loss", "Learning rate"} <= more and not more & set(titles)
     logged = {k for s in run.steps if s.name == "ppo" for row in s.metrics for k in row}
     assert {row["key"] for row in ppo.table} == logged - {"step", "time_s"}
+
+
+def test_a_curve_of_two_points_is_folded_away(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "small")
+    write_lines(run / "sft" / "metrics.jsonl", [{"step": s, "loss": 1 / s} for s in (1, 2)])
+    sft = next(t for t in trainings(read_run(run, STAGES)) if t.step == "sft")
+    assert not sft.figures and [figure.title for figure in sft.more] == ["Loss"]
 
 
 @pytest.mark.parametrize(

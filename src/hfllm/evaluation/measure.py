@@ -20,21 +20,30 @@ class Measure:
     """Declaration of a metric.
 
     name: as in results.json.
+    label: the name in words, as it stands in tables after the task's.
     unit: "share" for a share of 1, which is shown in percent.
     meaning: one sentence for the reader of the table.
     better: "up", "down", or "" where neither direction is better.
     secondary: shown only in the folded part of the table.
     secondary_beside: secondary where the task also has the metric of this name.
     in_subsets: not secondary in a subset of a task (`task/subset`), where all others are.
+    instead_of: a metric that is left out where it has the same values, because this one says more.
     """
 
     name: str
+    label: str = ""
     unit: str = ""
     meaning: str = ""
     better: Literal["up", "down", ""] = ""
     secondary: bool = False
     secondary_beside: str = ""
     in_subsets: bool = False
+    instead_of: str = ""
+
+    @property
+    def words(self) -> str:
+        """The label; an undeclared metric is called by its name."""
+        return self.label or self.name.replace("_", " ")
 
     def is_folded(self, task: str, metrics: Collection[str]) -> bool:
         """Whether a task's row of this metric is folded away; `metrics` are all of the task's."""
@@ -48,10 +57,12 @@ class Measure:
 BITS_PER_BYTE = Measure(
     "bits_per_byte",
     "bits per byte",
+    "bits per byte",
     "Bits needed per byte of held-out text; lower is better.",
     better="down",
 )
 PERPLEXITY = Measure(
+    "perplexity",
     "perplexity",
     "choices",
     "Choices that a continuation costs, on average; lower is better.",
@@ -59,22 +70,28 @@ PERPLEXITY = Measure(
 )
 ACC = Measure(
     "acc",
+    "right choice likeliest",
     SHARE,
     "Right choice likeliest, or right continuation.",
     better="up",
     secondary_beside="acc_norm",
 )
 ACC_NORM = Measure(
-    "acc_norm", SHARE, "Right choice likeliest per character (length-normalised).", better="up"
+    "acc_norm",
+    "right choice likeliest per character",
+    SHARE,
+    "Right choice likeliest per character (length-normalised).",
+    better="up",
 )
 
 # calibration.py
 
 CONFIDENCE = Measure(
-    "confidence", SHARE, "Mean probability of the likeliest choice.", secondary=True
+    "confidence", "confidence", SHARE, "Mean probability of the likeliest choice.", secondary=True
 )
 ECE = Measure(
     "ece",
+    "calibration error",
     SHARE,
     "Calibration error: how far stated confidence is from how often it is right; 0 is best.",
     better="down",
@@ -82,38 +99,50 @@ ECE = Measure(
 
 # tasks/answers.py: metrics of all answers
 
-ACCURACY = Measure("accuracy", SHARE, "Share that is right.", better="up", in_subsets=True)
+ACCURACY = Measure("accuracy", "right", SHARE, "Share that is right.", better="up", in_subsets=True)
 REFUSED_ANSWERABLE = Measure(
-    "refused_answerable", SHARE, "Answerable questions refused; lower is better.", better="down"
+    "refused_answerable",
+    "refused needlessly",
+    SHARE,
+    "Answerable questions refused; lower is better.",
+    better="down",
 )
 REFUSED_UNANSWERABLE = Measure(
     "refused_unanswerable",
+    "refused rightly",
     SHARE,
     "Unanswerable questions refused, as they should be; the rest were answered with inventions.",
     better="up",
+    instead_of="accuracy",
 )
 REFUSAL_PRECISION = Measure(
     "refusal_precision",
+    "right among the refusals",
     SHARE,
     "Of the refusals, the share that was right to refuse.",
     better="up",
 )
 ENDED = Measure(
     "ended",
+    "ended by themselves",
     SHARE,
     "Answers that ended by themselves before the length limit.",
     better="up",
     secondary=True,
 )
-ANSWER_TOKENS = Measure("answer_tokens", "tokens", "Tokens per answer.", secondary=True)
+ANSWER_TOKENS = Measure(
+    "answer_tokens", "tokens an answer", "tokens", "Tokens per answer.", secondary=True
+)
 TRUE_SCORE = Measure(
     "true_score",
+    "true score",
     SHARE,
     "Quality of an answer by the known facts, from 0 to 1, independent of the reward model.",
     better="up",
 )
 CHOICE_ACCURACY = Measure(
     "choice_accuracy",
+    "right choice likeliest of those offered",
     SHARE,
     "Questions whose right choice is the likeliest.",
     better="up",
@@ -124,51 +153,86 @@ CHOICE_ACCURACY = Measure(
 
 LOOPING = Measure(
     "looping",
+    "goes in circles",
     SHARE,
     "Answers in which some sequence of four words occurs at least three times.",
     better="down",
 )
 SAME_ANSWER = Measure(
     "same_answer",
+    "same answer as to another prompt",
     SHARE,
     "Answers that the model also gives, word for word, to another prompt of the task.",
     better="down",
 )
 _LOOSE = "Share that is right if a first or last line, and asterisks, are ignored."
-ACCURACY_LOOSE = Measure("accuracy_loose", SHARE, _LOOSE, better="up")
+ACCURACY_LOOSE = Measure("accuracy_loose", "right, read loosely", SHARE, _LOOSE, better="up")
 ACCURACY_RELEVANT = Measure(
     "accuracy_relevant",
+    "right and relevant",
     SHARE,
     "Share that keeps every instruction and is an answer to the question.",
     better="up",
 )
-INSTRUCTION_ACCURACY = Measure("instruction_accuracy", SHARE, "Share that is right.", better="up")
-INSTRUCTION_ACCURACY_LOOSE = Measure("instruction_accuracy_loose", SHARE, _LOOSE, better="up")
+INSTRUCTION_ACCURACY = Measure(
+    "instruction_accuracy", "single instructions kept", SHARE, "Share that is right.", better="up"
+)
+INSTRUCTION_ACCURACY_LOOSE = Measure(
+    "instruction_accuracy_loose",
+    "single instructions kept, read loosely",
+    SHARE,
+    _LOOSE,
+    better="up",
+)
 
 # scorers.py, best_of.py: metrics that need another model
 
 REWARD = Measure(
-    "reward", "score", "Score from the reward model; it can be fooled.", in_subsets=True
+    "reward",
+    "reward-model score",
+    "score",
+    "Score from the reward model; it can be fooled.",
+    in_subsets=True,
 )
 RELEVANT = Measure(
+    "relevant",
     "relevant",
     SHARE,
     "Answers that the question makes much likelier (14 nats) than its instructions alone do.",
     better="up",
 )
-KL = Measure("kl", "nats", "KL divergence of the answers from the reference model, in nats.")
-KL_AT_MOST = Measure("kl_at_most", "nats", "KL divergence that best of n cannot exceed, in nats.")
+KL = Measure(
+    "kl",
+    "distance from the reference model",
+    "nats",
+    "KL divergence of the answers from the reference model, in nats.",
+)
+KL_AT_MOST = Measure(
+    "kl_at_most",
+    "distance from the reference model, at most",
+    "nats",
+    "KL divergence that best of n cannot exceed, in nats.",
+)
 
 # tasks/preference.py: metrics of the reward model itself (its `accuracy` is that on pairs)
 
 LENGTH_ACCURACY = Measure(
-    "length_accuracy", SHARE, "Accuracy on the pairs of a rule that looks at the length alone."
+    "length_accuracy",
+    "right by length alone",
+    SHARE,
+    "Accuracy on the pairs of a rule that looks at the length alone.",
 )
 CHOSEN_LONGER = Measure(
-    "chosen_longer", SHARE, "Pairs in which the better answer is the longer one."
+    "chosen_longer",
+    "better answer is the longer one",
+    SHARE,
+    "Pairs in which the better answer is the longer one.",
 )
 PICKS_LONGER = Measure(
-    "picks_longer", SHARE, "Pairs in which the reward model prefers the longer answer."
+    "picks_longer",
+    "reward model prefers the longer one",
+    SHARE,
+    "Pairs in which the reward model prefers the longer answer.",
 )
 
 MEASURES: dict[str, Measure] = {

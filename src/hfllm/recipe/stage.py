@@ -81,7 +81,8 @@ class Chart:
     metrics: {key in metrics.jsonl: short label}; a key that ends in "*" matches every key with that
     prefix. unit: of the values. meaning: one sentence for a reader who does not know the metric.
     better: "up", "down", or "" if neither is better. log: a logarithmic vertical axis. over: the
-    metric on the horizontal axis, in `x_unit`; default: the training step.
+    metric on the horizontal axis, in `x_unit`; default: the training step. folded: drawn among the
+    charts that are folded away.
     """
 
     title: str
@@ -92,6 +93,7 @@ class Chart:
     log: bool = False
     over: str = ""
     x_unit: str = "step"
+    folded: bool = False
 
     def match(self, keys: list[str]) -> list[str]:
         """The `keys` that this chart draws, in the order of `metrics`."""
@@ -138,7 +140,7 @@ class Stage:
 
     Report. console: metrics of a progress line, in order. charts, uncharted: every metric that it
     logs is in one of the two; the page draws the uncharted ones folded away, without a meaning.
-    key_figure, tiles, sentence: the report's texts, from hfllm.report.collect.StepView; empty if a
+    key_figure, sentence: the report's texts, from hfllm.report.collect.StepView; empty if a
     number is missing.
     """
 
@@ -158,7 +160,6 @@ class Stage:
     charts: tuple[Chart, ...] = ()
     uncharted: tuple[str, ...] = ()
     key_figure: Callable[[Any], Figure | tuple[()]] = _empty
-    tiles: Callable[[Any], Any] | None = None  # -> figures; None: the key figure alone
     sentence: Callable[[Any], str] = lambda _: ""
     name: str = ""  # set by `Stages`, as is `module`
     module: str = ""

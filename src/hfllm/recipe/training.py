@@ -77,13 +77,16 @@ TOKEN_ACCURACY = Chart(
     "How often the likeliest token is the right one.",
     better="up",
 )
-LEARNING_RATE = Chart("Learning rate", {"learning_rate": ""}, "learning rate", "The schedule.")
+LEARNING_RATE = Chart(
+    "Learning rate", {"learning_rate": ""}, "learning rate", "The schedule.", folded=True
+)
 GRADIENT_NORM = Chart(
     "Gradient norm",
     {"grad_norm": "", "value/grad_norm": "critic"},
     "norm",
     "Before clipping; spikes warn of instability.",
     log=True,
+    folded=True,
 )
 SPEED = Chart(
     "Speed",
@@ -91,6 +94,7 @@ SPEED = Chart(
     "tokens per second",
     "Tokens that went through training per second of wall time.",
     better="up",
+    folded=True,
 )
 TRAINER_CHARTS = (LEARNING_RATE, GRADIENT_NORM, SPEED)
 # Times and counts that transformers logs: no chart, only a line in the table of all metrics.

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from hfllm.report.view.outcome import Outcome
 from hfllm.report.view.results import Cell, Table
 from hfllm.report.view.samples import Selection
 
@@ -39,17 +41,16 @@ def md_table(heads: Sequence[str], rows: Sequence[Sequence[object]], words: int 
 
 def to_markdown(context: dict[str, Any]) -> str:
     """The whole report; `context` is that of `page.gather`."""
-    tiles = [(tile.value, tile.name, tile.source) for tile in context["tiles"]]
     parts = [
         f"# {safe(context['title'])}\n",
         f"{safe(context['meta'])}.\n",
-        "\n\n".join(map(safe, context["story"] or ["Nothing has been run yet."])) + "\n",
+        *[f"{safe(part)}\n" for part in context["unfinished"]],
     ]
-    if tiles:
-        parts.append(md_table(["Figure", "", "Step"], tiles, 3))
-    parts += ["## Path\n", _path(context), _ledger(context)]
-    parts += [result_table(table) for table in context["results"]]
+    if not context["story"] and not context["outcomes"]:
+        parts.append("Nothing has been run yet.\n")
+    parts += [_outcome(outcome) for outcome in context["outcomes"]]
     parts += [_answers(selection) for selection in context["selections"]]
+    parts += ["## Path\n", _path(context), _ledger(context)]
     parts += [_cost(context), _reproduction(context)]
     return "\n".join(part for part in parts if part)
 
@@ -60,8 +61,10 @@ def _path(context: dict[str, Any]) -> str:
         for n in context["nodes"]
     ]
     table = md_table(["Step", "Made from", "Status", "Key figure", "Wall time"], rows, 4)
-    notes = [f"- **{safe(name)}**: {safe(words)}" for name, words in context["remarks"]]
-    return table + ("\n" + "\n".join(notes) + "\n" if notes else "")
+    sentences = [f"- {safe(words)}" for words in context["story"]]
+    remarks = [*context["warnings"], *context["notes"]]
+    notes = [f"- **{safe(name)}**: {safe(words)}" for name, words in remarks]
+    return table + "".join("\n" + "\n".join(part) + "\n" for part in (sentences, notes) if part)
 
 
 def _ledger(context: dict[str, Any]) -> str:
@@ -76,12 +79,20 @@ def _ledger(context: dict[str, Any]) -> str:
     return "## Token ledger\n\n" + md_table(["Step", "Unit", "Sums", "In", "Kept"], rows, 3)
 
 
+def _outcome(outcome: Outcome) -> str:
+    """The sentences, then the table, its rows in the order of the groups."""
+    rows = [row for group in outcome.groups for row in group.rows] + outcome.folded
+    table = result_table(replace(outcome.table, rows=rows))
+    title, _, rest = table.partition("\n\n")
+    return "\n\n".join([title, *map(safe, outcome.sentences), rest])
+
+
 def result_table(table: Table) -> str:
     """A table of results with their 95% intervals; also used by the model cards."""
-    heads = ["Task", "Measure", *[safe(m) for m in table.models], "n"]
-    rows = [[r.task, r.metric, *map(_cell, r.cells), r.n] for r in table.rows]
+    heads = ["Measure", *[safe(m) for m in table.models], "n"]
+    rows = [[r.name, *map(_cell, r.cells), r.n] for r in table.rows]
     note = "▲ better, ▼ worse, ◆ different from the model to the left, beyond the 95% interval.\n"
-    return f"## Results ({safe(table.step)})\n\n{md_table(heads, rows, 2)}\n{note}"
+    return f"## Results ({safe(table.step)})\n\n{md_table(heads, rows)}\n{note}"
 
 
 def _cell(cell: Cell) -> str:
@@ -89,9 +100,8 @@ def _cell(cell: Cell) -> str:
 
 
 def _answers(selection: Selection) -> str:
-    shown = selection.exchanges[:: max(1, len(selection.exchanges) // ANSWERS)][:ANSWERS]
     parts = ["## Answers side by side\n", safe(selection.rule) + "\n"]
-    for exchange in shown:
+    for exchange in selection.shown(ANSWERS):
         question = " / ".join(content for _, content in exchange.prompt)
         rows = [
             (a.model, a.text or "(empty)", ", ".join(words for _, words in a.marks))

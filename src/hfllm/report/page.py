@@ -17,24 +17,25 @@ from hfllm.report.drawing.flow import flow_tall, flow_wide
 from hfllm.report.view.costs import cost_rows, reproduction, time_spent, total_of
 from hfllm.report.view.curation import curation_audits
 from hfllm.report.view.ledger_view import ledger_views
-from hfllm.report.view.overview import final_metrics, progress, remarks
+from hfllm.report.view.outcome import outcomes
+from hfllm.report.view.overview import final_metrics, notes, progress, warnings
 from hfllm.report.view.reliability import reliabilities
 from hfllm.report.view.results import settings, tables
 from hfllm.report.view.samples import sample_histories, selections
-from hfllm.report.view.story import nodes, paragraphs, tiles
+from hfllm.report.view.story import nodes, story, unfinished
 from hfllm.report.view.training import trainings
 
 HERE = Path(__file__).parent
+ANSWERS_SHOWN = 3  # prompts with their answers; the others are folded away
+NOTES_OPEN = 3  # more notes than this are folded away
 WIDE_STEPS = 9  # more boxes than this are too small in one row
 CONTENTS = [
-    ("story", "The run"),
-    ("path", "The path"),
-    ("ledger", "Token ledger"),
-    ("training", "Training"),
-    ("results", "Results"),
+    ("outcome", "Outcome"),
     ("answers", "Answers"),
-    ("growth", "Samples during pretraining"),
-    ("cost", "Cost"),
+    ("path", "The path"),
+    ("training", "Training"),
+    ("results", "More results"),
+    ("ledger", "Token ledger"),
     ("reproduce", "Reproduce"),
 ]
 
@@ -50,17 +51,18 @@ def gather(run: Run, title: str | None, side_by_side: int) -> dict[str, Any]:
     total, found, histories = total_of(run), tables(run), sample_histories(run)
     return {
         "title": title or run.name,
-        "meta": progress(run),
+        "meta": progress(run, total),
         "problems": run.problems,
-        "story": paragraphs(run, found, total),
-        "tiles": tiles(run, found, total),
-        "remarks": remarks(run),
+        "unfinished": unfinished(run),
+        "outcomes": outcomes(found),
+        "story": story(run),
+        "warnings": warnings(run),
+        "notes": notes(run),
         "nodes": nodes(run),
         "final_metrics": final_metrics(run),
         "ledgers": ledger_views(run),
         "audits": curation_audits(run),
         "trainings": trainings(run),
-        "results": found,
         "reliabilities": reliabilities(run),
         "settings": settings(run),
         "selections": selections(run, side_by_side),
@@ -70,7 +72,7 @@ def gather(run: Run, title: str | None, side_by_side: int) -> dict[str, Any]:
         "time_spent": time_spent(run),
         "hardware": total.hardware,
         "reproduction": reproduction(run),
-        "contents": [(id_, name) for id_, name in CONTENTS if histories or id_ != "growth"],
+        "contents": CONTENTS,
     }
 
 
@@ -91,5 +93,7 @@ def render(context: dict[str, Any]) -> str:
         flow_tall=flow_tall(steps) if steps else "",
         long=len(steps) > WIDE_STEPS,
         marks={"better": "▲", "worse": "▼", "different": "◆"},
+        answers_shown=ANSWERS_SHOWN,
+        notes_open=NOTES_OPEN,
         badges={"right": "✓", "wrong": "✗", "refused": "∅", "cut": "…"},
     )

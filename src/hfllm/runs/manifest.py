@@ -49,6 +49,7 @@ class Manifest:
     files: dict[str, int] = field(default_factory=dict)  # path -> bytes, of the finished artifacts
     chat: bool | None = None  # whether its language model is asked in turns; None: it makes none
     recipe: str = ""
+    overrides: list[str] = field(default_factory=list)  # of the command that ran the step
     seed: int = 0
     error: str | None = None
     versions: dict[str, str] = field(default_factory=dict)

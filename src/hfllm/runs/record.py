@@ -85,6 +85,7 @@ def _running(step: Step) -> Manifest:
         parents={name: step_fingerprint(recipe, name) for name in spec.parents},
         parent_artifacts={name: recorded_artifact(step.other(name)) for name in spec.parents},
         recipe=str(recipe.path),
+        overrides=list(recipe.overrides),
         seed=recipe.seed,
         versions=library_versions(),
         git=git_state(),

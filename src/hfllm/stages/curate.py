@@ -33,13 +33,23 @@ def sentence(view: StepView) -> str:
     read, kept = ledger.total("in") - reasons.pop("where", 0), ledger.total("kept")
     if not read:
         return ""
-    name, count = next(iter(reasons.items()), ("", 0))  # the most frequent reason is the first
-    tail = f"; the most frequent reason to drop one was “{name.replace('_', ' ')}” ({exact(count)})"
     share = percent(kept / read)
     return (
         f"Of {exact(read)} raw documents, curation kept {exact(kept)} ({share})"
-        f"{tail if count else ''}."
+        f"{_most_frequent(reasons)}."
     )
+
+
+def _most_frequent(reasons: dict[str, int]) -> str:
+    """The most frequent reason to drop a document, or all that share the first place."""
+    most = max(reasons.values(), default=0)
+    first = [f"“{name.replace('_', ' ')}”" for name, count in reasons.items() if count == most]
+    if not most:
+        return ""
+    if len(first) == 1:
+        return f"; the most frequent reason to drop one was {first[0]} ({exact(most)})"
+    named = f"{', '.join(first[:-1])} and {first[-1]}"
+    return f"; the most frequent reasons to drop one were {named} ({exact(most)} each)"
 
 
 STAGE = Stage(

@@ -70,7 +70,6 @@ STAGE = Stage(
     makes=RESULTS,
     check=check,
     key_figure=key_figure,
-    tiles=lambda _: (),  # the page makes tiles of its headline results
 )
 
 

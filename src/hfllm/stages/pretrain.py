@@ -81,18 +81,14 @@ def check(spec: StepSpec) -> Iterator[str]:
 
 def key_figure(view: StepView) -> Figure | tuple[()]:
     """Bits per byte of held-out text, else the held-out or the training loss."""
-    for keys, unit in ((("eval_bpb",), "bits per byte"), (("eval_loss", "loss"), "loss")):
+    for keys, unit in (
+        (("eval_bpb",), "bits per byte"),
+        (("eval_loss",), "held-out loss"),
+        (("loss",), "training loss"),
+    ):
         if (value := view.metric(*keys)) is not None:
             return short(value), unit
     return ()
-
-
-def tiles(view: StepView) -> Iterator[Figure]:
-    """The key figure, and the model's size."""
-    if figure := key_figure(view):
-        yield figure
-    if size := view.metric("parameters"):
-        yield compact(size), "parameters"
 
 
 def sentence(view: StepView) -> str:
@@ -137,7 +133,6 @@ STAGE = Stage(
     charts=(BITS_PER_BYTE, TOKEN_LOSS, *TRAINER_CHARTS),
     uncharted=(*TRAINER_UNCHARTED, "eval_nll_per_token", "eval_tokens"),
     key_figure=key_figure,
-    tiles=tiles,
     sentence=sentence,
 )
 

@@ -62,7 +62,7 @@ def check(spec: StepSpec) -> Iterator[str]:
 
 def key_figure(view: StepView) -> Figure | tuple[()]:
     """The held-out loss, else the training loss."""
-    for keys, unit in ((("eval_loss",), "held-out loss"), (("loss", "train_loss"), "loss")):
+    for keys, unit in ((("eval_loss",), "held-out loss"), (("loss",), "training loss")):
         if (value := view.metric(*keys)) is not None:
             return short(value), unit
     return ()

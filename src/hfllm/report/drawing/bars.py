@@ -66,7 +66,7 @@ def interval_plot(rows: list[ColoredInterval | None], span: tuple[float, float],
         span: values at the left and right end of the scale.
         label: description for screen readers.
     """
-    width, pitch = 150.0, 13.0
+    width, pitch = 150.0, 6.0
     x = Scale(span[0], span[1], 5, width - 5)
     height = pitch * len(rows) + 4
     parts = [tag("line", x1=x(end), x2=x(end), y1=1, y2=height - 1, class_="grid") for end in span]
@@ -76,5 +76,5 @@ def interval_plot(rows: list[ColoredInterval | None], span: tuple[float, float],
         y = 2 + pitch * (i + 0.5)
         low, high = max(row.low, span[0]), min(row.high, span[1])
         parts.append(tag("line", x1=x(low), x2=x(high), y1=y, y2=y, class_=f"bar {row.color}"))
-        parts.append(tag("circle", cx=x(row.value), cy=y, r=3.6, class_=f"dot {row.color}"))
+        parts.append(tag("circle", cx=x(row.value), cy=y, r=2.8, class_=f"dot {row.color}"))
     return drawing(width, height, label, *parts, class_="interval")

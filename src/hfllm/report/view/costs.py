@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,10 +27,8 @@ class Total:
     hardware: list[str]  # each machine once
 
     def in_words(self) -> list[str]:
-        """The sums that were recorded, with their units."""
+        """The sums that were recorded, with their units; the time stands under the title."""
         words = []
-        if self.wall_s:
-            words.append(f"wall time {duration(self.wall_s)}")
         if self.trained:
             words.append(f"{exact(self.trained)} tokens trained on")
         if self.flops:
@@ -73,7 +72,6 @@ def _cost(step: StepView) -> dict[str, str]:
         "step": step.name,
         "status": step.state,
         "wall": duration(wall) if wall else DASH,
-        "seconds": f"{wall:,.2f}" if wall else DASH,
         "tokens": exact(tokens) if tokens else DASH,
         "flops": scientific(flops) if flops else DASH,
         "speed": exact(round(tokens / wall)) if tokens and wall and trains else DASH,
@@ -113,10 +111,9 @@ class Reproduction:
 def reproduction(run: Run) -> Reproduction:
     """Commands, recipe, versions, commits, seeds and fingerprints from the manifests."""
     ran = [s for s in run.steps if s.status != NOT_RUN and s.manifest]
-    recipes = dict.fromkeys(str(s.manifest["recipe"]) for s in ran if s.manifest.get("recipe"))
     seeds = dict.fromkeys(str(s.manifest["seed"]) for s in ran if "seed" in s.manifest)
     return Reproduction(
-        commands=[f"hfllm run {path}" for path in recipes or ["RECIPE"]],
+        commands=list(dict.fromkeys(_command(s) for s in ran)) or ["hfllm run RECIPE"],
         recipe=run.recipe,
         configs=[(s.name, s.config) for s in run.steps if s.config],
         versions=_versions(ran),
@@ -124,6 +121,13 @@ def reproduction(run: Run) -> Reproduction:
         seeds=list(seeds),
         fingerprints=[row for s in ran for row in _prints(s)],
     )
+
+
+def _command(step: StepView) -> str:
+    """The command that ran the step, with its overrides."""
+    overrides = step.manifest.get("overrides")
+    given = [shlex.quote(str(item)) for item in overrides] if isinstance(overrides, list) else []
+    return " ".join(["hfllm run", str(step.manifest.get("recipe") or "RECIPE"), *given])
 
 
 def _versions(steps: list[StepView]) -> list[dict[str, Any]]:

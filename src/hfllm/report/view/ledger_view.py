@@ -14,6 +14,7 @@ from hfllm.report.drawing.bars import Bar, stacked_bar
 from hfllm.report.number_format import DASH, compact, exact, percent
 
 # Colours of the reasons, largest first; those after the sixth share "other reasons".
+MINOR = 0.95  # share kept, from which on a step's ledger is folded away
 COLORS = ("c2", "c5", "c4", "c6", "c3", "c7")
 
 
@@ -30,6 +31,23 @@ class LedgerView:
     total_in: dict[str, int]  # by unit
     total_kept: dict[str, int]
     all_kept: bool  # nothing was dropped or changed
+
+    @property
+    def is_minor(self) -> bool:
+        """Whether nearly everything was kept, and the sums are right: no bars at first sight."""
+        sizes = [(self.total_in[unit], self.total_kept[unit]) for unit in self.total_in]
+        return self.conserved and all(kept >= MINOR * came for came, kept in sizes)
+
+    @property
+    def kept_in_words(self) -> str:
+        """What was kept of what came in, by unit."""
+        if self.all_kept:
+            sizes = [f"{size:,} {unit}" for unit, size in self.total_kept.items()]
+            return f"everything kept: {', '.join(sizes)}"
+        sizes = [
+            f"{self.total_kept[unit]:,} of {came:,} {unit}" for unit, came in self.total_in.items()
+        ]
+        return f"kept {', '.join(sizes)}"
 
 
 def ledger_views(run: Run) -> list[LedgerView]:

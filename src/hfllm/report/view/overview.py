@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from hfllm.report.collect import DONE, Run
-from hfllm.report.number_format import exact, number
+from hfllm.report.number_format import duration, exact, number
+from hfllm.report.view.costs import Total
 
 
-def progress(run: Run) -> str:
-    """When the run started, and how many of its steps are done."""
+def progress(run: Run, total: Total) -> str:
+    """When the run started, how many of its steps are done, their time and machine."""
     starts = sorted(str(s.manifest["started"]) for s in run.steps if s.manifest.get("started"))
     done = sum(step.status == DONE for step in run.steps)
     words = f"{done} of {len(run.steps)} steps done"
+    words += f" in {duration(total.wall_s)}" if total.wall_s else ""
+    words += f" on {total.hardware[0]}" if len(total.hardware) == 1 else ""
     return f"Started {starts[0][:16].replace('T', ' ')}, {words}" if starts else words
 
 
-def remarks(run: Run) -> list[tuple[str, str]]:
-    """(step, remark) of the steps that are not done or stale, and the notes of all steps."""
+def warnings(run: Run) -> list[tuple[str, str]]:
+    """(step, what is wrong) of the steps that are not done or stale."""
     out = [(s.name, s.state) for s in run.steps if s.status != DONE]
     prints = {s.name: s.manifest.get("fingerprint") for s in run.steps if s.manifest}
     for step in run.steps:
         for name, made_from in step.section("parents").items():
             if prints.get(name, made_from) != made_from:
                 out.append((step.name, f"stale: made from another version of {name}"))
-        out += [(step.name, note) for note in step.notes]
     return out
+
+
+def notes(run: Run) -> list[tuple[str, str]]:
+    """(step, note) of the decisions that the steps took at run time."""
+    return [(step.name, note) for step in run.steps for note in step.notes]
 
 
 def final_metrics(run: Run) -> list[dict[str, str]]:

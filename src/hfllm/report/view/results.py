@@ -17,9 +17,9 @@ from hfllm.evaluation.measure import SHARE, Measure, measure_of
 from hfllm.report.collect import Run, StepView, records
 from hfllm.report.drawing.bars import ColoredInterval, interval_plot
 from hfllm.report.number_format import exact, number, percent, short
+from hfllm.report.view.all_answers import Result, merge_summary, summary_task
 
 BETTER, WORSE, OTHER = "better", "worse", "different"
-Result = dict[str, Any]  # a result or a difference of results.json, as read
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,24 @@ class Cell:
 
 @dataclass(frozen=True)
 class TableRow:
-    """One task and metric over all models."""
+    """One task and metric over all models; both names are in words."""
 
     task: str
     metric: str
     cells: list[Cell]
     plot: str
     n: str
-    secondary: bool
+    secondary: bool  # folded away; never if a difference is marked
+
+    @property
+    def name(self) -> str:
+        """The task and what was measured: "Known facts: right"."""
+        return f"{self.task[:1].upper()}{self.task[1:]}: {self.metric}"
+
+    @property
+    def verdict(self) -> str:
+        """The mark of the last model that was measured."""
+        return next((cell.mark for cell in reversed(self.cells) if cell.n), "")
 
 
 @dataclass(frozen=True)
@@ -54,18 +64,14 @@ class Table:
     meanings: list[tuple[str, str]]
     summary_task: str = ALL_ANSWERS.replace("_", " ")  # its means are over all answers
 
-    def marked(self, model: int, mark: str) -> int:
-        """The number of rows in which the column of `model` has the mark."""
-        return sum(row.cells[model].mark == mark for row in self.rows)
-
 
 def tables(run: Run) -> list[Table]:
     """The tables of every step with results; models without a common task are in separate ones."""
     out = []
     for step in run.steps:
         results = [r for r in records(step.results, "results") if "model" in r]
-        summary = _summary_task(results)
-        results = _merge_summary(results, summary)
+        summary = summary_task(results)
+        results = merge_summary(results, summary)
         models = run.in_order(str(r["model"]) for r in results)
         found_tables = [_table(step, group, results, summary) for group in _groups(models, results)]
         out += sorted(found_tables, key=lambda table: -len(table.rows))
@@ -97,37 +103,6 @@ def _groups(models: list[str], results: list[Result]) -> list[list[str]]:
     return groups
 
 
-def _summary_task(results: list[Result]) -> str:
-    """The task whose metrics equal the means over all answers, if only one task has answers."""
-    found: dict[str, dict[tuple[str, str], Any]] = {}
-    for r in results:
-        key = (str(r["model"]), str(r.get("metric")))
-        found.setdefault(str(r.get("task")), {})[key] = (r.get("value"), r.get("n"))
-    means = found.pop(ALL_ANSWERS, {})
-    for task, values in found.items():
-        shared = means.keys() & values.keys()
-        if shared and all(means[key] == values[key] for key in shared):
-            return task
-    return ALL_ANSWERS
-
-
-def _merge_summary(rows: list[Result], summary: str) -> list[Result]:
-    """Results or differences; means over all answers belong to `summary`, unless it has its own."""
-    if summary == ALL_ANSWERS:
-        return rows
-
-    def key(row: Result) -> tuple[str, ...]:
-        return tuple(str(row.get(name)) for name in ("model", "baseline", "metric"))
-
-    apart = [row for row in rows if row.get("task") != ALL_ANSWERS]
-    known = {key(row) for row in apart if row.get("task") == summary}
-    return apart + [
-        row | {"task": summary}
-        for row in rows
-        if row.get("task") == ALL_ANSWERS and key(row) not in known
-    ]
-
-
 def _table(step: StepView, models: list[str], results: list[Result], summary: str) -> Table:
     cells = {
         (str(r.get("task")), str(r.get("metric")), str(r["model"])): r
@@ -136,9 +111,10 @@ def _table(step: StepView, models: list[str], results: list[Result], summary: st
     }
     paired = {
         (str(d.get("task")), str(d.get("metric")), str(d.get("model")), str(d.get("baseline"))): d
-        for d in _merge_summary(records(step.results, "differences"), summary)
+        for d in merge_summary(records(step.results, "differences"), summary)
     }
     keys = list(dict.fromkeys((task, metric) for task, metric, _ in cells))
+    keys = [key for key in keys if not _is_repeated(*key, cells, keys)]
     tasks = list(dict.fromkeys(task for task, _ in keys))
     keys.sort(key=lambda key: (key[0] != summary, tasks.index(key[0])))  # the summary first
     rows = [
@@ -150,9 +126,25 @@ def _table(step: StepView, models: list[str], results: list[Result], summary: st
         )
         for key in keys
     ]
-    words = {metric: measure_of(metric).meaning for _, metric in keys}
-    meanings = [(m.replace("_", " "), w) for m, w in words.items() if w]
+    measures = [measure_of(metric) for _, metric in keys]
+    meanings = list(dict.fromkeys((m.words, m.meaning) for m in measures if m.meaning))
     return Table(step.name, models, rows, meanings, summary.replace("_", " "))
+
+
+def _is_repeated(
+    task: str, metric: str, cells: dict[tuple[str, str, str], Result], keys: list[tuple[str, str]]
+) -> bool:
+    """Whether another metric of the task says the same of every model, and says it better."""
+
+    def values(name: str) -> dict[str, Any]:
+        return {
+            m: (r.get("value"), r.get("n"))
+            for (t, k, m), r in cells.items()
+            if (t, k) == (task, name)
+        }
+
+    better = [other for at, other in keys if at == task and measure_of(other).instead_of == metric]
+    return any(values(other) == values(metric) for other in better)
 
 
 def _row(
@@ -182,14 +174,14 @@ def _row(
         cells.append(_cell(result, mark, share))
         left = result or left
     sizes = list(dict.fromkeys(cell.n for cell in cells if cell.n))
-    name = f"{task.replace('_', ' ')}, {metric.replace('_', ' ')}"
+    name = f"{task.replace('_', ' ')}, {measure.words}"
     return TableRow(
         task=task.replace("_", " "),
-        metric=metric.replace("_", " ") + _chance(found),
+        metric=measure.words + _chance(found),
         cells=cells,
         plot=_plot(found, share, f"{name}: values with their 95% intervals"),
         n=" / ".join(sizes),
-        secondary=measure.is_folded(task, metrics),
+        secondary=measure.is_folded(task, metrics) and not any(cell.mark for cell in cells),
     )
 
 

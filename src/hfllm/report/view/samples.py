@@ -60,6 +60,10 @@ class Selection:
     total: str
     exchanges: list[Exchange]
 
+    def shown(self, most: int) -> list[Exchange]:
+        """At most so many of the exchanges, spread over them."""
+        return self.exchanges[:: max(1, len(self.exchanges) // most)][:most]
+
 
 def selections(run: Run, side_by_side: int) -> list[Selection]:
     """For each evaluation step, at most `side_by_side` prompts."""

@@ -1,6 +1,7 @@
 """The charts of a training step: those that its stage declares, then all other logged metrics.
 
-The others are folded away. A value that is not finite cannot be drawn: it is counted in a remark
+The others are folded away, and so are curves of two points and charts that the stage declares as
+`folded`. A value that is not finite cannot be drawn: it is counted in a remark
 under the chart.
 """
 
@@ -16,6 +17,7 @@ from hfllm.report.drawing.line_chart import Line, line_chart
 from hfllm.report.number_format import exact, number, scientific, short
 
 HIDDEN = {"step", "time_s", "epoch", "num_tokens", "total_flos", "num_input_tokens_seen"}
+FIGURES = 4  # charts shown at once, a row of them
 MEANS = 10  # points of a chart whose x axis is another metric
 CLOCKS = ("_runtime", "_per_second")  # speed of single evaluations: in the table, not drawn
 
@@ -75,13 +77,14 @@ def over(step: StepView, key: str, other: str) -> list[tuple[float, float]]:
 
 def _training(step: StepView) -> Training:
     keys = list(dict.fromkeys(k for row in step.metrics for k in row if k not in HIDDEN))
-    figures, used = [], set()
+    figures: list[ChartView] = []
+    folded: list[ChartView] = []
+    used: set[str] = set()
     for chart in step.stage.charts:
         chosen = chart.match(keys)
         used |= set(chosen)
-        figure = _figure(step, chart, chosen)
-        if figure:
-            figures.append(figure)
+        if figure := _figure(step, chart, chosen):
+            (figures if _stands_out(step, chart, chosen) else folded).append(figure)
     rest = [
         Chart(k.replace("_", " "), {k: ""}, "value")
         for k in keys
@@ -94,10 +97,18 @@ def _training(step: StepView) -> Training:
         stage=step.stage.name,
         status=step.state,
         summary=_summary(step, last),
-        figures=figures,
-        more=[figure for figure in more if figure],
+        figures=figures[:FIGURES],
+        more=figures[FIGURES:] + folded + [figure for figure in more if figure],
         table=[row for row in (_row(step, key) for key in keys) if row],
     )
+
+
+def _stands_out(step: StepView, chart: Chart, keys: list[str]) -> bool:
+    """Whether the chart is shown at once: a value that is not finite, or a curve that says much."""
+    found = [series(step, key) for key in keys]
+    if any(broken for _, broken in found):
+        return True
+    return not chart.folded and any(len(points) > 2 for points, _ in found)
 
 
 def _summary(step: StepView, last: float) -> str:
