@@ -195,7 +195,9 @@ def _run_stage(step: Step) -> None:
             module.run(config, step, manifest)
             return
         from hfllm.training.fit import fit  # torch and transformers
+        from hfllm.training.resume import keep_rows_per_step
 
+        keep_rows_per_step(step)
         trainer, info = module.build(config, step, manifest)
         fit(trainer, step, manifest, info)
 

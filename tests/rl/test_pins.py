@@ -63,9 +63,8 @@ def test_only_the_pinned_class_defines_it(owner, name):
 
 OURS = [
     "notes", "meter", "critic", "privileged_critic", "rollout_policy", "_passes", "_rewards",
-    "_unpads", "_add_critic", "_score_written_tokens_only", "_make_privileged_critic",
-    "_make_rollout_policy", "_is_sharded", "_mode", "_sum", "_old_logps_and_values",
-    "_critic_values", "_token_rewards", "_add_advantages", "_value_loss", "_rollout_file",
+    "_unpads", "_add_critic", "_is_sharded", "_mode", "_sum", "_old_logps_and_values",
+    "_critic_values", "_token_rewards", "_add_advantages", "_value_loss", "_resume_rollout", "_say",
 ]  # fmt: skip
 
 

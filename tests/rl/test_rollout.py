@@ -2,11 +2,20 @@
 
 import dataclasses
 
+import pytest
 import torch
 from rl_helpers import rollout
+from transformers import TrainerCallback
 from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
-from hfllm.rl.rollout import Rollout, load_micro_batches, save_micro_batches
+from hfllm.rl.rollout import (
+    Rollout,
+    has_rollout_of,
+    load_micro_batches,
+    rollout_file,
+    save_micro_batches,
+    steps_into_rollout,
+)
 
 NAMES = {field.name for field in dataclasses.fields(Rollout)}
 
@@ -57,3 +66,46 @@ def test_it_comes_back_from_a_checkpoint_also_from_one_with_the_old_names(tmp_pa
     save_micro_batches(tmp_path / "rollout_0.pt", 3, [{"values": values}])
     _, (batch,) = load_micro_batches(tmp_path / "rollout_0.pt", torch.device("cpu"))
     assert torch.equal(batch["privileged_values"], torch.zeros(2, 3))
+
+
+def test_a_rollout_belongs_to_the_number_of_processes_that_saved_it(tmp_path):
+    assert not has_rollout_of(tmp_path, 1)
+    for process in range(2):
+        save_micro_batches(rollout_file(tmp_path, process), 1, [])
+    assert [has_rollout_of(tmp_path, count) for count in (1, 2, 3)] == [False, True, False]
+
+
+def test_a_process_of_several_loads_its_part_although_its_device_has_an_index(tmp_path):
+    save_micro_batches(tmp_path / "r.pt", 1, [{"values": torch.rand(2, 3), "num_images": [1, 2]}])
+    _, (batch,) = load_micro_batches(tmp_path / "r.pt", torch.device("cpu:0"))
+    assert batch["values"].device.type == "cpu" and batch["num_images"] == [1, 2]
+
+
+class CountedSteps(TrainerCallback):
+    """Stands for training: `trainer.training_step` counts a micro-batch; notes the place after."""
+
+    def __init__(self, trainer):
+        self.trainer, self.places = trainer, []
+        trainer.training_step = self.training_step
+        trainer.add_callback(self)
+
+    def training_step(self, *_):
+        self.trainer._step += 1
+        return torch.zeros(())
+
+    def on_step_end(self, *_, **__):
+        self.places.append(self.trainer._step % 8)
+
+
+@pytest.mark.parametrize("accumulation", [1, 2, 3, 4])
+def test_the_place_in_a_rollout_follows_from_the_optimizer_step(build, accumulation):
+    """Also over the end of an epoch, whose last step may have fewer micro-batches."""
+    trainer = build(
+        per_device_train_batch_size=2,
+        steps_per_generation=4,
+        gradient_accumulation_steps=accumulation,
+        max_steps=14,
+    )
+    counted = CountedSteps(trainer)
+    trainer.train()
+    assert counted.places == [steps_into_rollout(trainer.args, 24, n) for n in range(1, 15)]

@@ -67,7 +67,7 @@ def build_trainer_config(spec: StepSpec, seed: int, output_dir: str, **forced: A
         raise ValueError("\n".join(problems))
     base = {"output_dir": output_dir, "seed": seed, **hardware_defaults()}
     ours = {installed_key(key, schema): v for key, v in spec.stage.default_values().items()}
-    values = (ours, base, given, forced)
+    values = (ours, base, given, spec.forced, forced)
     try:
         config = OmegaConf.to_object(OmegaConf.merge(schema, *values))
     except Exception as error:  # the class's __post_init__ may raise anything

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import RepeatSampler, disable_dropout_in_model
 
 from hfllm.fast_cpu import is_on
-from hfllm.fast_cpu.trained_head import Scoring
 from hfllm.rl import guards
 from hfllm.rl.advantages import (
     explained_variance,
@@ -39,15 +39,26 @@ from hfllm.rl.logprobs import (
     ForwardPass,
     critic_values,
     score_answers,
-    score_written_tokens_only,
 )
 from hfllm.rl.meters import Meter
 from hfllm.rl.ppo_config import PPOConfig
-from hfllm.rl.privileged_critic import PrivilegedCritic, features_of
 from hfllm.rl.prompt_sampler import ResumableSampler
 from hfllm.rl.rewards import place_reward_models
-from hfllm.rl.rollout import Batch, Rollout, load_micro_batches, save_micro_batches
-from hfllm.rl.rollout_policy import RolloutPolicy
+from hfllm.rl.rollout import (
+    Batch,
+    Rollout,
+    has_rollout_of,
+    load_micro_batches,
+    rollout_file,
+    save_micro_batches,
+    steps_into_rollout,
+)
+from hfllm.rl.set_up import (
+    gradient_depends_on_rows,
+    install_fast_head,
+    make_privileged_critic,
+    make_rollout_policy,
+)
 from hfllm.rl.unpad import sort_by_length, unpadded_chunks
 from hfllm.tokenization.render import render
 
@@ -110,42 +121,15 @@ class PPOTrainer(GRPOTrainer):
         if not self._unpads:
             guards.check_padded_rows(self.model)  # policy and critic
         if self.accelerator.device.type == "cpu":  # on a GPU TRL's kernels are as fast
-            self._score_written_tokens_only()
-        self.privileged_critic = self._make_privileged_critic()
-        self.rollout_policy = self._make_rollout_policy()
+            install_fast_head(self, self._is_sharded)
+        self.privileged_critic = make_privileged_critic(self, self._sum)
+        self.rollout_policy = make_rollout_policy(self, self._is_sharded)
 
     def _add_critic(self, critic: PreTrainedModel) -> Critic:
         if self.args.disable_dropout:
             disable_dropout_in_model(critic)
         policy = self.accelerator.unwrap_model(self.model)
         return Critic(policy, critic.to(self.accelerator.device))
-
-    def _score_written_tokens_only(self) -> None:
-        """Install the CPU head that skips prompt tokens on policy and reference."""
-        if self._is_sharded:
-            self.notes.append("the policy is sharded: TRL's head is kept, slower on a CPU")
-        elif self.args.cast_lm_head_to_fp32:
-            self.notes.append("cast_lm_head_to_fp32: TRL's head is kept, slower on a CPU")
-        else:
-            how = Scoring(self.temperature, entropy_grad=self._entropy_bonus_enabled)
-            models = [m for m in (self.model, self.ref_model) if m is not None]
-            plain = [self.accelerator.unwrap_model(model) for model in models]
-            self.notes += score_written_tokens_only(plain, how)
-
-    def _make_privileged_critic(self) -> PrivilegedCritic:
-        sources = features_of(self.reward_funcs, self.reward_func_names)
-        used = sources if self.args.privileged_critic else []
-        critic = PrivilegedCritic(used, self._tokenizer, self._sum, has_tools=bool(self.tools))
-        self.notes += critic.notes
-        return critic
-
-    def _make_rollout_policy(self) -> RolloutPolicy | None:
-        if self.args.generate_dtype is None:
-            return None
-        if self._is_sharded:
-            self.notes.append("generate_dtype: no effect, a sharded policy is not copied")
-            return None
-        return RolloutPolicy(self.model, self.args.generate_dtype, self.accelerator.device)
 
     @property
     def _is_sharded(self) -> bool:
@@ -220,15 +204,7 @@ class PPOTrainer(GRPOTrainer):
         if self._buffered_inputs is before or self._buffered_inputs is None:  # no new rollout
             return inputs
         steps, together = self.args.steps_per_generation or 1, self.args.gradient_accumulation_steps
-        # Only if the gradient does not depend on which rows share a micro-batch. (Some metrics do:
-        # they are means of the means of micro-batches.)
-        depends_on_rows = (
-            self.args.loss_type != "dapo"
-            or self.aux_loss_enabled
-            or self._entropy_bonus_enabled
-            or self.top_entropy_quantile < 1.0
-        )
-        may_sort = not depends_on_rows and steps % together == 0 and not self._is_vlm
+        may_sort = not gradient_depends_on_rows(self) and steps % together == 0 and not self._is_vlm
         if may_sort and self._unpads:  # padded rows are as wide in any order
             self._buffered_inputs = sort_by_length(self._buffered_inputs, together)
         return self._buffered_inputs[self._step % steps]
@@ -399,7 +375,8 @@ class PPOTrainer(GRPOTrainer):
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
         used = self._step % ((self.args.steps_per_generation or 1) * self.num_iterations)
         if used and self._buffered_inputs is not None:
-            save_micro_batches(self._rollout_file(folder), used, self._buffered_inputs)
+            file = rollout_file(folder, self.accelerator.process_index)
+            save_micro_batches(file, used, self._buffered_inputs)
         if self.args.should_save:
             self.privileged_critic.save(folder)
 
@@ -418,13 +395,27 @@ class PPOTrainer(GRPOTrainer):
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
-        file = self._rollout_file(Path(checkpoint))
-        if file.exists():
-            self._step, self._buffered_inputs = load_micro_batches(file, self.accelerator.device)
+        self._resume_rollout(Path(checkpoint))
         if note := self.privileged_critic.load(Path(checkpoint)):
-            self.notes.append(note)
-            if self.accelerator.is_main_process:
-                print(note, flush=True)
+            self._say(note)
+
+    def _resume_rollout(self, checkpoint: Path) -> None:
+        """Load the rollout in use; sample it again if other processes saved it."""
+        state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        prompts: Any = self.train_dataset
+        used = steps_into_rollout(self.args, len(prompts), state.global_step)
+        if has_rollout_of(checkpoint, self.accelerator.num_processes):
+            file = rollout_file(checkpoint, self.accelerator.process_index)
+            self._step, self._buffered_inputs = load_micro_batches(file, self.accelerator.device)
+        elif used:  # on every process, or the others would wait for this one's answers
+            self._step, self._buffered_inputs = used, None
+            self._say("the rollout in use was of other processes: its answers are sampled again")
+
+    def _say(self, note: str) -> None:
+        """Add a note to the manifest's, and print it once."""
+        self.notes.append(note)
+        if self.accelerator.is_main_process:
+            print(note, flush=True)
 
     def _load_best_model(self) -> None:
         """Load the best checkpoint's policy and critic."""
@@ -433,9 +424,6 @@ class PPOTrainer(GRPOTrainer):
         with self.critic.detached():
             super()._load_best_model()
         self.critic.load(str(self.state.best_model_checkpoint))
-
-    def _rollout_file(self, checkpoint: Path) -> Path:
-        return checkpoint / f"rollout_{self.accelerator.process_index}.pt"
 
     # ---- logging
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from hfllm.rl.ppo_config import PPOConfig
 from hfllm.rl.unpad import Rows
 
 Batch = dict[str, Any]
@@ -74,8 +75,37 @@ def save_micro_batches(file: Path, used: int, micro_batches: list[Batch]) -> Non
 
 def load_micro_batches(file: Path, device: torch.device) -> tuple[int, Any]:
     """Load (used, micro_batches) of `save_micro_batches`."""
-    saved = torch.load(file, map_location=device, weights_only=True)
+    # Not map_location=device: torch cannot restore to "cpu:0", the device of a process of several.
+    saved = torch.load(file, map_location="cpu", weights_only=True)
     for batch in saved["micro_batches"]:  # older files have privileged_values as `informed`
         informed = batch.pop("informed", torch.zeros_like(batch["values"]))
         batch.setdefault("privileged_values", informed)
-    return saved["used"], saved["micro_batches"]
+    return saved["used"], [
+        {name: x.to(device) if torch.is_tensor(x) else x for name, x in batch.items()}
+        for batch in saved["micro_batches"]
+    ]
+
+
+def rollout_file(checkpoint: Path, process: int) -> Path:
+    """The file in which a process saves its part of a rollout that is in use."""
+    return checkpoint / f"rollout_{process}.pt"
+
+
+def has_rollout_of(checkpoint: Path, processes: int) -> bool:
+    """Whether the checkpoint has the rollout's part of each of so many processes, and no other."""
+    names = {path.name for path in checkpoint.glob("rollout_*.pt")}
+    return names == {rollout_file(checkpoint, i).name for i in range(processes)}
+
+
+def steps_into_rollout(args: PPOConfig, prompts: int, optimizer_step: int) -> int:
+    """Micro-batches of the current rollout that were used up at an optimizer step.
+
+    Args:
+        args: rollouts and accumulation of this run.
+        prompts: rows of the data set; an epoch is a whole number of rollouts.
+        optimizer_step: counted from the start of the training.
+    """
+    use = (args.steps_per_generation or 1) * args.num_iterations
+    per_rollout = (args.generation_batch_size or 1) // (args.num_generations or 1)
+    in_epoch = -(-(prompts // per_rollout * use) // args.gradient_accumulation_steps)
+    return optimizer_step % in_epoch * args.gradient_accumulation_steps % use

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,14 @@ def remove_incomplete(folder: Path) -> None:
 
 
 class MarkCheckpoints(TrainerCallback):
-    """Write the marker after each save, on the main process."""
+    """Write the marker after each save, on the main process.
+
+    Args:
+        add_files: called with the checkpoint's folder and step before it is marked.
+    """
+
+    def __init__(self, add_files: Callable[[Path, int], None] = lambda *_: None) -> None:
+        self.add_files = add_files
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Wait until every process has written its part (random state, rollouts), then mark."""
@@ -84,4 +92,5 @@ class MarkCheckpoints(TrainerCallback):
             torch.distributed.barrier()
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         if state.is_world_process_zero and checkpoint.is_dir():
+            self.add_files(checkpoint, state.global_step)
             mark_complete(checkpoint)

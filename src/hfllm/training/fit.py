@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from transformers import GenerationConfig, Trainer
@@ -21,7 +22,13 @@ from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_on, is_sharded
 from hfllm.training.callbacks import MetricsLog, StopOnSignal
-from hfllm.training.checkpoints import MarkCheckpoints, newest_complete, remove_incomplete
+from hfllm.training.checkpoints import (
+    MarkCheckpoints,
+    newest_complete,
+    remove_incomplete,
+    step_of,
+)
+from hfllm.training.resume import Progress, rows_per_step, what_is_anew
 
 
 @dataclass
@@ -55,9 +62,10 @@ def fit(trainer: Trainer, step: Step, manifest: Manifest, info: TrainingInfo) ->
     tokens_per_step = int(per_step * info.row_tokens) if info.row_tokens else None
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(MetricsLog(step.metrics, step.name, step.stage.console, tokens_per_step))
-    trainer.add_callback(MarkCheckpoints())
     trainer.add_callback(stop)
     checkpoint = _checkpoint(trainer, step, manifest)
+    tokens = _TokensSeen(trainer, tokens_per_step, checkpoint)
+    trainer.add_callback(MarkCheckpoints(tokens.save))
     parameters = count_parameters(trainer.accelerator.unwrap_model(trainer.model))
     if trainer.is_world_process_zero():
         _announce(trainer, step, per_step, tokens_per_step, parameters)
@@ -70,19 +78,39 @@ def fit(trainer: Trainer, step: Step, manifest: Manifest, info: TrainingInfo) ->
         timing = ("_runtime", "_per_second")
         metrics |= {k: v for k, v in trainer.evaluate().items() if not k.endswith(timing)}
     manifest.metrics |= {k: v for k, v in (metrics | info.extra).items() if v is not None}
-    _count_cost(trainer, manifest, info, tokens_per_step)
+    _count_cost(trainer, manifest, info, tokens.at(trainer.state.global_step))
 
 
-def _count_cost(
-    trainer: Trainer, manifest: Manifest, info: TrainingInfo, tokens_per_step: int | None
-) -> None:
-    """Count tokens and FLOPs of the whole training, including the part before a resume."""
-    state, model = trainer.state, trainer.accelerator.unwrap_model(trainer.model)
-    seen = state.global_step * tokens_per_step if tokens_per_step else state.num_input_tokens_seen
+class _TokensSeen:
+    """Tokens of the whole training, including the part before a resume."""
+
+    def __init__(self, trainer: Trainer, per_step: int | None, checkpoint: str | None) -> None:
+        """`per_step`: tokens of a step of this run; None: the trainer counts them itself."""
+        self.trainer, self.per_step = trainer, per_step
+        self.start, self.before = 0, 0
+        if checkpoint:
+            self.start, found = step_of(Path(checkpoint)), Progress.read(Path(checkpoint)).tokens
+            self.before = self.start * (per_step or 0) if found is None else found
+
+    def at(self, step: int) -> int:
+        """Tokens up to a step of this run."""
+        if self.per_step is None:
+            return int(self.trainer.state.num_input_tokens_seen)
+        return self.before + (step - self.start) * self.per_step
+
+    def save(self, checkpoint: Path, step: int) -> None:
+        """Write the tokens and what they are made of to a checkpoint."""
+        args = self.trainer.args
+        Progress(args.world_size, rows_per_step(args), self.at(step)).save(checkpoint)
+
+
+def _count_cost(trainer: Trainer, manifest: Manifest, info: TrainingInfo, seen: int) -> None:
+    """Count tokens and FLOPs of the whole training."""
     per_token = info.flops_per_token
     if per_token is None:
+        model = trainer.accelerator.unwrap_model(trainer.model)
         per_token = flops_per_token(model, info.seq_len)
-    manifest.tokens = int(seen)
+    manifest.tokens = seen
     manifest.flops = (per_token or 0.0) * manifest.tokens
 
 
@@ -94,11 +122,6 @@ def mean_loss(history: list[dict[str, Any]]) -> float | None:
             total += float(row["loss"]) * (row["step"] - last)
             last = row["step"]
     return total / last if last else None
-
-
-def rows_per_step(args: Any) -> int:
-    """Rows of one optimizer step, over all processes."""
-    return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
 
 
 def total_rows(args: Any, rows: int) -> int:
@@ -124,10 +147,12 @@ def _checkpoint(trainer: Trainer, step: Step, manifest: Manifest) -> str | None:
             remove_incomplete(step.checkpoints)
     if found is None:
         return None
-    line = f"{step.name}: resuming from {found}"
-    manifest.notes.append(line)
+    lines = [f"{step.name}: resuming from {found}"]
+    if anew := what_is_anew(step, trainer.args, Progress.read(found)):
+        lines.append(anew)
+    manifest.notes += lines
     if trainer.is_world_process_zero():
-        print(line, flush=True)
+        print("\n".join(lines), flush=True)
     return str(found)
 
 

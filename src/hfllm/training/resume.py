@@ -1,0 +1,112 @@
+"""Resume from a checkpoint that another number of processes wrote.
+
+With the same number a resumed run is exact. With another one `keep_rows_per_step` sets gradient
+accumulation so that an optimizer step keeps its rows, as far as they can be divided: then steps,
+schedule and order of the rows stay as they were. The states of random generators belong to
+processes, so dropout and sampling begin anew; `what_is_anew` says all of it in one line.
+`Progress` is saved with each checkpoint (progress.json): the processes, the rows of a step, and the
+tokens seen, which cannot be computed from the step once its size has changed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hfllm.runs.layout import Step
+from hfllm.runs.processes import is_on, world_size
+from hfllm.training.checkpoints import newest_complete
+
+FILE = "progress.json"
+ACCUMULATION, PER_ROLLOUT = "gradient_accumulation_steps", "steps_per_generation"
+
+
+def rows_per_step(args: Any) -> int:
+    """Rows of one optimizer step, over all processes."""
+    return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+
+
+@dataclass
+class Progress:
+    """What a checkpoint's step number does not tell."""
+
+    processes: int
+    rows_per_step: int | None = None  # None: written before it was recorded
+    tokens: int | None = None  # seen so far; None: unknown
+
+    def save(self, checkpoint: Path) -> None:
+        """Write it to the checkpoint."""
+        (checkpoint / FILE).write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def read(cls, checkpoint: Path) -> Progress:
+        """That of a checkpoint; of an older one, from the files of its random generators."""
+        file = checkpoint / FILE
+        if file.is_file():
+            return cls(**json.loads(file.read_text(encoding="utf-8")))
+        return cls(processes=max(1, len(list(checkpoint.glob("rng_state_*.pth")))))
+
+
+def keep_rows_per_step(step: Step) -> None:
+    """Set `step.spec.forced`, so that a step has the rows that it had before, where possible.
+
+    Raises:
+        ValueError: DeepSpeed, whose checkpoint is in as many shards as there were processes.
+    """
+    step.spec.forced = {}
+    checkpoint, _ = newest_complete(step.checkpoints)
+    if checkpoint is None or not step.spec.config.resume:
+        return
+    before, now = Progress.read(checkpoint), world_size()
+    if before.processes == now:
+        return
+    if is_on("ACCELERATE_USE_DEEPSPEED"):
+        raise ValueError(
+            f"{step.name}: {checkpoint} is in shards of {before.processes} DeepSpeed processes and "
+            f"this run has {now}; start as many, or set {step.name}.resume=false to start again"
+        )
+    step.spec.forced = _accumulation(step, before)
+
+
+def _accumulation(step: Step, before: Progress) -> dict[str, int]:
+    """The accumulation that keeps the rows of a step; {} if they cannot be divided so."""
+    from hfllm.recipe.trainers import build_trainer_config
+
+    args = build_trainer_config(step.spec, step.seed, str(step.checkpoints))
+    rows = before.rows_per_step or rows_per_step(args) // args.world_size * before.processes
+    micro_batches, rest = divmod(rows, args.train_batch_size * args.world_size)
+    if rest or micro_batches == args.gradient_accumulation_steps:
+        return {}
+    forced = {ACCUMULATION: micro_batches}
+    if PER_ROLLOUT in step.spec.config.trainer:  # else it follows from the other keys
+        in_rollout = getattr(args, PER_ROLLOUT) * micro_batches
+        if in_rollout % args.gradient_accumulation_steps:
+            return {}
+        forced[PER_ROLLOUT] = in_rollout // args.gradient_accumulation_steps
+    return forced
+
+
+def what_is_anew(step: Step, args: Any, before: Progress) -> str | None:
+    """One line on a resumed run with another number of processes, or None with the same one."""
+    if before.processes == args.world_size:
+        return None
+    rows, accumulation = rows_per_step(args), args.gradient_accumulation_steps
+    had = before.rows_per_step or rows // args.world_size * before.processes
+    if step.spec.forced:
+        size = (
+            f"gradient_accumulation_steps is {accumulation}, so that a step keeps its {rows} rows"
+        )
+    elif rows == had:
+        size = f"a step keeps its {rows} rows"
+    else:
+        size = (
+            f"a step has {rows} rows instead of {had} and their order is another one, so some rows "
+            "are trained again and others left out"
+        )
+    return (
+        f"{step.name}: the checkpoint is of {before.processes} process(es), this run has "
+        f"{args.world_size}: {size}; dropout and sampling start from other random numbers, so the "
+        "model will not be that of a straight run to the bit"
+    )
