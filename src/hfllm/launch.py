@@ -194,12 +194,9 @@ def _run_stage(step: Step) -> None:
         if not step.stage.trains:
             module.run(config, step, manifest)
             return
-        from hfllm.training.fit import fit  # torch and transformers
-        from hfllm.training.resume import keep_rows_per_step
+        from hfllm.training.fit import build_and_fit  # torch and transformers
 
-        keep_rows_per_step(step)
-        trainer, info = module.build(config, step, manifest)
-        fit(trainer, step, manifest, info)
+        build_and_fit(module.build, step, manifest)
 
 
 def prepare_parents(step: Step) -> None:

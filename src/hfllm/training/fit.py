@@ -28,7 +28,7 @@ from hfllm.training.checkpoints import (
     remove_incomplete,
     step_of,
 )
-from hfllm.training.resume import Progress, rows_per_step, what_is_anew
+from hfllm.training.resume import Progress, keep_rows_per_step, rows_per_step, what_is_anew
 
 
 @dataclass
@@ -41,6 +41,13 @@ class TrainingInfo:
     seq_len: int = 0
     flops_per_token: float | None = None  # None: one forward and backward of the model
     extra: dict[str, Any] = field(default_factory=dict)  # figures known before training
+
+
+def build_and_fit(build: Any, step: Step, manifest: Manifest) -> None:
+    """Build a step's trainer with its stage's `build`, and `fit` it."""
+    keep_rows_per_step(step)
+    trainer, info = build(step.spec.config, step, manifest)
+    fit(trainer, step, manifest, info)
 
 
 def fit(trainer: Trainer, step: Step, manifest: Manifest, info: TrainingInfo) -> None:
