@@ -24,17 +24,18 @@ def test_an_example_carries_its_source_place_and_bytes():
 
 
 def test_every_call_counts_in_and_its_bucket():
-    ledger, one = Ledger(), example("four")
-    for _ in range(3):
-        ledger.expect(one)
+    ledger, one, two, three = Ledger(), *(example("four") for _ in range(3))
+    for each in (one, two, three):
+        ledger.expect(each)
     ledger.keep(one, tokens=2)
-    ledger.drop(one, "short", tokens=3)
-    ledger.keep(one, tokens=5)
-    ledger.change(one, "truncated", tokens=7, bytes=-1)
+    ledger.drop(two, "short", tokens=3)
+    three["text"] = "fours"
+    ledger.change(three, "truncated", tokens=7, bytes=-1)
+    ledger.keep(three, tokens=5)
     ledger.skip("web", "where", bytes=9)
     assert counts(ledger) == {
-        "in": (4, 17, 20),
-        "kept": (2, 7, 8),
+        "in": (4, 17, 21),
+        "kept": (2, 7, 9),
         "dropped:short": (1, 3, 4),
         "changed:truncated": (0, 7, -1),
         "dropped:where": (1, 0, 9),
@@ -67,7 +68,7 @@ def test_an_example_that_is_counted_twice_is_found():
     ledger.keep(one)
     ledger.check()
     ledger.drop(one, "short")
-    with pytest.raises(ValueError, match="1 examples were counted more than once"):
+    with pytest.raises(ValueError, match="web.jsonl:1 was counted more than once"):
         ledger.check()
 
 
@@ -78,7 +79,7 @@ def test_every_part_of_a_split_example_must_be_counted():
     for part in "abc":
         with pytest.raises(ValueError, match="counted never"):
             ledger.check()
-        ledger.keep(example(part))
+        ledger.keep(one.part(text=part))
     ledger.check()
     assert counts(ledger)["in"] == (3, 0, 3)
 
@@ -89,3 +90,40 @@ def test_sums_that_do_not_hold_are_found():
     ledger.add("web", "kept", documents=2, bytes=2)
     with pytest.raises(ValueError, match="3 bytes in, but kept . dropped . changed = 2"):
         ledger.check()
+
+
+def test_one_forgotten_and_one_counted_twice_do_not_cancel():
+    ledger, one, two = Ledger(), example("a"), example("a")
+    for each in (one, two):
+        ledger.expect(each)
+    ledger.keep(one)
+    ledger.keep(one)
+    with pytest.raises(ValueError, match="1 examples were counted never, the first web.jsonl:1"):
+        ledger.check()
+
+
+def test_text_that_is_emptied_without_a_change_is_found():
+    for said in (0, 4):
+        ledger, one = Ledger(), example("four")
+        ledger.expect(one)
+        one["text"] = ""
+        if said:
+            ledger.change(one, "boilerplate", bytes=4)
+        ledger.keep(one)
+        if said:
+            ledger.check()
+            continue
+        with pytest.raises(ValueError, match="web.jsonl:1: 4 bytes are gone without a change"):
+            ledger.check()
+
+
+def test_what_is_not_read_is_noted_beside_the_sums():
+    ledger = Ledger()
+    for file in ("a.jsonl", "a.jsonl", "b.jsonl"):
+        ledger.note("web", "unread:lang", file)
+    ledger.check()
+    again = Ledger.from_json(ledger.to_json())
+    assert again.notes == {("web", "unread:lang"): {"a.jsonl": 2, "b.jsonl": 1}}
+    assert again.rows == {} and ledger.total("in") == 0
+    again.merge(ledger)
+    assert again.notes["web", "unread:lang"] == {"a.jsonl": 4, "b.jsonl": 2}

@@ -13,8 +13,9 @@ source, in documents, tokens and bytes alike,
     in = kept + sum(dropped) + sum(changed)        a change is negative if a text grew
 
 The reader calls `expect` for each example that it yields and `skip` for rows that it never yields
-(unreadable, not selected, nothing to learn from). `check` raises for an example that was counted
-never or twice, so nothing disappears silently.
+(unreadable, not selected, nothing to learn from), and `note` for what nobody reads of a row. Every
+example has a number of its own: `check` raises for one that was counted never or twice, or that
+lost bytes without a `change`, so nothing disappears silently.
 
 An unreadable or malformed row raises `DataError`, which stops the run unless the source sets
 `on_error: skip`; then the row is counted under the error's `reason`. `Drop` marks a valid row with
@@ -23,93 +24,24 @@ nothing to learn from (a tie, an empty document): it is always counted and never
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import count
+from typing import Any
+
+from hfllm.data.example import REMEDY, Counted, DataError, Drop, Example, row_bytes
+
+__all__ = ["REMEDY", "UNITS", "Counted", "DataError", "Drop", "Example", "Ledger", "row_bytes"]
 
 UNITS = ("documents", "tokens", "bytes")
-REMEDY = "set `on_error: skip` on the source to drop and count such rows"
-
-
-class Example(dict[str, Any]):
-    """A dict with its place ("web.jsonl:17"); `{**example}` and `example | {}` are plain dicts."""
-
-    __slots__ = ("place",)
-
-    def __init__(self, row: dict[str, Any], place: str = "") -> None:
-        """Copy a row that was read; its "source" is the label under which the ledger counts it."""
-        super().__init__(row)
-        self.place = place
-
-    @property
-    def source(self) -> str:
-        """Label of the source that it was read from."""
-        return self["source"]
-
-    @property
-    def bytes(self) -> int:
-        """UTF-8 bytes of its text (`row_bytes`)."""
-        return row_bytes(self)
-
-
-class Counted(Protocol):
-    """What the ledger counts: an `Example`, or the `Document` that curation makes of one."""
-
-    @property
-    def source(self) -> str:
-        """Label under which it is counted."""
-
-    @property
-    def bytes(self) -> int:
-        """UTF-8 bytes of its current text."""
-
-
-class DataError(ValueError):
-    """One line: file and row, what is wrong, what to do; `reason` is the ledger's bucket for it."""
-
-    def __init__(self, message: str, reason: str = "unreadable") -> None:
-        """Store `reason` with the message."""
-        super().__init__(message)
-        self.reason = reason
-
-
-@dataclass(frozen=True)
-class Drop:
-    """A valid row that is dropped: the one-word reason for the ledger, and a detail."""
-
-    reason: str
-    detail: str | None = None  # the document that it duplicates, the test that it contains
-
-
-def row_bytes(row: dict[str, Any]) -> int:
-    """UTF-8 bytes of a row's text or html, its messages, or its prompt, chosen and rejected.
-
-    In a row with none of these (not yet adapted), all strings but `id` and `source` count.
-    """
-    for key in ("text", "html", "messages"):
-        if key in row:
-            return _bytes(row[key])
-    if "prompt" in row:
-        return sum(_bytes(row[key]) for key in ("prompt", "chosen", "rejected") if key in row)
-    return sum(_bytes(value) for key, value in row.items() if key not in ("id", "source"))
-
-
-def _bytes(value: Any) -> int:
-    """UTF-8 bytes of the strings in a value; of a message only `content` counts."""
-    if isinstance(value, str):
-        return len(value.encode("utf-8", "surrogatepass"))
-    if isinstance(value, list):
-        return sum(map(_bytes, value))
-    if isinstance(value, dict):
-        return _bytes(value["content"]) if "content" in value else sum(map(_bytes, value.values()))
-    return 0
+NOTED = ("unread:", "untrained:")  # beside the sums: what of kept rows is not read or not trained
+_numbers = count()
 
 
 class Ledger:
     """Counts by source and bucket, in documents, tokens and bytes; a unit not counted is 0.
 
-    Buckets are "in", "kept", "dropped:REASON" and "changed:REASON".
+    Buckets are "in", "kept", "dropped:REASON" and "changed:REASON"; `notes` are beside the sums.
     """
 
     def __init__(self) -> None:
@@ -117,17 +49,25 @@ class Ledger:
         self.rows: dict[tuple[str, str], dict[str, int]] = defaultdict(
             lambda: dict.fromkeys(UNITS, 0)
         )
-        self.pending: Counter[str] = Counter()  # by source: examples neither kept nor dropped yet
+        self.notes: dict[tuple[str, str], dict[str, int]] = {}  # (source, what): {file: rows}
+        self.first: dict[tuple[str, str], str] = {}  # (source, reason): where it was dropped first
+        self.open: dict[int, list[Any]] = {}  # number: place, source, parts to count, bytes to come
+        self.problems: list[str] = []
 
-    def expect(self, example: Counted) -> None:
+    def expect(self, example: Example) -> None:
         """Announce an example that a reader yields: `keep` or `drop` must follow."""
-        self.pending[example.source] += 1
+        example.number = next(_numbers) if example.number is None else example.number
+        self.open[example.number] = [example.place, example.source, 1, example.bytes]
 
     def split(self, example: Counted, parts: int) -> None:
         """Expect `parts` calls of `keep` or `drop`: the example is consumed as so many parts."""
-        self.pending[example.source] += parts - 1
+        if example.number in self.open:
+            self.open[example.number][2] += parts - 1
+            self.open[example.number][3] = None  # what its parts say may overlap
 
-    def skip(self, source: str, reason: str, documents: int = 1, bytes: int = 0) -> None:
+    def skip(
+        self, source: str, reason: str, documents: int = 1, bytes: int = 0, example: str = ""
+    ) -> None:
         """Count rows that a reader never yields.
 
         Args:
@@ -135,9 +75,17 @@ class Ledger:
             reason: one word: unreadable, where (not selected), empty, ...
             documents: how many rows.
             bytes: their UTF-8 bytes together.
+            example: place of the first of them, and what is wrong.
         """
+        self.first.setdefault((source, reason), example)
         for bucket in ("in", f"dropped:{reason}"):
             self.add(source, bucket, documents, bytes=bytes)
+
+    def note(self, source: str, what: str, file: str = "", rows: int = 1) -> None:
+        """Count what of kept rows is not read or not trained: "unread:COLUMN", beside the sums."""
+        assert what.startswith(NOTED), what
+        files = self.notes.setdefault((source, what), {})
+        files[file] = files.get(file, 0) + rows
 
     def keep(self, example: Counted, tokens: int = 0) -> None:
         """Count an example that is used, with its tokens and its current bytes."""
@@ -145,6 +93,7 @@ class Ledger:
 
     def drop(self, example: Counted, reason: str, tokens: int = 0) -> None:
         """Count an example that is not used, with its tokens, under a one-word reason."""
+        self.first.setdefault((example.source, reason), example.place)
         self._count(example, f"dropped:{reason}", tokens)
 
     def change(self, example: Counted, reason: str, tokens: int = 0, bytes: int = 0) -> None:
@@ -158,10 +107,21 @@ class Ledger:
         """
         for bucket in ("in", f"changed:{reason}"):
             self.add(example.source, bucket, 0, tokens, bytes)
+        if example.number in self.open and self.open[example.number][3] is not None:
+            self.open[example.number][3] -= bytes
 
     def _count(self, example: Counted, bucket: str, tokens: int) -> None:
         source, size = example.source, example.bytes
-        self.pending[source] -= 1
+        name = f"ledger of {source!r}: {example.place or 'an example'}"
+        if example.number is None or example.number not in self.open:
+            self.problems.append(f"{name} was counted more than once, or never read")
+        else:
+            left = self.open[example.number]
+            left[2] -= 1
+            if left[3] not in (None, size):
+                self.problems.append(f"{name}: {left[3] - size:,} bytes are gone without a change")
+            if not left[2]:
+                del self.open[example.number]
         self.add(source, "in", 1, tokens, size)
         self.add(source, bucket, 1, tokens, size)
 
@@ -202,18 +162,25 @@ class Ledger:
         """Add another ledger's counts."""
         for (source, bucket), row in other.rows.items():
             self.add(source, bucket, **row)
-        for source, count in other.pending.items():
-            self.pending[source] += count
+        self.open |= other.open
+        self.problems += other.problems
+        self.first = other.first | self.first
+        for (source, what), files in other.notes.items():
+            for file, rows in files.items():
+                self.note(source, what, file, rows)
 
     def check(self) -> None:
         """Raise ValueError for an example counted never or twice, and for sums that do not hold."""
-        for source, count in sorted(self.pending.items()):
-            if count:
-                wrong = "never" if count > 0 else "more than once"
-                raise ValueError(
-                    f"ledger of {source!r}: {abs(count):,} examples were counted {wrong}; call "
-                    "ledger.keep or ledger.drop once for each example that is read"
-                )
+        for place, source, *_ in list(self.open.values())[:1]:
+            raise ValueError(
+                f"ledger of {source!r}: {len(self.open):,} examples were counted never, the first "
+                f"{place}; call ledger.keep or ledger.drop once for each example that is read"
+            )
+        for problem in self.problems[:1]:
+            raise ValueError(
+                f"{problem} ({len(self.problems):,} such); call ledger.keep or ledger.drop once "
+                "for each example, and ledger.change for what is taken from it"
+            )
         for source in sorted({source for source, _ in self.rows}):
             for unit in UNITS:
                 buckets = {b: row[unit] for (s, b), row in self.rows.items() if s == source}
@@ -226,12 +193,20 @@ class Ledger:
 
     def to_json(self) -> list[dict[str, Any]]:
         """The rows of a manifest's ledger: source, bucket, documents, tokens, bytes."""
-        return [{"source": s, "bucket": b, **row} for (s, b), row in self.rows.items()]
+        rows = [{"source": s, "bucket": b, **row} for (s, b), row in self.rows.items()]
+        return rows + [
+            {"source": s, "bucket": b, "file": file, "documents": n, "tokens": 0, "bytes": 0}
+            for (s, b), files in self.notes.items()
+            for file, n in files.items()
+        ]
 
     @classmethod
     def from_json(cls, rows: Iterable[dict[str, Any]]) -> Ledger:
         """The inverse of `to_json`."""
         ledger = cls()
         for row in rows:
-            ledger.add(row["source"], row["bucket"], **{unit: row[unit] for unit in UNITS})
+            if row["bucket"].startswith(NOTED):
+                ledger.note(row["source"], row["bucket"], row.get("file", ""), row["documents"])
+            else:
+                ledger.add(row["source"], row["bucket"], **{unit: row[unit] for unit in UNITS})
         return ledger

@@ -39,6 +39,8 @@ class SourceConfig:
     weight: float | None = None  # share in a mixture; default: by size
     limit: int | None = None  # rows at most
     on_error: str = "raise"  # an unreadable row: raise, or skip and count it
+    allow_dropped: float | None = None  # share of rows that may be left out; default: a half
+    ignore: list[str] | None = None  # columns and keys of messages that are left out on purpose
 
 
 @dataclass

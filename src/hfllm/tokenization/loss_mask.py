@@ -40,6 +40,7 @@ class GateReport:
     dropped: Counter[str] = field(default_factory=Counter)  # rows by reason
     examples: dict[str, str] = field(default_factory=dict)  # the first dropped row of each reason
     truncated: int = 0  # kept rows that were cut at seq_len
+    untrained: int = 0  # answers in the kept rows that are context only (`weight: 0`)
 
     @property
     def tokens(self) -> int:
@@ -59,11 +60,13 @@ class GateReport:
     def text(self, rows: int = 2, color: bool = False) -> str:
         """Summary and first rows; trained tokens are green, or [in brackets] without `color`."""
         lost = "".join(f"; dropped {n:,} ({reason})" for reason, n in self.dropped.most_common())
+        context = f"; {self.untrained:,} answers are not trained (weight 0)"
+        context = context if self.untrained else ""
         share = self.trained_tokens / max(1, self.tokens)
         lines = [
             f"mask gate: {len(self.rows):,} conversations, {self.tokens:,} tokens, {share:.0%} of "
             f"them trained; a turn ends with {self.end_of_turn}; {self.truncated:,} cut at "
-            f"{self.seq_len:,} tokens{lost}",
+            f"{self.seq_len:,} tokens{lost}{context}",
             *(f"  first {reason}: {example}" for reason, example in self.examples.items()),
             *("  " + self._paint(row, color) for row in self.rows[:rows]),
         ]
@@ -125,6 +128,7 @@ def mask_gate(
             ledger.drop(chat, "no_trained_tokens", tokens=len(row))
             continue
         report.rows.append(kept)
+        report.untrained += sum(message.get("weight") == 0 for message in messages)
         ledger.keep(chat, tokens=len(kept))
         if len(kept) < len(row):
             report.truncated += 1
@@ -136,14 +140,19 @@ def mask_gate(
 def by_turn(chats: Iterable[Example], turns: str, ledger: Ledger) -> Iterator[Example]:
     """Conversations cut after their last answer ("last"), after each ("each"), or whole ("all")."""
     for chat in chats:
-        answers = [i for i, m in enumerate(chat["messages"]) if m["role"] == "assistant"]
+        answers = trained_answers(chat["messages"])
         if turns == "all" or not answers:
             yield chat
             continue
         behind = answers if turns == "each" else answers[-1:]
         ledger.split(chat, len(behind))
         for answer in behind:
-            yield Example({**chat, "messages": chat["messages"][: answer + 1]}, chat.place)
+            yield chat.part(messages=chat["messages"][: answer + 1])
+
+
+def trained_answers(messages: Messages) -> list[int]:
+    """Indices of the answers that are trained: all but those with `weight: 0`."""
+    return [i for i, m in enumerate(messages) if m["role"] == "assistant" and m.get("weight") != 0]
 
 
 def _check_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
@@ -209,7 +218,7 @@ def _bos_problem(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str | No
 
 def _differs(tokenizer: PreTrainedTokenizerBase, messages: Messages, row: Rendered) -> str | None:
     """How the row differs from the rendering at inference, up to the last prompt; or None."""
-    last = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
+    last = trained_answers(messages)[-1]
     prompt = render(tokenizer, messages[:last], add_generation_prompt=True).input_ids
     if row.input_ids[: len(prompt)] != prompt:
         return "the prompt has other tokens in training than at inference"

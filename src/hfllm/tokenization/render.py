@@ -39,7 +39,7 @@ def render(
 
     Args:
         tokenizer: with a chat template.
-        messages: dicts with `role` and `content` (text).
+        messages: dicts with `role` and `content` (text); an answer with `weight: 0` is not trained.
         add_generation_prompt: end with the prompt of the next assistant turn; nothing is trained.
         train: which turns are trained, each with its end-of-turn token: "all" assistant messages
             (with `{% generation %}` markers in the template, the marked ones), the "last" message,
@@ -58,7 +58,7 @@ def render(
     train = "none" if add_generation_prompt else train
     text, _ = render_text(tokenizer, messages, add_generation_prompt)
     try:
-        wanted = _wanted(plan, train, len(roles) - 1)
+        wanted = _wanted(plan, train, messages)
         begins = _align(text, plan, contents)  # offset of each piece in the text
     except ValueError:
         if train == "all" or any(map(plan.control.search, contents)):
@@ -85,15 +85,21 @@ def render(
     return rendered
 
 
-def _wanted(plan: Plan, train: str, last: int) -> set[int]:
+def _wanted(plan: Plan, train: str, messages: Messages) -> set[int]:
     """Indices of the messages to train; ValueError where one of them cannot be trained."""
     assert train in ("all", "last", "none"), train
     if train == "none":
         return set()
+    last = len(messages) - 1
+    asked = {
+        i
+        for i, message in enumerate(messages)
+        if (train == "all" or i == last) and message.get("weight") != 0
+    }
     for message, problem in plan.problems.items():
-        if train == "all" or message == last:
+        if message in asked:
             raise ValueError(problem)
-    return {turn.message for turn in plan.turns if train == "all" or turn.message == last}
+    return {turn.message for turn in plan.turns} & asked
 
 
 def _last_span(

@@ -216,9 +216,17 @@ def test_ledger_is_conserved_over_every_way_out(tmp_path):
 
 
 def test_equal_sides_name_their_row(tmp_path):
-    path = write(tmp_path, "a.jsonl", b'{"prompt": "a", "chosen": "b", "rejected": "b"}\n')
+    equal, good = (b'{"prompt": "a", "chosen": "b", "rejected": "%c"}\n' % c for c in b"bc")
+    path = write(tmp_path, "a.jsonl", equal + good)
     with pytest.raises(DataError, match=r"a.jsonl:1: chosen and rejected are equal; set `on_err"):
         list(read_pairs([SourceConfig(path=str(path))], nowhere))
+
+
+def test_to_skip_errors_is_no_advice_where_every_row_is_wrong(tmp_path):
+    path = write(tmp_path, "a.jsonl", b'{"prompt": "a", "chosen": "b", "rejected": "c"}\n' * 3)
+    with pytest.raises(DataError, match="a.jsonl:1: no column messages or .*preference pair") as e:
+        list(read_chats([SourceConfig(path=str(path))], nowhere))
+    assert "on_error" not in str(e.value)
 
 
 def test_check_sources_sees_what_can_be_seen_without_reading(tmp_path):

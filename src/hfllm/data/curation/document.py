@@ -30,6 +30,16 @@ class Document:
         return self.example.source
 
     @property
+    def number(self) -> int | None:
+        """Which example of the run it is."""
+        return self.example.number
+
+    @property
+    def place(self) -> str:
+        """File and row."""
+        return self.example.place
+
+    @property
     def bytes(self) -> int:
         """UTF-8 bytes of the current text."""
         return len(self.text.encode())

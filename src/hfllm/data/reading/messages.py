@@ -2,27 +2,46 @@
 
 A chat is an optional system message, then user and assistant in turn. A chat in another order is
 malformed (DataError); one with nothing to learn from (no answer, an empty answer) is a `Drop`.
+A message keeps `weight: 0` if it says that its answer is not to be trained. Keys that change what a
+message means and are not supported are refused, others are not read (`unread_keys`).
 """
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from hfllm.data.ledger import DataError, Drop
 
-Messages = list[dict[str, str]]
+Message = dict[str, Any]
+Messages = list[Message]
 
 ROLES = {
-    "system": "system", "user": "user", "human": "user", "prompter": "user",
+    "system": "system", "developer": "system", "user": "user", "human": "user", "prompter": "user",
     "assistant": "assistant", "gpt": "assistant", "model": "assistant", "bot": "assistant",
 }  # fmt: skip
 TOOL_ROLES = {"tool", "function", "function_call", "observation", "ipython"}  # not rendered yet
 TURN = re.compile(r"\n\n(Human|Assistant):")
+IS_TRAINED = ("weight", "train", "training", "trainable", "train_on_turn", "loss", "loss_weight")
+READ = ("role", "from", "content", "value", "tool_calls", *IS_TRAINED)
+# What changes the meaning of a message and is not supported, by key.
+REFUSED = {
+    "name": "who speaks",
+    **dict.fromkeys(("reasoning_content", "reasoning", "thinking", "thoughts"), "thoughts"),
+    **dict.fromkeys(("image", "images", "audio", "audios", "video", "videos"), "no text"),
+    **dict.fromkeys(("mask", "masked", "train_detail", "loss_mask"), "what is not trained"),
+    "function_call": "a call of a tool",
+    "prefix": "an answer that was begun for the model",
+}
+IGNORE = "move it into the content, or set `ignore: [{}]` on the source"
 
 
 def to_messages(value: Any, column: str) -> Messages | Drop:
     """Convert role/content or from/value dicts; a string becomes one user message.
+
+    A struct of lists ({"role": [...], "content": [...]}) is a list of structs.
 
     Raises DataError, naming `column`, for a value that is no list of messages; an unsupported role
     (tools) is a `Drop`.
@@ -30,9 +49,9 @@ def to_messages(value: Any, column: str) -> Messages | Drop:
     if isinstance(value, str):
         return [{"role": "user", "content": value}]
     if isinstance(value, dict):
-        value = [value]
+        value = _from_columns(value, column)
     if not isinstance(value, list):
-        raise DataError(f"{column!r} is {_kind(value)}, not a list of messages", "bad_messages")
+        raise DataError(f"{column!r} is {kind_of(value)}, not a list of messages", "bad_messages")
     out: Messages = []
     for number, message in enumerate(value):
         one = _to_message(message, f"{column}[{number}]")
@@ -42,20 +61,106 @@ def to_messages(value: Any, column: str) -> Messages | Drop:
     return out
 
 
-def _to_message(message: Any, at: str) -> dict[str, str] | Drop:
+def to_chat(value: Any, column: str) -> Messages | Drop:
+    """`to_messages` for a column that holds a whole chat, which may be a list written as JSON."""
+    if isinstance(value, str) and value.lstrip().startswith("[{"):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise DataError(
+                f"{column!r} is text that begins as JSON and is not", "bad_messages"
+            ) from None
+    return to_messages(value, column)
+
+
+def _from_columns(value: dict[str, Any], column: str) -> list[Any]:
+    """The messages of a struct of lists, as Arrow and `datasets` write it; or of one message."""
+    lists = {key: each for key, each in value.items() if isinstance(each, list)}
+    if not any(isinstance(value.get(key), list) for key in ("role", "from")):
+        return [value]
+    if len({len(each) for each in lists.values()}) != 1:
+        lengths = ", ".join(f"{len(each)} {key}" for key, each in lists.items())
+        raise DataError(f"{column!r} has lists of different lengths: {lengths}", "bad_messages")
+    columns = zip(*lists.values(), strict=True)
+    return [dict(zip(lists, values, strict=True)) for values in columns]
+
+
+def _to_message(message: Any, at: str) -> Message | Drop:
     if not isinstance(message, dict):
-        raise DataError(f"{at} is {_kind(message)}, not a message", "bad_messages")
-    role = message.get("role", message.get("from"))
-    content = message.get("content", message.get("value"))
-    if role in TOOL_ROLES or message.get("tool_calls"):
+        raise DataError(f"{at} is {kind_of(message)}, not a message", "bad_messages")
+    role, content = _first(message, "role", "from"), _first(message, "content", "value")
+    name = role.strip().lower() if isinstance(role, str) else role
+    if (isinstance(name, str) and name in TOOL_ROLES) or message.get("tool_calls"):
         return Drop("tool_role")
-    if role not in ROLES:
+    if not isinstance(name, str) or name not in ROLES:
         raise DataError(
-            f"{at} has the unknown role {role!r}; known: {', '.join(ROLES)}", "bad_roles"
+            f"{at} has the unknown role {role!r:.60}; known: {', '.join(ROLES)}", "bad_roles"
         )
-    if not isinstance(content, str):
-        raise DataError(f"{at} has {_kind(content)} as content, not text", "bad_messages")
-    return {"role": ROLES[role], "content": content}
+    for key, why in REFUSED.items():
+        if said(message.get(key)):
+            raise DataError(f"{at} has {key!r} ({why}): {IGNORE.format(key)}", "not_supported")
+    out: Message = {"role": ROLES[name], "content": _text_of(content, at)}
+    return out | ({} if _is_trained(message, out["role"], at) else {"weight": 0})
+
+
+def _first(message: dict[str, Any], *keys: str) -> Any:
+    """The first value that is not null, else None: a union of two shapes has nulls."""
+    return next((message[key] for key in keys if message.get(key) is not None), None)
+
+
+def said(value: Any) -> bool:
+    """Whether a column or key says anything: not null, false or empty."""
+    return not (value is None or value is False or value in ("", [], {}))
+
+
+def _text_of(content: Any, at: str) -> str:
+    """The text of a content; parts of the type text are joined, others refused."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list) or not content:
+        raise DataError(f"{at} has {kind_of(content)} as content, not text", "bad_messages")
+    texts = []
+    for part in content:
+        text = part if isinstance(part, str) else part.get("text") if _is_text(part) else None
+        if not isinstance(text, str):
+            what = part.get("type") if isinstance(part, dict) else kind_of(part)
+            raise DataError(f"{at} has a part that is no text: {what!r:.60}", "not_supported")
+        texts.append(text)
+    return "".join(texts)
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and part.get("type", "text") in ("text", "input_text", None)
+
+
+def _is_trained(message: dict[str, Any], role: str, at: str) -> bool:
+    """Whether an answer may be trained: `weight: 0` and `train: false` say that it is context."""
+    trained = True
+    for key in IS_TRAINED:
+        value = message.get(key)
+        if value is None:
+            continue
+        if not isinstance(value, bool | int | float) or value not in (0, 1):
+            raise DataError(
+                f"{at} has {key} {value!r:.60}: only 0 (context) and 1 (trained) are supported",
+                "not_supported",
+            )
+        if value and role != "assistant":
+            raise DataError(
+                f"{at} has {key} {value!r}, but only answers are trained, never a {role}'s turn; "
+                f"leave the key out, or set `ignore: [{key}]` on the source",
+                "not_supported",
+            )
+        trained = trained and bool(value)
+    return trained or role != "assistant"
+
+
+def unread_keys(value: Any) -> Iterator[str]:
+    """The keys of messages that `to_messages` does not read, once for each message."""
+    messages = [value] if isinstance(value, dict) else value if isinstance(value, list) else []
+    for message in messages:
+        if isinstance(message, dict):
+            yield from (k for k, v in message.items() if k not in READ and said(v))
 
 
 def parse_transcript(text: str) -> Messages | Drop:
@@ -67,7 +172,7 @@ def parse_transcript(text: str) -> Messages | Drop:
     if before.strip() or not parts:
         raise DataError(r"a transcript must start with '\n\nHuman:'", "bad_messages")
     names = {"Human": "user", "Assistant": "assistant"}
-    out = [
+    out: Messages = [
         {"role": names[who], "content": what.strip()}
         for who, what in zip(parts[::2], parts[1::2], strict=True)
     ]
@@ -89,13 +194,15 @@ def check_order(messages: Messages, last: str) -> None:
 
 
 def check_chat(messages: Messages) -> Drop | None:
-    """Check the order of a conversation (DataError); a `Drop` if an answer or turn is empty."""
-    roles = {message["role"] for message in messages}
-    if "assistant" not in roles:
+    """Check the order of a conversation (DataError); a `Drop` if it has nothing to train on."""
+    answers = [message for message in messages if message["role"] == "assistant"]
+    if not answers:
         return Drop("no_assistant_turn")
     check_order(messages, last="assistant")
     if not messages[-1]["content"].strip():
         return Drop("empty_answer")
+    if all("weight" in answer for answer in answers):
+        return Drop("weight_0")
     return None if all(m["content"].strip() for m in messages) else Drop("empty_turn")
 
 
@@ -104,5 +211,11 @@ def without_answer(messages: Messages) -> Messages:
     return messages[:-1] if messages and messages[-1]["role"] == "assistant" else messages
 
 
-def _kind(value: Any) -> str:
+def without_weights(messages: Messages) -> Messages:
+    """The messages where no context is trained anyway (pairs, prompts): without `weight`."""
+    return [{"role": one["role"], "content": one["content"]} for one in messages]
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, for a message."""
     return "null" if value is None else f"of type {type(value).__name__}"

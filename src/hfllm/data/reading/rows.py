@@ -1,0 +1,154 @@
+"""A source's rows: read from files or the hub, named, renamed and selected, not yet converted.
+
+In order: read a row (files.py, or the hub), leave out what `ignore` names, rename `columns`, add an
+"id" if it has none ("web.jsonl:17"), apply `where` and `where_not` (select_rows.py), stop at
+`limit`, set "source" to the source's label (the row's own "source", if it differs, moves to
+"origin").
+"""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hfllm.data.ledger import REMEDY, DataError, Example, Ledger, row_bytes
+from hfllm.data.reading.files import LocatedRow, OnDamage, Resolve, find_files, read_file
+from hfllm.data.reading.messages import said
+from hfllm.data.reading.select_rows import selected
+from hfllm.recipe.config import SourceConfig
+from hfllm.recipe.errors import first_line
+
+
+def read_rows(
+    source: SourceConfig, resolve: Resolve, ledger: Ledger | None = None
+) -> Iterator[Example]:
+    """Yield the selected rows of a source, not converted by formats.py.
+
+    Args:
+        source: which files or hub data set, and which rows of it.
+        resolve: name of a step -> its data folder.
+        ledger: counts only the rows that are not yielded.
+
+    Raises:
+        DataError: naming file, row and byte, unless the source sets `on_error: skip`.
+    """
+    name, ledger = label(source), Ledger() if ledger is None else ledger
+    on_damage = _damage_handler(source, ledger)
+    found = 0
+    for place, raw in _hub(source) if source.hub else _files(source, resolve, on_damage):
+        try:
+            row = _with_id(_rename(_without(raw, source.ignore), source.columns), place)
+            wanted = selected(row, source)
+        except DataError as error:
+            on_damage(f"{place}: {error}", bytes=row_bytes(raw))
+            continue
+        if not wanted:
+            ledger.skip(name, "where", bytes=row_bytes(row))
+            continue
+        found += 1
+        yield _labelled(row, name, place)
+        if found == source.limit:  # before the next row is read: it may be unreadable
+            return
+
+
+def label(source: SourceConfig) -> str:
+    """A source's name in the ledger: its `name`, else that of its file, step or data set."""
+    if source.name:
+        return source.name
+    if source.hub:
+        return "/".join(filter(None, [source.hub.rstrip("/").split("/")[-1], source.subset]))
+    where = source.path or source.file
+    if not where:
+        return str(source.step)
+    path = Path(where)
+    stem = path.name.split(".")[0].rstrip("-_*?0123456789") if glob.has_magic(where) else path.stem
+    return stem.split(".")[0] or path.parent.name or where
+
+
+def _damage_handler(source: SourceConfig, ledger: Ledger) -> OnDamage:
+    """The callback of a reader for unreadable rows: raise, or with `on_error: skip` count them."""
+
+    def on_damage(message: str, rows: int = 1, bytes: int = 0) -> None:
+        if source.on_error != "skip":
+            raise DataError(f"{message}; {REMEDY}")
+        if rows:
+            ledger.skip(label(source), "unreadable", rows, bytes, message)
+
+    return on_damage
+
+
+def _files(source: SourceConfig, resolve: Resolve, on_damage: OnDamage) -> Iterator[LocatedRow]:
+    for path in find_files(source, resolve):
+        yield from read_file(path, on_damage)
+
+
+def _hub(source: SourceConfig) -> Iterator[LocatedRow]:
+    """Rows of a data set of the hub, or of a local folder; streamed if the source has a limit."""
+    import datasets  # 0.6 s, not needed for files
+
+    name = f"hub data set {source.hub}"
+    stream = source.limit is not None and not datasets.config.HF_HUB_OFFLINE
+    try:
+        rows = datasets.load_dataset(
+            source.hub,
+            source.subset,
+            split=source.split,
+            revision=source.revision,
+            streaming=stream,
+        )
+        for number, row in enumerate(rows, 1):
+            yield f"{name}: row {number:,}", row
+    except Exception as error:  # the library raises some twenty types, all of them about the data
+        first = first_line(error)
+        raise DataError(
+            f"{name}, split {source.split!r}: {type(error).__name__}: {first}"
+        ) from error
+
+
+def file_of(place: str) -> str:
+    """The name of the file in a place: "web.jsonl" of "data/web.jsonl:17"."""
+    return Path(re.sub(r":( row)? ?[\d,]+$", "", place)).name
+
+
+def _without(row: dict[str, Any], ignore: list[str] | None) -> dict[str, Any]:
+    """The row without the columns, and the keys of its messages, that the source ignores."""
+    if not ignore:
+        return row
+    kept = {key: value for key, value in row.items() if key not in ignore}
+    for key, value in kept.items():
+        if isinstance(value, list) and any(isinstance(one, dict) for one in value):
+            kept[key] = [_without(m, ignore) if isinstance(m, dict) else m for m in value]
+    return kept
+
+
+def _rename(row: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
+    if not columns:
+        return row
+    for theirs, ours in columns.items():
+        if theirs not in row:
+            there = ", ".join(map(str, row))
+            raise DataError(f"no column {theirs!r} to rename; it has: {there}")
+        if ours in row and ours not in columns and said(row[ours]):
+            raise DataError(
+                f"column {theirs!r} cannot be renamed to {ours!r}: the row has such a column; set "
+                f"`ignore: [{ours}]` on the source, or rename it too"
+            )
+    renamed = {columns[key]: value for key, value in row.items() if key in columns}
+    return {key: value for key, value in row.items() if key not in columns} | renamed
+
+
+def _with_id(row: dict[str, Any], place: str) -> dict[str, Any]:
+    given = row.get("id")
+    made = Path(place).name.replace(": row ", ":").replace(",", "") if given is None else str(given)
+    return {**row, "id": made}
+
+
+def _labelled(row: dict[str, Any], name: str, place: str) -> Example:
+    example, own = Example(row, place), row.get("source")
+    if isinstance(own, str) and own != name and "origin" not in row:
+        example["origin"] = own
+    example["source"] = name
+    return example
