@@ -98,5 +98,5 @@ def test_an_answer_is_never_put_behind_another_question(space):
 
 
 def test_demonstrations_of_prompts_without_answers_are_refused(space):
-    with pytest.raises(ValueError, match=r"open.jsonl:1: no column messages .*`on_error: skip`"):
+    with pytest.raises(ValueError, match=r"open.jsonl:1: no column messages .*which is a prompt"):
         space.run("instructions", "instructions.demonstrations=2")

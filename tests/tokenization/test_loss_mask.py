@@ -325,3 +325,32 @@ def test_report_shows_trained_tokens_in_brackets_and_in_colour(capsys):
     assert "<|bos|><|user|>Who?<|end|><|assistant|>[Ada.<|end|>]" in capsys.readouterr().out
     assert "<|assistant|>\x1b[32mAda.<|end|>\x1b[0m" in report.text(color=True)
     assert report.trained_tokens == sum(report.rows[0].trained)
+
+
+# Answers that are not to be trained.
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_an_answer_with_weight_0_is_context(name):
+    tokenizer = TOKENIZERS[name]
+    said = chat("Who?", "WRONG.", "Again?", "Ada.", "And?", "NO.")
+    for wrong in (1, 5):
+        said[wrong] |= {"weight": 0}
+    row = render(tokenizer, said)
+    assert row.input_ids == render(tokenizer, chat(*(m["content"] for m in said))).input_ids
+    (text,) = trained_texts(tokenizer, row)
+    assert "Ada." in text and "WRONG" not in text and "NO" not in text
+
+
+@pytest.mark.parametrize(("turns", "rows_made"), [("all", 1), ("last", 1), ("each", 2)])
+def test_the_gate_counts_and_shows_what_is_not_trained(turns, rows_made):
+    tokenizer = TOKENIZERS["ours"]
+    said = chat("Who?", "Ada.", "Where?", "Mill.", "Why?", "WRONG.")
+    said[5] |= {"weight": 0}
+    report = mask_gate(tokenizer, rows(said), seq_len=80, turns=turns)
+    assert len(report.rows) == rows_made
+    shown = [text for row in report.rows for text in trained_texts(tokenizer, row)]
+    assert ["Ada" in text for text in shown] == [True, False][turns == "last" :]
+    assert not any("WRONG" in text for text in shown)
+    if turns == "all":
+        assert "; 1 answers are not trained (weight 0)" in report.text()

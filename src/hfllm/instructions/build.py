@@ -12,6 +12,8 @@ from typing import Any
 from hfllm.data.ledger import Example, Ledger
 from hfllm.instructions.constraints import asked, draw
 
+REASONS = ("several_turns", "too_long", "duplicate")  # for which `usable` passes a prompt over
+
 
 def usable(examples: Iterable[Example], max_words: int, ledger: Ledger) -> Iterator[Example]:
     """Yield the short single-turn prompts, each once.

@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from hfllm.data.ledger import Ledger
+from hfllm.data.reading.account import account
 from hfllm.data.reading.examples import read_prompts
 from hfllm.inference.prompts import positions
 from hfllm.recipe.config import PromptDataConfig
 from hfllm.runs.layout import Step
+from hfllm.runs.processes import is_main_process
 from hfllm.tokenization.render import render
 
 
@@ -43,6 +45,8 @@ def read_fitting_prompts(
         kept.append(example)
         longest = max(longest, length)
     ledger.check()
+    if kept and is_main_process():
+        account(ledger, data.mixture)
     if not kept:
         raise ValueError(
             f"{step.name}.data.max_prompt_tokens: no prompt has {data.max_prompt_tokens} tokens or "

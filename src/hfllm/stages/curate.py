@@ -60,6 +60,7 @@ STAGE = Stage(
 def run(config: CurateConfig, step: Step, manifest: Manifest) -> None:
     """Run the curation; write data/ and put the ledger into the manifest."""
     from hfllm.data.curation.curate import curate
+    from hfllm.data.reading.account import check_shares
 
     ledger = curate(config, step.data_of, step.data)
     ledger.check()
@@ -71,6 +72,9 @@ def run(config: CurateConfig, step: Step, manifest: Manifest) -> None:
     print(f"  {read:,} documents in, {kept:,} kept")
     for reason, documents in ledger.reasons().items():
         print(f"  {documents:>9,} dropped: {reason}")
+    check_shares(
+        ledger, config.sources, chosen=set(ledger.reasons()) - {"unreadable", "missing_column"}
+    )
     if not kept:
         raise ValueError(
             f"{step.name}: no document is left; see {step.data}/dropped.jsonl for the reasons "

@@ -79,7 +79,7 @@ def run(config: Config, step: Step, manifest: Manifest) -> None:
     from hfllm.evaluation.table import format_table
 
     models = [model_spec(step, reference) for reference in config.models]
-    tasks = {name: task_spec(step, task) for name, task in config.tasks.items()}
+    tasks = {name: task_spec(step, task, manifest) for name, task in config.tasks.items()}
     manifest.notes += (notes := true_score_notes(config, tasks))
     for note in notes:
         print(f"  {note}")
@@ -130,17 +130,25 @@ def model_spec(step: Step, reference: str) -> ModelSpec:
     return ModelSpec(model_name(reference), Path(reference), chat=is_chat_model(reference))
 
 
-def task_spec(step: Step, task: TaskConfig) -> TaskSpec:
-    """Read the rows of a task."""
+def task_spec(step: Step, task: TaskConfig, manifest: Manifest) -> TaskSpec:
+    """Read the rows of a task; the manifest gets the ledger of a source that loses some."""
+    from hfllm.data.ledger import Ledger
+    from hfllm.data.reading.account import account
     from hfllm.data.reading.examples import read_documents, read_pairs, read_prompts, read_rows
     from hfllm.evaluation.specs import TaskSpec
 
     readers = {
         "bits_per_byte": read_documents, "preference": read_pairs, "replies": read_prompts
     }  # fmt: skip
-    reader = readers.get(task.kind)
-    if reader is not None:
-        rows = list(reader([task.source], step.data_of))
+    ledger = Ledger()
+    if reader := readers.get(task.kind):
+        rows = list(reader([task.source], step.data_of, ledger))
     else:
-        rows = list(read_rows(task.source, step.data_of))
+        rows = list(read_rows(task.source, step.data_of, ledger))
+    for row in rows:
+        ledger.expect(row)
+        ledger.keep(row)
+    account(ledger, [task.source])
+    if ledger.total("dropped"):
+        manifest.ledger += ledger.to_json()
     return TaskSpec(task.kind, rows, task.limit, task.max_new_tokens or 0)

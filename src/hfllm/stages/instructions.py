@@ -34,8 +34,9 @@ STAGE = Stage(config=InstructionsConfig, makes=DATA, check=check, key_figure=row
 def run(config: InstructionsConfig, step: Step, manifest: Manifest) -> None:
     """Write data/prompts_train.jsonl, tests.jsonl and, if asked for, chats_train.jsonl."""
     from hfllm.data.ledger import Ledger
+    from hfllm.data.reading.account import account
     from hfllm.data.reading.examples import read_prompts
-    from hfllm.instructions.build import constrained, usable
+    from hfllm.instructions.build import REASONS, constrained, usable
     from hfllm.instructions.kinds import KINDS
 
     ledger = Ledger()
@@ -44,6 +45,7 @@ def run(config: InstructionsConfig, step: Step, manifest: Manifest) -> None:
     )
     train, tests = constrained(rows, config.tests, list(config.kinds or KINDS), step.seed)
     ledger.check()
+    account(ledger, config.prompts, chosen=REASONS)
     manifest.ledger = ledger.to_json()
     files = {"prompts_train": train, "tests": tests}
     if config.demonstrations:

@@ -32,6 +32,7 @@ from hfllm.report.collect import StepView
 from hfllm.report.number_format import percent
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
+from hfllm.runs.processes import is_main_process
 
 if TYPE_CHECKING:
     from trl import RewardTrainer
@@ -144,6 +145,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[RewardTrainer
     from trl import RewardTrainer
 
     from hfllm.data.ledger import Ledger
+    from hfllm.data.reading.account import account
     from hfllm.training.fit import TrainingInfo, rows_per_step, total_rows
     from hfllm.training.load import end_ids, load_init, load_tokenizer, peft_config
     from hfllm.training.optimizers import optimizer_factory
@@ -160,6 +162,8 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[RewardTrainer
     rows = pair_rows(tokenizer, train, config.data.seq_len, ledger)
     tests, kept = heldout_rows(heldout, tokenizer, config.data.seq_len, step, manifest)
     ledger.check()
+    if is_main_process():
+        account(ledger, config.data.mixture)
     manifest.ledger = ledger.to_json()
     extra: dict[str, Any] = {"pairs_train": len(rows), "pairs_heldout": len(tests)}
     if kept:

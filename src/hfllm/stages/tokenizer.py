@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from hfllm.recipe.stage import TOKENIZER, Figure, Stage
 from hfllm.report.collect import StepView
@@ -10,6 +11,9 @@ from hfllm.report.number_format import exact, short
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.tokenization.config import TokenizerConfig
+
+if TYPE_CHECKING:
+    from hfllm.data.ledger import Ledger
 
 REPORT_BYTES = 1_000_000  # bytes of text per source on which bytes per token are measured
 
@@ -34,11 +38,17 @@ STAGE = Stage(config=TokenizerConfig, makes=TOKENIZER, key_figure=key_figure, se
 
 def run(config: TokenizerConfig, step: Step, manifest: Manifest) -> None:
     """Train and save the tokenizer; measure bytes per token on the text of each source."""
+    from hfllm.data.ledger import Ledger
+    from hfllm.data.reading.account import account
     from hfllm.tokenization.report import bytes_per_token
     from hfllm.tokenization.train import train_tokenizer
 
     samples: dict[str, list[str]] = {}
-    tokenizer = train_tokenizer(_texts(config, step, samples), config)
+    ledger = Ledger()
+    tokenizer = train_tokenizer(_texts(config, step, samples, ledger), config)
+    ledger.check()
+    account(ledger, config.data)
+    manifest.ledger = ledger.to_json()
     tokenizer.save_pretrained(step.tokenizer)
     manifest.metrics["vocab_size"] = len(tokenizer)
     everything = [text for texts in samples.values() for text in texts]
@@ -50,12 +60,15 @@ def run(config: TokenizerConfig, step: Step, manifest: Manifest) -> None:
         print(f"  {source:<20} {ratio:.2f} bytes per token")
 
 
-def _texts(config: TokenizerConfig, step: Step, samples: dict[str, list[str]]) -> Iterator[str]:
+def _texts(
+    config: TokenizerConfig, step: Step, samples: dict[str, list[str]], ledger: Ledger
+) -> Iterator[str]:
     """Yield all texts; copy the first megabyte of each source into `samples`."""
     from hfllm.data.reading.examples import read_texts
 
     sizes: dict[str, int] = {}
-    for row in read_texts(config.data, step.data_of):
+    for row in read_texts(config.data, step.data_of, ledger):
+        ledger.keep(row)
         source = str(row["source"])
         if sizes.get(source, 0) < REPORT_BYTES:
             samples.setdefault(source, []).append(row["text"])

@@ -24,6 +24,7 @@ from hfllm.data.packing.dataset import (
 )
 from hfllm.data.packing.folders import check_folders, folder_name
 from hfllm.data.packing.pack import PackedRow, PackStats, pack
+from hfllm.data.reading.account import MOST, account
 from hfllm.data.reading.examples import label, read_chats, read_texts
 from hfllm.recipe.config import ChatDataConfig, SourceConfig, TextDataConfig
 from hfllm.runs.layout import Step
@@ -157,6 +158,7 @@ def pack_texts(
             stats,
         )
         write_packed(rows, folder / folder_name(label(source)), len(tokenizer), stats)
+    account(ledger, sources)
     return ledger
 
 
@@ -214,9 +216,12 @@ def pack_chats(
                 f"{step.name}: source '{name}' gave no conversation; dropped by reason: "
                 f"{ledger.reasons(source=name) or 'none'}"
             )
-        report = mask_gate(tokenizer, chats, config.seq_len, ledger, turns=config.turns or "all")
+        allowed = MOST if source.allow_dropped is None else source.allow_dropped
+        turns = config.turns or "all"
+        report = mask_gate(tokenizer, chats, config.seq_len, ledger, allowed, turns)
         if show:
             report.show()
+        account(ledger, [source])
         stats = PackStats()
         if config.packing:
             rows = pack(report.rows, config.seq_len, tokenizer.pad_token_id, None, stats)

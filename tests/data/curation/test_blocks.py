@@ -16,7 +16,7 @@ def document(**columns) -> Document:
 
 def decided(document: Document, *blocks) -> tuple[Drop | None, Ledger]:
     ledger = Ledger()
-    ledger.expect(document)
+    ledger.expect(document.example)
     drop = decide(document, list(blocks), ledger)
     ledger.check()
     return drop, ledger

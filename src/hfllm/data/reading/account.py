@@ -2,8 +2,8 @@
 
 Every step that reads sources calls `account` once, after its last `keep` or `drop`: the lines go to
 the console, the counts are in the ledger of the manifest. What was asked to be left out (`where`, a
-limit, held-out rows, tests that are searched for) is said and never stops a step; curation, whose
-purpose is to drop, does not call it but prints its own reasons.
+limit, held-out rows, tests that are searched for) is said and never stops a step; nor do the
+filters of curation, whose purpose is to drop: there only what cannot be read counts.
 """
 
 from __future__ import annotations
@@ -19,15 +19,18 @@ MOST = 0.5  # share of a source that may be left out; `allow_dropped` of the sou
 FILES_NAMED = 3
 
 
-def account(ledger: Ledger, sources: Iterable[SourceConfig]) -> list[str]:
-    """Print `account_lines`, and raise DataError where more than `allow_dropped` is left out."""
+def account(ledger: Ledger, sources: Iterable[SourceConfig], chosen: Iterable[str] = ()) -> None:
+    """Print `account_lines` and `check_shares`.
+
+    Args:
+        ledger: complete for these sources.
+        sources: that were read.
+        chosen: reasons by which the step selects on purpose, so that they never stop it.
+    """
     sources = list(sources)
-    lines = list(account_lines(ledger, sources))
-    for line in lines:
+    for line in account_lines(ledger, sources):
         print(f"  {line}", flush=True)
-    for source in sources:
-        _check_share(ledger, source)
-    return lines
+    check_shares(ledger, sources, chosen)
 
 
 def account_lines(ledger: Ledger, sources: Iterable[SourceConfig]) -> Iterator[str]:
@@ -68,13 +71,20 @@ def _noted(what: str, files: dict[str, int]) -> str:
     return f"{what} ({', '.join(named + more)})"
 
 
-def _check_share(ledger: Ledger, source: SourceConfig) -> None:
-    """DataError if a larger share than allowed is left out that nobody asked to leave out."""
+def check_shares(
+    ledger: Ledger, sources: Iterable[SourceConfig], chosen: Iterable[str] = ()
+) -> None:
+    """DataError if of a source a larger share is left out than `allow_dropped`."""
+    for source in sources:
+        _check_share(ledger, source, ASKED_FOR | set(chosen))
+
+
+def _check_share(ledger: Ledger, source: SourceConfig, asked_for: set[str]) -> None:
     name = label(source)
     reasons = {
         reason: count
         for reason, count in ledger.reasons(source=name).items()
-        if reason not in ASKED_FOR
+        if reason not in asked_for
     }
     lost = sum(reasons.values())
     read = lost + ledger.rows[name, "kept"]["documents"]

@@ -70,10 +70,12 @@ def read_texts(
     sources: list[SourceConfig], resolve: Resolve, ledger: Ledger | None = None
 ) -> Iterator[Example]:
     """`read_documents` with `text`; DataError also for a document that is still HTML."""
+    ledger = Ledger() if ledger is None else ledger
     for document in read_documents(sources, resolve, ledger):
         if "text" not in document:
             where = f"source {document.source!r}, row {document['id']}"
             raise DataError(f"{where}: has `html` and no `text`: run it through `curate` first")
+        _note_unread(document, document, ("text",), ledger)
         yield document
 
 
