@@ -25,8 +25,9 @@ from hfllm.inference.logits import (
     vocab_size,
 )
 from hfllm.inference.progress import track
-from hfllm.inference.prompts import first_ids, positions, start_ids
+from hfllm.inference.prompts import first_ids, positions
 from hfllm.tokenization.encode import encode_text
+from hfllm.tokenization.separators import start_ids
 
 MAX_WINDOW_TOKENS = 2048
 
@@ -174,7 +175,9 @@ def document_nats(
     window_tokens: int | None = None,
     label: str = "bits per byte",
 ) -> list[float]:
-    """Negative log-likelihood of each text in nats: bos, then every token of the text, no eos.
+    """Negative log-likelihood of each text in nats: every token of the text, without the end.
+
+    Before it stands what stands before a document in training (tokenization/separators.py).
 
     A text longer than a window is cut with a quarter of a window as context; each token is counted
     once.

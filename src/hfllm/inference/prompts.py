@@ -18,41 +18,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hfllm.tokenization.encode import encode_text
 from hfllm.tokenization.render import eot_token_id, render
+from hfllm.tokenization.separators import separators, start_ids
 
 Message = dict[str, str]
 Prompt = list[Message] | str
 
-PROBE: list[Message] = [
-    {"role": "user", "content": "a"},
-    {"role": "assistant", "content": "b"},
-]
-
-
-def start_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Special tokens that the tokenizer itself puts before a text, mostly bos; [] for none.
-
-    The model was trained with them, and lm-eval scores with them.
-    """
-    bare = tokenizer("a", add_special_tokens=False).input_ids
-    whole = tokenizer("a").input_ids
-    return whole[: whole.index(bare[0])]
-
 
 def first_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """The token that precedes a text whose first token is scored; [] where there is none.
-
-    `start_ids`, else bos, else the separator of documents (`<|endoftext|>` or eos). A bos that
-    opens every turn of the chat template (ChatML in SmolLM2) never preceded documents: not taken.
-    """
-    if start := start_ids(tokenizer):
-        return start
-    names = [tokenizer.bos_token, "<|endoftext|>", tokenizer.eos_token]
-    if tokenizer.chat_template and tokenizer.bos_token:
-        chat = tokenizer.apply_chat_template(PROBE, tokenize=False)
-        if str(chat).count(tokenizer.bos_token) > 1:
-            names = names[1:]
-    known = tokenizer.get_vocab()
-    return [known[name] for name in names if name in known][:1]
+    """What precedes a document whose first token is scored, as in training; [] for nothing."""
+    return list(separators(tokenizer).before)
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:

@@ -21,6 +21,7 @@ from transformers import TrainerCallback
 
 from hfllm.modeling.eval_mode import eval_mode
 from hfllm.runs.processes import is_sharded
+from hfllm.tokenization.separators import separators
 
 SAME_SIGNAL_S = 2.0  # signals within this time count as one
 
@@ -195,7 +196,7 @@ class SampleText(TrainerCallback):
             print(f"        {prompt!r} -> {text!r}", flush=True)
 
     def _continue(self, model: Any, prompt: str) -> str:
-        ids = [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
+        ids = list(separators(self.tokenizer).before)
         ids += self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
         batch = torch.tensor([ids], device=model.device)  # (1, T)
         out = model.generate(batch, max_new_tokens=self.max_tokens, do_sample=False,

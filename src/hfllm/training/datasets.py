@@ -32,6 +32,7 @@ from hfllm.runs.manifest import write_atomically
 from hfllm.runs.processes import WAIT_SECONDS, is_main_process
 from hfllm.tokenization.encode import encode_texts
 from hfllm.tokenization.loss_mask import mask_gate
+from hfllm.tokenization.separators import said, separators
 
 BATCH = 512  # documents per call of the tokenizer
 LEDGER = "ledger.json"
@@ -46,13 +47,13 @@ def packed_documents(
         data: sources and seq_len.
         step: gives the folder, and the data of other steps.
         args: TrainingArguments, which know the main process.
-        tokenizer: needs bos and eos, which separate documents.
+        tokenizer: needs a token that separates documents.
 
     Returns:
         The training and the held-out split; None without held-out sources.
 
     Raises:
-        ValueError: a source gives no document, or the tokenizer has no bos or eos.
+        ValueError: a source gives no document, or no token separates documents.
     """
     folder, heldout_folder = step.data / "train", step.data / "heldout"
     check_folders(f"{step.name}.data.mixture", map(label, data.mixture))
@@ -137,15 +138,17 @@ def pack_texts(
         sources: of documents with `text`.
         seq_len: tokens of a row.
         step: resolves sources that are steps.
-        tokenizer: needs bos and eos, which separate documents (ValueError).
+        tokenizer: needs a token that separates documents (ValueError).
         folder: gets a folder per source.
         max_tokens: of each source, about; later documents are dropped as "limit".
     """
-    if tokenizer.bos_token_id is None or tokenizer.eos_token_id is None:
+    around = separators(tokenizer)
+    if not around.after:
         raise ValueError(
-            f"{step.name}: the tokenizer has no bos or eos to separate documents; set another "
-            "`tokenizer:`"
+            f"{step.name}: the tokenizer has no eos to separate documents; set another `tokenizer:`"
         )
+    if note := said(tokenizer):
+        print(f"{step.name}: {note}", flush=True)
     ledger = Ledger()
     for source in sources:
         stats = PackStats()
@@ -154,7 +157,7 @@ def pack_texts(
             documents,
             seq_len,
             tokenizer.pad_token_id,
-            (tokenizer.bos_token_id, tokenizer.eos_token_id),
+            (around.before, around.after),
             stats,
         )
         write_packed(rows, folder / folder_name(label(source)), len(tokenizer), stats)

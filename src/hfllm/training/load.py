@@ -236,8 +236,12 @@ def peft_config(step: Step, task_type: str, model: PreTrainedModel, tokenizer: A
 
 
 def end_ids(tokenizer: Any, chat: bool) -> list[int]:
-    """Token ids that stop generation: eos, and with `chat` before it the end of turn."""
+    """Token ids that stop generation: what ends a document, eos, and with `chat` before both the
+    end of turn.
+    """
     from hfllm.tokenization.render import eot_token_id
+    from hfllm.tokenization.separators import separators
 
     ids = [eot_token_id(tokenizer)] if chat else []
-    return list(dict.fromkeys([*ids, tokenizer.eos_token_id]))
+    named = [*ids, *separators(tokenizer).after, tokenizer.eos_token_id]
+    return [i for i in dict.fromkeys(named) if i is not None]

@@ -36,7 +36,7 @@ def segments(row):
 
 def test_small_example():
     stats = PackStats()
-    (row,) = pack([[10, 11], [12]], 9, PAD, (BOS, EOS), stats)
+    (row,) = pack([[10, 11], [12]], 9, PAD, ((BOS,), (EOS,)), stats)
     assert row["input_ids"].tolist() == [1, 10, 11, 2, 1, 12, 2, 0, 0]
     assert row["labels"].tolist() == [-100, 10, 11, 2, -100, 12, 2, -100, -100]
     assert row["position_ids"].tolist() == [0, 1, 2, 3, 0, 1, 2, 0, 0]
@@ -49,10 +49,10 @@ def test_no_token_is_lost_or_moved(seed):
     rng = random.Random(seed)
     seq_len, window = rng.choice([2, 5, 16, 33]), rng.choice([1, 3, 50])
     docs = documents(rng, 120, rng.choice([3, 20, 90]))
-    bos_eos = rng.choice([None, (BOS, EOS)])
+    around = rng.choice([None, ((BOS,), (EOS,))])
     stats = PackStats()
-    rows = list(pack(docs, seq_len, PAD, bos_eos, stats, window))
-    whole = [[BOS, *doc, EOS] if bos_eos else doc for doc in docs]
+    rows = list(pack(docs, seq_len, PAD, around, stats, window))
+    whole = [[BOS, *doc, EOS] if around else doc for doc in docs]
     chunks = [doc[a : a + seq_len] for doc in whole for a in range(0, len(doc), seq_len)]
     found = [part for row in rows for part in segments(row)]
     assert sorted(ids for ids, _ in found) == sorted(chunks)
@@ -89,7 +89,7 @@ def test_lengths_at_the_border(length):
 def test_conversations_are_labelled_where_they_are_trained():
     chat = Rendered([1, 4, 10, 6, 5, 11, 6], [False] * 5 + [True] * 2)
     stats = PackStats()
-    (row,) = pack([chat, chat], 16, PAD, (BOS, EOS), stats)
+    (row,) = pack([chat, chat], 16, PAD, ((BOS,), (EOS,)), stats)
     assert row["input_ids"].tolist() == [*chat.input_ids, *chat.input_ids, 0, 0]
     assert row["labels"].tolist() == [*([-100] * 5 + [11, 6]) * 2, -100, -100]
     assert stats.trained_tokens == 4

@@ -31,6 +31,7 @@ import torch
 IGNORED = -100  # the label that the loss leaves out
 PackedRow = dict[str, np.ndarray]
 Piece = tuple[np.ndarray, np.ndarray]  # ids and labels, (n,) each
+Around = tuple[Sequence[int], Sequence[int]]  # ids before and after a document
 
 
 @dataclass(slots=True)
@@ -74,7 +75,7 @@ def pack(
     documents: Iterable[Sequence[int] | Rendered],
     seq_len: int,
     pad_id: int,
-    bos_eos: tuple[int, int] | None = None,
+    around: Around | None = None,
     stats: PackStats | None = None,
     window: int = 4096,
 ) -> Iterator[PackedRow]:
@@ -85,7 +86,7 @@ def pack(
             conversations, labelled where they are trained.
         seq_len: tokens of a row.
         pad_id: fills the rest of a row.
-        bos_eos: put around lists of ids, never around conversations.
+        around: ids before and after lists of ids (not conversations), mostly bos and eos.
         stats: counts, filled as rows are drawn.
         window: documents that are placed together.
 
@@ -99,7 +100,7 @@ def pack(
     while chunk := list(islice(stream, window)):
         pieces: list[Piece] = []
         for document in chunk:
-            pieces += _pieces(document, seq_len, bos_eos, stats)
+            pieces += _pieces(document, seq_len, around, stats)
         for indices in _best_fit([len(ids) for ids, _ in pieces], seq_len):
             yield _row([pieces[i] for i in indices], seq_len, pad_id, stats)
 
@@ -110,23 +111,23 @@ def positions_of(starts: np.ndarray) -> np.ndarray:
     return index - np.maximum.accumulate(np.where(starts, index, 0))
 
 
-def _piece(document: Sequence[int] | Rendered, bos_eos: tuple[int, int] | None) -> Piece:
+def _piece(document: Sequence[int] | Rendered, around: Around | None) -> Piece:
     if isinstance(document, Rendered):
         ids = np.asarray(document.input_ids, np.int32)
         return ids, np.where(np.asarray(document.trained, bool), ids, np.int32(IGNORED))
     ids = np.asarray(document, np.int32)
-    if bos_eos is not None:
-        ids = np.concatenate(([bos_eos[0]], ids, [bos_eos[1]])).astype(np.int32)
+    if around is not None:
+        ids = np.concatenate((around[0], ids, around[1])).astype(np.int32)
     return ids, ids.copy()
 
 
 def _pieces(
     document: Sequence[int] | Rendered,
     seq_len: int,
-    bos_eos: tuple[int, int] | None,
+    around: Around | None,
     stats: PackStats,
 ) -> list[Piece]:
-    ids, labels = _piece(document, bos_eos)
+    ids, labels = _piece(document, around)
     stats.documents += 1
     stats.split += len(ids) > seq_len
     cuts = range(0, len(ids), seq_len)
