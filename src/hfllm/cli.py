@@ -91,8 +91,15 @@ def show(
     """Check the recipe, and print its resolved values with where each comes from."""
     with clear_errors():
         from hfllm.recipe.show import show_recipe
+        from hfllm.runs.quiet import quiet_libraries
 
-        for line in show_recipe(_load(recipe, overrides), step, everything):
+        quiet_libraries()  # before transformers is imported
+        from hfllm.training.defaults import choose_defaults
+
+        loaded = _load(recipe, overrides)
+        names = [name for name in loaded.steps if step in (None, name)]
+        choose_defaults(loaded, names)
+        for line in show_recipe(loaded, step, everything):
             print(line)
 
 

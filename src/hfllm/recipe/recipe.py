@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hfllm.recipe.did_you_mean import did_you_mean
-from hfllm.recipe.stage import Stage, Stages
+from hfllm.recipe.stage import Default, Stage, Stages
 
 
 @dataclass
@@ -21,6 +21,8 @@ class StepSpec:
     parents: list[str] = field(default_factory=list)
     # trainer keys that win over the recipe: a checkpoint of other processes is resumed
     forced: dict[str, Any] = field(default_factory=dict)
+    # trainer keys computed for the step's model and machine, with the reasons (training.defaults)
+    chosen: dict[str, Default] = field(default_factory=dict)
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """`hfllm show`: the resolved recipe, one line per value, with its origin.
 
-Origins, later wins: library default, hfllm default (with its reason), this machine, recipe,
-override. The library defaults of `trainer:` sections, more than 100 lines a step, are left out
-unless asked for.
+Origins, later wins: library default, hfllm default (with its reason), this machine, chosen for the
+step's model (with its reason), recipe, override. The library defaults of `trainer:` sections, more
+than 100 lines a step, are left out unless asked for.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def _trainer(
         key = item.name
         default = f"hfllm default: {ours[key][1]}" if key in ours else "library default"
         default = "this machine" if key in machine else default
+        default = f"chosen: {spec.chosen[key][1]}" if key in spec.chosen else default
         origin = _origin(f"{spec.name}.trainer.{key}", f"trainer.{key}", changed, given, default)
         if origin != "library default" or everything:
             yield _line(f"trainer.{key}", getattr(config, key), origin)

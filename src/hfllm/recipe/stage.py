@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hfllm.recipe.chart import Chart as Chart  # stages import it from here
+from hfllm.recipe.chart import matches as matches
 from hfllm.recipe.errors import first_line
 
 # The kinds of artifact that a step makes.
@@ -29,6 +31,31 @@ MODELS = (LANGUAGE_MODEL, REWARD_MODEL)
 
 Default = tuple[Any, str]  # a value and the reason why it differs from the library's
 Figure = tuple[str, str]  # a value and its unit, as the report prints them
+
+
+@dataclass(frozen=True)
+class RowShape:
+    """What one row of a training batch holds in memory, from which the micro-batch is chosen.
+
+    tokens: positions that pass through the model, padding included. scored: positions that get
+    logits. fused: the head computes them slice by slice. copies: trained models that the row passes
+    through (a separate critic: 2). frozen: models of about that size which are only run.
+    """
+
+    tokens: int
+    scored: int = 0
+    fused: bool = False
+    copies: int = 1
+    frozen: int = 0
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Default learning rates of models of up to `up_to` parameters: all weights, or an adapter."""
+
+    up_to: float
+    full: float
+    lora: float
 
 
 @dataclass(frozen=True)
@@ -74,46 +101,6 @@ def file_ref(default: str | None = None, keywords: tuple[str, ...] = ()) -> Any:
     return field(default=default, metadata={"file_ref": keywords})
 
 
-@dataclass(frozen=True)
-class Chart:
-    """One chart: the metrics drawn in it, their unit, meaning and direction.
-
-    metrics: {key in metrics.jsonl: short label}; a key that ends in "*" matches every key with that
-    prefix. unit: of the values. meaning: one sentence for a reader who does not know the metric.
-    better: "up", "down", or "" if neither is better. log: a logarithmic vertical axis. over: the
-    metric on the horizontal axis, in `x_unit`; default: the training step. folded: drawn among the
-    charts that are folded away.
-    """
-
-    title: str
-    metrics: dict[str, str]
-    unit: str
-    meaning: str = ""
-    better: str = ""
-    log: bool = False
-    over: str = ""
-    x_unit: str = "step"
-    folded: bool = False
-
-    def match(self, keys: list[str]) -> list[str]:
-        """The `keys` that this chart draws, in the order of `metrics`."""
-        chosen: list[str] = []
-        for pattern in self.metrics:
-            chosen += [k for k in keys if matches(pattern, k) and k not in chosen]
-        return chosen
-
-    def label(self, key: str) -> str:
-        """The short label of a key: from `metrics`, else the last part of the key."""
-        if key in self.metrics:
-            return self.metrics[key]
-        return key.removesuffix("/mean").split("/")[-1].replace("_", " ")[:14]
-
-
-def matches(pattern: str, key: str) -> bool:
-    """Whether a key equals the pattern, or has its prefix where the pattern ends in "*"."""
-    return key.startswith(pattern[:-1]) if pattern.endswith("*") else key == pattern
-
-
 def _empty(_: Any) -> tuple[()]:
     return ()
 
@@ -127,7 +114,10 @@ class Stage:
     `config` is a TrainConfig and `makes` a model. defaults: {trainer key: (value, reason)}, which
     replace the library's. set_elsewhere: {trainer key: where to set it instead}; such a key is
     refused, as are those of recipe.training.TRAINER_ELSEWHERE. check: (StepSpec) -> lines "key:
-    what is wrong; what to do", from the config alone, before a run.
+    what is wrong; what to do", from the config alone, before a run. first_rows: (Step) -> lines as
+    of `check`, from the first rows of its sources, its reward functions and the model's
+    configuration. row: (StepSpec) -> RowShape; without it the micro-batch is the default. rates:
+    learning rates by size, smallest first, for models above recipe.training.SMALL_MODEL.
 
     Artifact. makes: DATA, TOKENIZER, LANGUAGE_MODEL, REWARD_MODEL, RESULTS or PAGE. method: the
     model card's sentence on the method, with its paper. chat: the language model answers in a chat
@@ -151,6 +141,9 @@ class Stage:
     defaults: Mapping[str, Default] = field(default_factory=dict)
     set_elsewhere: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[Any], Any] = _empty
+    first_rows: Callable[[Any], Any] = _empty
+    row: Callable[[Any], RowShape] | None = None
+    rates: tuple[Rate, ...] = ()
     chat: bool = True
     mixes: bool = False
     sets_decay_steps: bool = False

@@ -1,8 +1,8 @@
 """Build the libraries' config objects (TrainingArguments and the like) from `trainer:` sections.
 
-Values, later wins: library default, the stage's default, this machine (bf16, use_cpu), the recipe,
-overrides. Building them is also the check of these sections; it costs about 3 s of imports, so it
-comes after the cheap checks.
+Values, later wins: library default, the stage's default, this machine (bf16, use_cpu), what was
+chosen for the step's model (`StepSpec.chosen`), the recipe, overrides. Building them is also the
+check of these sections; it costs about 3 s of imports, so it comes after the cheap checks.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def build_trainer_config(spec: StepSpec, seed: int, output_dir: str, **forced: A
         raise ValueError("\n".join(problems))
     base = {"output_dir": output_dir, "seed": seed, **hardware_defaults()}
     ours = {installed_key(key, schema): v for key, v in spec.stage.default_values().items()}
-    values = (ours, base, given, spec.forced, forced)
+    chosen = {key: value for key, (value, _) in spec.chosen.items()}
+    values = (ours, base, chosen, given, spec.forced, forced)
     try:
         config = OmegaConf.to_object(OmegaConf.merge(schema, *values))
     except Exception as error:  # the class's __post_init__ may raise anything

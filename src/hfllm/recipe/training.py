@@ -33,6 +33,7 @@ TRL_DEFAULTS: dict[str, Default] = TRAINER_DEFAULTS | {
 }
 SEQUENTIAL: Default = ("sequential", "rows are already in their order, a function of seed and step")
 MILLIONS = "for models of a few million parameters"
+SMALL_MODEL = 50e6  # parameters; above it the learning rate is the stage's `rates` for the size
 
 # Trainer keys that a recipe may not set, because hfllm sets them elsewhere: here they would have no
 # effect, or undo that setting. {key: where to set it}

@@ -17,7 +17,6 @@ from hfllm.recipe.errors import RecipeError, first_line
 from hfllm.recipe.graph import model_references, sources_in
 from hfllm.recipe.model_names import how_to_get, is_gguf
 from hfllm.recipe.recipe import Recipe, StepSpec
-from hfllm.recipe.stage import TOKENIZER
 from hfllm.runs.layout import Step
 
 MIN_FREE_GB = 1.0
@@ -94,13 +93,12 @@ def _gguf_problems(spec: StepSpec) -> list[str]:
 def _model_problem(recipe: Recipe, spec: StepSpec) -> str | None:
     """The problem of the step's model config, or of seq_len beyond the model's positions."""
     from hfllm.modeling.build import check_positions
+    from hfllm.modeling.start_config import first_ancestor, start_config
 
-    root = spec
-    while getattr(root.config, "init", None) in recipe.steps:
-        root = recipe.steps[root.config.init]
+    root = first_ancestor(recipe, spec)
     seq_len = getattr(getattr(spec.config, "data", None), "seq_len", None)
     try:
-        config = _model_config(recipe, root)
+        config = start_config(recipe, root)
     except ValueError as error:
         return first_line(error) if root is spec else None  # else reported for the root
     try:
@@ -111,32 +109,6 @@ def _model_problem(recipe: Recipe, spec: StepSpec) -> str | None:
     except ValueError as error:
         return str(error)
     return None
-
-
-def _model_config(recipe: Recipe, root: StepSpec) -> Any:
-    """The transformers config of the model that `root` starts from, or None if not on disk."""
-    from transformers import AutoConfig
-
-    from hfllm.modeling.build import make_config
-
-    if not isinstance(root.config, TrainConfig):
-        return None  # a stage that makes a model and trains none
-    if not root.config.init:
-        if (model := getattr(root.config, "model", None)) is None:
-            return None
-        return make_config(model, root.config.data.seq_len, _vocab_size(recipe, root))  # type: ignore[attr-defined]
-    if not Path(root.config.init).is_dir():
-        return None  # a hub id or GGUF file: checked when it is loaded
-    try:
-        return AutoConfig.from_pretrained(root.config.init)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"init: {first_line(error)}") from None
-
-
-def _vocab_size(recipe: Recipe, spec: StepSpec) -> int | None:
-    """The vocabulary size of the tokenizer, if a step of the recipe makes it."""
-    maker = recipe.steps.get(spec.config.tokenizer or TOKENIZER)
-    return getattr(maker.config, "vocab_size", None) if maker else None
 
 
 def _source_problems(recipe: Recipe, spec: StepSpec) -> list[str]:

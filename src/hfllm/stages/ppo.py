@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 from hfllm.recipe.checks import check_reward_keys
 from hfllm.recipe.config import PromptDataConfig, TrainConfig
 from hfllm.recipe.recipe import StepSpec
-from hfllm.recipe.stage import LANGUAGE_MODEL, REWARD_MODEL, Figure, Stage, model_ref
+from hfllm.recipe.stage import (
+    LANGUAGE_MODEL,
+    REWARD_MODEL,
+    Figure,
+    Rate,
+    RowShape,
+    Stage,
+    model_ref,
+)
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.recipe.training import (
     CONSOLE_HEAD,
@@ -59,6 +67,21 @@ def check(spec: StepSpec) -> Iterator[str]:
     yield from check_reward_keys(spec)
 
 
+def row(spec: StepSpec) -> RowShape:
+    """A prompt and its answer, which gets logits, in the policy and in a critic of its own."""
+    config: Config = spec.config
+    values = spec.stage.default_values() | config.trainer
+    answer = int(values["max_completion_length"])
+    others = (config.reward, config.judge, not config.peft and values.get("beta") != 0)
+    return RowShape(
+        tokens=config.data.max_prompt_tokens + answer,
+        scored=answer,
+        fused=True,
+        copies=1 if values.get("shared_critic") else 2,
+        frozen=sum(map(bool, others)),
+    )
+
+
 def key_figure(view: StepView) -> Figure | tuple[()]:
     """Mean score of the answers in the last tenth of the log."""
     scores = first_and_last(view)
@@ -100,6 +123,8 @@ STAGE = Stage(
     },
     set_elsewhere={"informed_critic": "it is called privileged_critic now"},
     check=check,
+    row=row,
+    rates=(Rate(5e8, 1e-5, 1e-4), Rate(3e9, 3e-6, 3e-5), Rate(1e13, 1e-6, 1e-5)),
     console=(
         *CONSOLE_HEAD,
         "reward",

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 from hfllm.recipe.checks import check_packed_attention, is_known_attention
 from hfllm.recipe.config import SourceConfig, TextDataConfig, TrainConfig
 from hfllm.recipe.recipe import StepSpec
-from hfllm.recipe.stage import LANGUAGE_MODEL, Chart, Figure, Stage, model_ref
+from hfllm.recipe.stage import (
+    LANGUAGE_MODEL,
+    Chart,
+    Figure,
+    Rate,
+    RowShape,
+    Stage,
+    model_ref,
+)
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.recipe.training import (
     CONSOLE_HEAD,
@@ -79,6 +87,12 @@ def check(spec: StepSpec) -> Iterator[str]:
         yield "peft: pretrain trains every weight; leave it out"
 
 
+def row(spec: StepSpec) -> RowShape:
+    """A packed row, every position of which gets logits."""
+    seq_len = spec.config.data.seq_len
+    return RowShape(tokens=seq_len, scored=seq_len)
+
+
 def key_figure(view: StepView) -> Figure | tuple[()]:
     """Bits per byte of held-out text, else the held-out or the training loss."""
     for keys, unit in (
@@ -101,6 +115,15 @@ def sentence(view: StepView) -> str:
     tail = f" and reached {short(bpb)} bits per byte on held-out text" if bpb is not None else ""
     return f"In {view.name}, {who} was trained on {compact(tokens)} tokens{tail}."
 
+
+# Brown et al. 2020 (GPT-3), table 2.1: 125M, 350M, 760M, 1.3B, 2.7B, 6.7B, 13B and more
+RATES = tuple(
+    Rate(up_to, rate, rate)
+    for up_to, rate in (
+        (2e8, 6e-4), (5e8, 3e-4), (1e9, 2.5e-4), (2e9, 2e-4), (4e9, 1.6e-4), (1e10, 1.2e-4),
+        (1e13, 1e-4),
+    )
+)  # fmt: skip
 
 STAGE = Stage(
     config=Config,
@@ -125,6 +148,8 @@ STAGE = Stage(
     },
     set_elsewhere={"num_train_epochs": "set max_steps; the order of rows is computed for it"},
     check=check,
+    row=row,
+    rates=RATES,
     chat=False,
     mixes=True,
     sets_decay_steps=True,

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any
 from hfllm.recipe.checks import check_pair_data
 from hfllm.recipe.config import PairDataConfig, TrainConfig
 from hfllm.recipe.recipe import StepSpec
-from hfllm.recipe.stage import MODELS, REWARD_MODEL, Chart, Figure, Stage, model_ref
+from hfllm.recipe.stage import (
+    MODELS,
+    REWARD_MODEL,
+    Chart,
+    Figure,
+    Rate,
+    RowShape,
+    Stage,
+    model_ref,
+)
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.recipe.training import (
     CONSOLE_HEAD,
@@ -84,6 +93,11 @@ def check(spec: StepSpec) -> Iterator[str]:
     yield from check_pair_data(spec)
 
 
+def row(spec: StepSpec) -> RowShape:
+    """A pair: both sides pass through the model, and get a score instead of logits."""
+    return RowShape(tokens=2 * spec.config.data.seq_len)
+
+
 def key_figure(view: StepView) -> Figure | tuple[()]:
     """Accuracy on held-out pairs, else in training."""
     for key, unit in (("eval_accuracy", "of pairs right"), ("accuracy", "right in training")):
@@ -125,6 +139,8 @@ STAGE = Stage(
     },
     set_elsewhere=TRL_ELSEWHERE | {"max_length": "set the step's data.seq_len"},
     check=check,
+    row=row,
+    rates=(Rate(5e8, 5e-5, 2e-4), Rate(3e9, 2e-5, 1e-4), Rate(1e13, 1e-5, 1e-4)),
     console=(*CONSOLE_HEAD, "accuracy", "eval_accuracy", *CONSOLE_TAIL),
     charts=(*CHARTS, *TRAINER_CHARTS),
     uncharted=(

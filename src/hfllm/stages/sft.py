@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 from hfllm.recipe.checks import check_chat_data, check_packed_attention, is_known_attention
 from hfllm.recipe.config import ChatDataConfig, TrainConfig
 from hfllm.recipe.recipe import StepSpec
-from hfllm.recipe.stage import LANGUAGE_MODEL, Figure, Stage, file_ref, model_ref
+from hfllm.recipe.stage import (
+    LANGUAGE_MODEL,
+    Figure,
+    Rate,
+    RowShape,
+    Stage,
+    file_ref,
+    model_ref,
+)
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.recipe.training import (
     CONSOLE_HEAD,
@@ -60,6 +68,12 @@ def check(spec: StepSpec) -> Iterator[str]:
     yield from check_chat_data(spec)
 
 
+def row(spec: StepSpec) -> RowShape:
+    """A packed row; about half of it is answers, which alone get logits."""
+    seq_len = spec.config.data.seq_len
+    return RowShape(tokens=seq_len, scored=seq_len * 6 // 10, fused=True)
+
+
 def key_figure(view: StepView) -> Figure | tuple[()]:
     """The held-out loss, else the training loss."""
     for keys, unit in ((("eval_loss",), "held-out loss"), (("loss",), "training loss")):
@@ -102,6 +116,13 @@ STAGE = Stage(
         "dataset_text_field": "rename columns with `columns:` of a source",
     },
     check=check,
+    row=row,
+    rates=(
+        Rate(5e8, 1e-4, 5e-4),
+        Rate(3e9, 3e-5, 3e-4),
+        Rate(3e10, 2e-5, 2e-4),
+        Rate(1e13, 1e-5, 1e-4),
+    ),
     mixes=True,
     sets_decay_steps=True,
     console=(*CONSOLE_HEAD, "mean_token_accuracy", *CONSOLE_TAIL),

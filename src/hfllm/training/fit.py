@@ -28,6 +28,7 @@ from hfllm.training.checkpoints import (
     remove_incomplete,
     step_of,
 )
+from hfllm.training.defaults import choose_defaults
 from hfllm.training.resume import Progress, keep_rows_per_step, rows_per_step, what_is_anew
 
 
@@ -45,6 +46,7 @@ class TrainingInfo:
 
 def build_and_fit(build: Any, step: Step, manifest: Manifest) -> None:
     """Build a step's trainer with its stage's `build`, and `fit` it."""
+    choose_defaults(step.recipe, [step.name], fetch=True)
     keep_rows_per_step(step)
     trainer, info = build(step.spec.config, step, manifest)
     fit(trainer, step, manifest, info)
