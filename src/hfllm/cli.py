@@ -35,25 +35,20 @@ Overrides = Annotated[list[str] | None, typer.Argument(help="step.key=value ..."
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Turn a ValueError into "error:" lines and exit code 1, Ctrl-C into exit code 130."""
+    """Turn what the user can mend into "error:" lines and an exit code; Ctrl-C into 130."""
     try:
         yield
-    except ValueError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        raise typer.Exit(getattr(error, "exit_code", 1)) from None
-    except KeyboardInterrupt:
-        print("interrupted; rerun the same command to resume", file=sys.stderr)
-        raise typer.Exit(130) from None
-    except OSError as error:
-        if error.errno != 28:
+    except BrokenPipeError:  # `hfllm show ... | head`
+        raise typer.Exit(141) from None
+    except (Exception, KeyboardInterrupt) as error:
+        from hfllm.runs.user_errors import explain
+
+        told = explain(error)
+        if told is None:
             raise
-        print(
-            f"error: the disk is full ({error.filename}); free some space and rerun the same "
-            "command",
-            file=sys.stderr,
-        )
-        raise typer.Exit(1) from None
+        for line in told[0].splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        raise typer.Exit(told[1]) from None
 
 
 def _load(path: Path, overrides: list[str] | None) -> Recipe:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from hfllm.fast_cpu import SWITCH, switched_off
-from hfllm.recipe.errors import first_line, is_out_of_memory
+from hfllm.recipe.errors import first_line
 from hfllm.recipe.graph import ancestors
 from hfllm.recipe.load import load_recipe
 from hfllm.recipe.recipe import Recipe
@@ -41,6 +41,7 @@ from hfllm.runs.quiet import quiet_libraries
 from hfllm.runs.record import recording
 from hfllm.runs.set_aside import restore, set_aside
 from hfllm.runs.status import status
+from hfllm.runs.user_errors import explain
 from hfllm.stages import find_stages
 
 DEFAULT_RECIPE = "configs/demo.yaml"
@@ -67,30 +68,16 @@ def main(stage: str | None = None, argv: list[str] | None = None) -> None:
         step = step_named(recipe, name)
         run_step(step)
         wait_for_all()
-    except ValueError as error:
-        _fail(str(error))
-    except KeyboardInterrupt:
-        _fail("interrupted; rerun the same command to resume from the last checkpoint", 130)
-    except OSError as error:
-        if error.errno != 28:
+    except (Exception, KeyboardInterrupt) as error:
+        told = explain(error)
+        if told is None:
             raise
-        _fail(
-            f"the disk is full ({error.filename or 'while writing'}); free some space and rerun "
-            "the same command to resume"
-        )
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        _fail(
-            f"out of memory ({first_line(error)}): lower trainer.per_device_train_batch_"
-            "size (and raise trainer.gradient_accumulation_steps by as much), data.seq_len or the "
-            "model's sizes, or set trainer.activation_checkpointing=true"
-        )
+        _fail(*told)
     finally:
         end_process_group()
 
 
-def _fail(message: str, code: int = 1) -> NoReturn:
+def _fail(message: str, code: int) -> NoReturn:
     if is_main_process():
         for line in message.splitlines():
             print(f"error: {line}", file=sys.stderr, flush=True)

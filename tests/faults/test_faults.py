@@ -83,7 +83,7 @@ def other_tokenizer(space: Workspace) -> None:
 
 def other_template(space: Workspace) -> None:
     path = space.folder / "runs/tiny/sft/model/chat_template.jinja"
-    path.write_text(path.read_text() + " ")
+    path.write_text(path.read_text().replace("a", "b", 1))  # as long as before
 
 
 def lost(path: str) -> Callable[[Workspace], Any]:
@@ -325,13 +325,13 @@ ARTIFACTS = [
     Fault(
         "lost model parent",
         "reward",
-        ("its parent 'sft' is stale (its model is gone from runs/tiny/sft)",),
+        ("its parent 'sft' is stale (runs/tiny/sft: its model is gone)",),
         lost("runs/tiny/sft/model"),
     ),
     Fault(
         "cut-off weights",
         "reward",
-        ("reward.init: no model to read in runs/tiny/sft/model: ",),
+        ("its parent 'sft' is stale (runs/tiny/sft: its model/model.safetensors has ",),
         half_weights,
     ),
     Fault(
@@ -498,6 +498,8 @@ def test_missing_data_parents_are_made_and_stale_ones_made_anew(workspace, capsy
     assert "pretrain: making its parent 'tokenizer' first (not run yet)" in capsys.readouterr().out
     main("pretrain", ["recipe.yaml", "tokenizer.vocab_size=301"])
     out = capsys.readouterr().out
-    assert "making its parent 'tokenizer' first (config changed: vocab_size 300 -> 301)" in out
+    assert (
+        "making its parent 'tokenizer' first (config changed: vocab_size 300 -> 301; the old" in out
+    )
     names = sorted(p.name.split("-")[0] for p in (workspace.folder / "runs/tiny").iterdir())
     assert names[1:] == ["pretrain", "pretrain.stale", "tokenizer", "tokenizer.stale"]

@@ -197,6 +197,21 @@ def test_a_step_that_fails_ends_the_run_with_the_command_to_go_on(workspace, mon
     assert "hfllm run recipe.yaml" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("status", "expected"), [("failed", ""), ("running", "rerun the same command to resume: hfllm")]
+)
+def test_only_a_step_that_was_stopped_is_said_to_resume(workspace, monkeypatch, status, expected):
+    """One that failed has told its error itself, in one line, which stays the last."""
+    with recording(workspace.step("tokenizer")):
+        pass
+    path = workspace.step("tokenizer").manifest
+    path.write_text(path.read_text().replace('"status": "done"', f'"status": "{status}"'))
+    stand_in(monkeypatch, "raise SystemExit(1)")
+    with pytest.raises(StepFailed) as caught:
+        run_recipe(workspace.load())
+    assert expected in str(caught.value) and bool(expected) == bool(str(caught.value))
+
+
 def test_a_step_gets_its_environment(workspace, monkeypatch):
     code = (
         "import os, json; json.dump(dict(os.environ), open('env.json', 'w')); raise SystemExit(1)"

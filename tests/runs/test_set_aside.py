@@ -58,14 +58,15 @@ def test_failed_attempts_displace_no_finished_copy(workspace, error, checkpoint)
     assert len(names(workspace)) == (2 if checkpoint else 1)
 
 
-def test_a_finished_folder_that_lost_its_weights_is_no_copy_to_keep(workspace):
+def test_a_finished_folder_that_lost_a_file_displaces_no_whole_one(workspace):
     good = finish(workspace, 300)
     copy = f"tokenizer.stale-{mark(good)}"
     set_aside(good)
     step = finish(workspace, 301)
     (step.tokenizer / "tokenizer.json").unlink()
+    damaged = f"tokenizer.unfinished-{mark(step)}"
     set_aside(step)
-    assert names(workspace) == [copy]
+    assert names(workspace) == [copy, damaged]
 
 
 def test_going_back_to_the_old_keys_puts_the_finished_copy_back(workspace):

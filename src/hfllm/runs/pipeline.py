@@ -194,11 +194,20 @@ def _run_step(step: Step, forced: bool, lock: int | None) -> None:
         _stop(process)
         raise
     if code:
-        raise StepFailed(
-            f"step '{step.name}' ended with exit code {code}; rerun the same command to resume: "
-            f"{step.command()}",
-            exit_code=code if 0 < code < 256 else 1,
+        raise StepFailed(_how_it_ended(step, code), exit_code=code if 0 < code < 256 else 1)
+
+
+def _how_it_ended(step: Step, code: int) -> str:
+    """What to say after a step's process failed: nothing if it has told its error itself."""
+    now, name = status(step).state, f"step '{step.name}'"
+    if now == "failed":
+        return ""
+    if now == "interrupted":  # it had no time for a word
+        return (
+            f"{name} was stopped (exit code {code}; without a word above, the system may have run "
+            f"out of memory); rerun the same command to resume: {step.command()}"
         )
+    return f"{name} ended with exit code {code} before it began; then: {step.command()}"
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

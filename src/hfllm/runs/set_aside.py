@@ -1,10 +1,11 @@
 """Move an old step folder aside before the step is made anew, and back where it fits again.
 
 A finished one is renamed to STEP.stale-FINGERPRINT, and the newest such copy is kept, so that a
-changed key does not overwrite a model that took hours to train. A folder whose step never finished
-is no such copy and displaces none: with checkpoints it is kept as STEP.unfinished-FINGERPRINT (the
-newest one), without them it is removed. Nothing outside the run folder is moved or removed: a
-link that stands for a step's folder is itself renamed or unlinked, never what it points to.
+changed key does not overwrite a model that took hours to train. A folder whose step never finished,
+or that lost a file since, is no such copy and displaces none: it is kept as
+STEP.unfinished-FINGERPRINT (the newest one), or removed if it never finished and has no checkpoint.
+Nothing outside the run folder is moved or removed: a link that stands for a step's folder is itself
+renamed or unlinked, never what it points to.
 """
 
 from __future__ import annotations
@@ -30,9 +31,12 @@ def set_aside(step: Step) -> str:
         return f"the old one is in {_move(step, FINISHED, manifest.fingerprint)}"
     copies = _copies(step, FINISHED)
     kept = f"; the last finished one stays in {copies[-1]}" if copies else ""
-    if any(step.checkpoints.glob("checkpoint-*")):
+    was_done = (
+        manifest is not None and manifest.status == "done"
+    )  # a file was lost or changed since
+    if was_done or any(step.checkpoints.glob("checkpoint-*")):
         mark = manifest.fingerprint if manifest else "unknown"
-        return f"the old one, unfinished, is in {_move(step, UNFINISHED, mark)}{kept}"
+        return f"the old one, not whole, is in {_move(step, UNFINISHED, mark)}{kept}"
     _remove(step, step.folder)
     return f"the old one never finished and is removed{kept}"
 

@@ -29,6 +29,7 @@ from hfllm.training.checkpoints import (
     step_of,
 )
 from hfllm.training.defaults import choose_defaults
+from hfllm.training.finite import StopWhereNotFinite, check_learned, check_saved_weights
 from hfllm.training.resume import Progress, keep_rows_per_step, rows_per_step, what_is_anew
 
 
@@ -62,7 +63,8 @@ def fit(trainer: Trainer, step: Step, manifest: Manifest, info: TrainingInfo) ->
         info: what the trainer does not know.
 
     Raises:
-        ValueError: FSDP was launched, but would not be used.
+        ValueError: FSDP was launched, but would not be used; or the training diverged (a loss, a
+            gradient or a saved weight is not finite) or learned nothing.
         SystemExit: 128 + signal, after a checkpoint was saved.
     """
     check_engine(trainer)
@@ -72,6 +74,7 @@ def fit(trainer: Trainer, step: Step, manifest: Manifest, info: TrainingInfo) ->
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(MetricsLog(step.metrics, step.name, step.stage.console, tokens_per_step))
     trainer.add_callback(stop)
+    trainer.add_callback(StopWhereNotFinite(trainer, step))
     checkpoint = _checkpoint(trainer, step, manifest)
     tokens = _TokensSeen(trainer, tokens_per_step, checkpoint)
     trainer.add_callback(MarkCheckpoints(tokens.save))
@@ -80,6 +83,7 @@ def fit(trainer: Trainer, step: Step, manifest: Manifest, info: TrainingInfo) ->
         _announce(trainer, step, per_step, tokens_per_step, parameters)
     trainer.train(resume_from_checkpoint=checkpoint)
     stop.exit_if_stopped()
+    check_learned(trainer, step)
     _save(trainer, step, manifest, info)
     metrics = {"train_loss": mean_loss(trainer.state.log_history), "parameters": parameters}
     metrics |= {"steps": trainer.state.global_step, "epochs": trainer.state.epoch}
@@ -88,6 +92,8 @@ def fit(trainer: Trainer, step: Step, manifest: Manifest, info: TrainingInfo) ->
         metrics |= {k: v for k, v in trainer.evaluate().items() if not k.endswith(timing)}
     manifest.metrics |= {k: v for k, v in (metrics | info.extra).items() if v is not None}
     _count_cost(trainer, manifest, info, tokens.at(trainer.state.global_step))
+    if trainer.is_world_process_zero():
+        check_saved_weights(step)
 
 
 class _TokensSeen:

@@ -1,0 +1,132 @@
+"""A training that diverged or learned nothing is stopped and is not done."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from hfllm.launch import main
+from hfllm.runs.manifest import Manifest
+from hfllm.runs.status import status
+from hfllm.training import finite
+from hfllm.training.finite import check_saved_weights
+
+DIVERGES = ("trainer.learning_rate=1e30", "trainer.warmup_steps=0", "trainer.max_steps=4")
+
+
+def fails(capsys, stage, *words):
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        main(stage, ["recipe.yaml", *words])
+    assert caught.value.code == 1
+    return [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "sft", "reward"])
+def test_a_training_that_diverges_stops_at_once_and_is_not_done(trained, capsys, stage):
+    (line,) = fails(capsys, stage, *(f"{stage}.{word}" for word in DIVERGES))
+    assert f"{stage}: the gradient is nan at step 2 of 4: training has diverged" in line
+    assert f"lower {stage}.trainer.learning_rate (1e+30)" in line
+    folder = trained.folder / "runs/tiny" / stage
+    assert json.loads((folder / "manifest.json").read_text())["status"] == "failed"
+    assert not (folder / "model/model.safetensors").exists()
+
+
+def test_checkpoints_from_before_are_kept_and_named(trained, capsys, monkeypatch):
+    def norm(self, *args, **kwargs):
+        value = original(self, *args, **kwargs)
+        return value * float("nan") if self.state.global_step == 2 else value
+
+    from transformers import Trainer
+
+    original = Trainer._get_grad_norm
+    monkeypatch.setattr(Trainer, "_get_grad_norm", norm)
+    (line,) = fails(capsys, "reward", "reward.trainer.max_steps=6", "reward.trainer.save_steps=1")
+    assert "nan at step 3 of 6" in line
+    assert "checkpoint-2 is the last checkpoint before it" in line
+    weights = load_file(
+        trained.folder / "runs/tiny/reward/checkpoints/checkpoint-2/model.safetensors"
+    )
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+    step = trained.step("reward", "reward.trainer.max_steps=6", "reward.trainer.save_steps=1")
+    assert status(step).state == "failed"
+
+
+def test_a_critics_norm_that_is_logged_is_looked_at_too(trained):
+    callback = finite.StopWhereNotFinite.__new__(finite.StopWhereNotFinite)
+    state = type("State", (), {"global_step": 4, "max_steps": 9})
+    args = type("Args", (), {"fp16": False, "learning_rate": 1.0})
+    callback.trainer = type("Trainer", (), {"accelerator": None, "args": args, "state": state})
+    callback.step, callback.skipped = trained.step("sft"), 0
+    callback.on_log(args, state, None, logs={"eval_loss": float("nan"), "loss": 1.0, "kl": None})
+    for key in ("loss", "value/grad_norm", "value/loss"):
+        with pytest.raises(ValueError, match=f"the {key} is inf at step 4 of 9"):
+            callback.on_log(args, state, None, logs={key: float("inf")})
+
+
+def test_fp16_may_skip_some_steps_but_not_all(trained):
+    class Scaling(finite.StopWhereNotFinite):
+        def __init__(self, norms):
+            self.norms, self.skipped, self.step = iter(norms), 0, trained.step("sft")
+            state = type("State", (), {"global_step": 0, "max_steps": 9})
+            args = type("Args", (), {"fp16": True, "learning_rate": 1.0})
+            scaler = type("Accelerator", (), {"scaler": object()})
+            self.trainer = type("T", (), {"accelerator": scaler, "args": args, "state": state})
+            self.norm_of = lambda: next(self.norms)
+
+    inf = torch.tensor(float("inf"))
+    some = Scaling([inf] * finite.MAX_SKIPPED + [torch.tensor(1.0)] + [inf] * finite.MAX_SKIPPED)
+    for _ in range(2 * finite.MAX_SKIPPED + 1):
+        some._checked_norm()
+    with pytest.raises(ValueError, match="is inf at step 1 of 9 in 41 steps one after the other"):
+        many = Scaling([inf] * 99)
+        for _ in range(99):
+            many._checked_norm()
+
+
+def test_weights_that_are_not_finite_are_not_done(trained, capsys, monkeypatch):
+    from hfllm.training import fit
+
+    save = fit._save
+
+    def broken(trainer, step, *rest):
+        save(trainer, step, *rest)
+        path = step.model / "model.safetensors"
+        weights = load_file(path)
+        weights["model.norm.weight"][0] = float("inf")
+        save_file(weights, path, metadata={"format": "pt"})
+
+    monkeypatch.setattr(fit, "_save", broken)
+    (line,) = fails(capsys, "sft", "sft.trainer.max_steps=1")
+    assert "sft: model.norm.weight in runs/tiny/sft/model/model.safetensors holds NaN" in line
+    step = trained.step("sft", "sft.trainer.max_steps=1")
+    assert Manifest.read(step.manifest).status == "failed"
+    (step.model / "critic").mkdir()
+    save_file({"w": torch.tensor([float("nan")])}, step.model / "critic/model.safetensors")
+    (step.model / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match="w in runs/tiny/sft/model/critic/model.safetensors"):
+        check_saved_weights(step)
+
+
+@pytest.mark.parametrize(
+    ("history", "told"),
+    [
+        ([{"loss": 0.0, "grad_norm": 0.0}, {"loss": 0.0, "grad_norm": 0.0}], True),
+        ([{"loss": 0.0, "grad_norm": 0.0}, {"loss": 0.1, "grad_norm": 0.1}], False),
+        ([{"grad_norm": 0.0, "value/grad_norm": 0.5}], False),
+        ([{"loss": 1.0}], False),  # DeepSpeed before its first norm
+        ([], False),
+    ],
+)
+def test_a_gradient_that_was_0_throughout_taught_nothing(trained, history, told):
+    state = type("State", (), {"global_step": 2, "log_history": history})
+    trainer = type("Trainer", (), {"state": state})
+    if told:
+        with pytest.raises(ValueError, match="sft: nothing was learned: the gradient was 0"):
+            finite.check_learned(trainer, trained.step("sft"))
+    else:
+        finite.check_learned(trainer, trained.step("sft"))
+    state.global_step = 0
+    with pytest.raises(ValueError, match="sft: not one step was trained"):
+        finite.check_learned(trainer, trained.step("sft"))
