@@ -34,7 +34,8 @@ from hfllm.data.example import REMEDY, Counted, DataError, Drop, Example, row_by
 __all__ = ["REMEDY", "UNITS", "Counted", "DataError", "Drop", "Example", "Ledger", "row_bytes"]
 
 UNITS = ("documents", "tokens", "bytes")
-NOTED = ("unread:", "untrained:")  # beside the sums: what of kept rows is not read or not trained
+# beside the sums: what of kept rows is not read or not trained; tests that cannot be looked for
+NOTED = ("unread:", "untrained:", "unsearched:")
 _numbers = count()
 
 
@@ -82,7 +83,7 @@ class Ledger:
             self.add(source, bucket, documents, bytes=bytes)
 
     def note(self, source: str, what: str, file: str = "", rows: int = 1) -> None:
-        """Count what of kept rows is not read or not trained: "unread:COLUMN", beside the sums."""
+        """Count rows of which something (one of NOTED) holds, beside the sums: "unread:COLUMN"."""
         assert what.startswith(NOTED), what
         files = self.notes.setdefault((source, what), {})
         files[file] = files.get(file, 0) + rows

@@ -77,6 +77,7 @@ class PairDataConfig:
     heldout: list[SourceConfig] = field(default_factory=list)
     holdout: float = 0.0  # share of prompts (not of rows) held out, to data/heldout.jsonl
     seq_len: int = 512  # tokens
+    decontaminate: list[SourceConfig] | None = None  # held-out tests; drop pairs holding one
 
 
 @dataclass
@@ -85,6 +86,7 @@ class PromptDataConfig:
 
     mixture: list[SourceConfig] = MISSING
     max_prompt_tokens: int = 256
+    decontaminate: list[SourceConfig] | None = None  # held-out tests; drop prompts holding one
 
 
 @dataclass

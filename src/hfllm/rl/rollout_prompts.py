@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hfllm.data.curation.decontaminate import NGRAM, drop_contaminated, read_tests
 from hfllm.data.ledger import Ledger
 from hfllm.data.reading.account import account
 from hfllm.data.reading.examples import read_prompts
@@ -36,7 +37,9 @@ def read_fitting_prompts(
     """
     kept: list[dict[str, Any]] = []
     longest = 0
-    for example in read_prompts(data.mixture, step.data_of, ledger):
+    tests = read_tests(data.decontaminate, step.data_of, NGRAM, ledger)
+    read = read_prompts(data.mixture, step.data_of, ledger)
+    for example in drop_contaminated(read, tests, ledger, ("prompt",)):
         length = len(render(tokenizer, example["prompt"], add_generation_prompt=True).input_ids)
         if length > data.max_prompt_tokens:
             ledger.drop(example, "too_long", tokens=length)

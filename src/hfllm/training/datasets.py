@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hfllm.data.curation.decontaminate import CHAT_NGRAM, drop_contaminated_chats, read_tests
+from hfllm.data.curation.decontaminate import NGRAM, drop_contaminated, read_tests
 from hfllm.data.ledger import Example, Ledger
 from hfllm.data.packing.dataset import (
     META,
@@ -209,10 +209,10 @@ def pack_chats(
         ValueError: a source gives no conversation, or none passes the loss-mask gate.
     """
     ledger = Ledger()
-    tests = read_tests(config.decontaminate, step.data_of, CHAT_NGRAM)
+    tests = read_tests(config.decontaminate, step.data_of, NGRAM, ledger)
     for source in sources:
         read = read_chats([source], step.data_of, ledger)
-        chats = list(drop_contaminated_chats(read, tests, ledger))
+        chats = list(drop_contaminated(read, tests, ledger, ("messages",)))
         if not chats:
             name = label(source)
             raise ValueError(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hfllm.data.curation.decontaminate import NGRAM, drop_contaminated, read_tests
 from hfllm.data.ledger import Example, Ledger
 from hfllm.data.reading.examples import read_pairs
 from hfllm.recipe.config import PairDataConfig
@@ -28,7 +29,9 @@ def read_split(
             or `drop` of the others.
         manifest: gets a note on what the source of held-out pairs drops.
     """
-    train = list(read_pairs(data.mixture, step.data_of, ledger))
+    tests_to_avoid = read_tests(data.decontaminate, step.data_of, NGRAM, ledger)
+    read = read_pairs(data.mixture, step.data_of, ledger)
+    train = list(drop_contaminated(read, tests_to_avoid, ledger, ("prompt", "chosen", "rejected")))
     if data.heldout:
         heldout_ledger = Ledger()
         tests = list(read_pairs(data.heldout, step.data_of, heldout_ledger))

@@ -8,9 +8,9 @@ import pytest
 
 from hfllm.data.curation.config import FilterConfig
 from hfllm.data.curation.decontaminate import (
-    CHAT_NGRAM,
+    NGRAM,
     TestIndex,
-    drop_contaminated_chats,
+    drop_contaminated,
     read_tests,
 )
 from hfllm.data.curation.extract import extract_text
@@ -124,14 +124,14 @@ TESTS = [
     ],
 )
 def test_decontamination(text, expected):
-    assert TestIndex(TESTS, ngram=8).find_text(text) == expected
+    assert TestIndex.of(TESTS, ngram=8).find(text) == expected
 
 
 def test_tests_without_questions_are_refused():
     with pytest.raises(ValueError, match="no questions in prompt, .* it has id, body"):
-        TestIndex([{"id": "1", "body": "What is it all about?"}], ngram=8)
+        TestIndex.of([{"id": "1", "body": "What is it all about?"}], ngram=8)
     with pytest.raises(ValueError, match="no rows at all"):
-        TestIndex([], ngram=8)
+        TestIndex.of([], ngram=8)
 
 
 def test_extraction_keeps_the_article_and_drops_the_frame():
@@ -172,13 +172,13 @@ def test_conversations_that_hold_a_test_are_left_out_and_counted(tmp_path):
     def resolve(step):
         raise AssertionError(step)
 
-    index = read_tests([SourceConfig(path=str(tests))], resolve, CHAT_NGRAM)
+    index = read_tests([SourceConfig(path=str(tests))], resolve, NGRAM, Ledger())
     ledger = Ledger()
     read = read_chats([SourceConfig(path=str(path))], resolve, ledger)
-    rows = list(drop_contaminated_chats(read, index, ledger))
+    rows = list(drop_contaminated(read, index, ledger, ("messages",)))
     for row in rows:
         ledger.keep(row)
     ledger.check()
     assert [row["id"] for row in rows] == ["chats.jsonl:1"]
     assert ledger.reasons() == {"contamination": 1}
-    assert read_tests([], resolve, CHAT_NGRAM) is None
+    assert read_tests([], resolve, NGRAM, Ledger()) is None

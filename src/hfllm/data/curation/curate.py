@@ -57,7 +57,7 @@ def curate(config: CurateConfig, resolve: Resolve, out: Path) -> Ledger:
         raise DataError("; ".join(problems))
     out.mkdir(parents=True, exist_ok=True)
     ledger, audit, pii = Ledger(), Audit(), ReplacePII()
-    blocks = build_blocks(config, resolve, pii)
+    blocks = build_blocks(config, resolve, pii, ledger)
     with contextlib.ExitStack() as stack:
         files = {
             name: stack.enter_context((out / file).open("w", encoding="utf-8", newline="\n"))
@@ -89,18 +89,21 @@ def curate(config: CurateConfig, resolve: Resolve, out: Path) -> Ledger:
     return ledger
 
 
-def build_blocks(config: CurateConfig, resolve: Resolve, pii: ReplacePII) -> list[Block]:
+def build_blocks(
+    config: CurateConfig, resolve: Resolve, pii: ReplacePII, ledger: Ledger
+) -> list[Block]:
     """The blocks that are switched on, in the order in which they run.
 
     Args:
         config: which blocks, and their settings.
         resolve: name of a step -> its data folder, for the sources of held-out tests.
         pii: the block for personal data; the caller reads its counts afterwards.
+        ledger: gets a note on tests that cannot be looked for.
     """
     blocks: list[Block] = [extract]
     if config.filters:
         blocks.append(QualityFilters(config.filters))
-    if tests := read_tests(config.decontaminate, resolve, config.decontaminate_ngram):
+    if tests := read_tests(config.decontaminate, resolve, config.decontaminate_ngram, ledger):
         blocks.append(Decontaminate(tests))
     if config.dedup and config.dedup.exact:
         blocks.append(ExactDuplicates())

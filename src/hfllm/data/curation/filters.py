@@ -20,6 +20,7 @@ from hfllm.data.curation.document import Document
 from hfllm.data.curation.language import check_language, unknown_languages
 from hfllm.data.curation.words import ngram_ids
 from hfllm.data.ledger import Drop
+from hfllm.data.scripts import count_words, has_spaceless
 
 STOP_WORDS = frozenset(
     ("the", "be", "to", "of", "and", "that", "have", "with")  # Gopher's eight
@@ -73,7 +74,7 @@ def check_quality(
 
 
 def _reasons(text: str, words: list[str], ids: np.ndarray, config: FilterConfig) -> Iterator[str]:
-    count = len(words)
+    count = count_words(words) if has_spaceless(text) else len(words)
     if config.min_words is not None and count < config.min_words:
         yield "short"
     if config.max_words is not None and count > config.max_words:
