@@ -15,7 +15,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from hfllm.modeling.eval_mode import eval_mode
+from hfllm.modeling.isolation import sees_later_tokens
 from hfllm.recipe.did_you_mean import did_you_mean
 from hfllm.recipe.errors import first_line
 
@@ -154,20 +154,21 @@ def build_model(
     except (ValueError, RuntimeError, KeyError) as error:
         reason = first_line(error)
         raise ValueError(f"model: transformers cannot build it: {reason}") from error
-    if _attends_to_later_tokens(made):
-        remedy = "set model.is_decoder=true" if hasattr(config, "is_decoder") else "choose another"
-        raise ValueError(
-            f"model.model_type: {config.model_type} sees the tokens that follow, so it would learn "
-            f"to copy them: {remedy}"
-        )
+    check_causal(made, "model.model_type", "set model.is_decoder=true")
     return made
 
 
-def _attends_to_later_tokens(model: PreTrainedModel) -> bool:
-    """Whether a token's logits change with a later token (BERT's do, after a mere warning)."""
-    if any(p.numel() == 0 for p in model.parameters()):  # sharded (ZeRO-3): cannot be run alone
-        return False
-    with eval_mode(model):
-        rows = [torch.tensor([[1, 2, last]]) for last in (3, 4)]
-        one, other = (model(input_ids=ids).logits[0, :2] for ids in rows)
-    return not torch.allclose(one, other, atol=1e-4)
+def check_causal(model: PreTrainedModel, key: str, remedy: str) -> None:
+    """Raise ValueError if tokens see those that follow (BERT's do, after a mere warning).
+
+    Args:
+        model: to be trained to predict the next token.
+        key: of the recipe, which names the model.
+        remedy: for a type that has `is_decoder`.
+    """
+    if sees_later_tokens(model):
+        remedy = remedy if hasattr(model.config, "is_decoder") else "choose another"
+        raise ValueError(
+            f"{key}: {model.config.model_type} sees the tokens that follow, so it would learn "
+            f"to copy them: {remedy}"
+        )

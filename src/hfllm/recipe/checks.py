@@ -2,8 +2,9 @@
 
 Each check takes a step's spec and yields lines "key: what is wrong; what to do"; `value_problems`
 puts the step's name before each line. `check_config` runs for every step. A stage's own `check`
-calls those it needs of `check_packed_attention`, `check_chat_data`, `check_pair_data` and
-`check_reward_keys`. Only the config and the existence of files are read; nothing heavy is imported.
+calls those it needs of `check_packed_attention`, `check_no_cache`, `check_chat_data`,
+`check_pair_data` and `check_reward_keys`. Only the config and the existence of files are read;
+nothing heavy is imported.
 """
 
 from __future__ import annotations
@@ -73,6 +74,15 @@ def check_packed_attention(key: str, name: str | None) -> Iterator[str]:
         yield (
             f"{key}: {name} is not known to keep the documents of a packed row apart "
             f"(flash attention mixes them); use {' or '.join(PACKED_ATTENTION)}"
+        )
+
+
+def check_no_cache(spec: StepSpec) -> Iterator[str]:
+    """Refuse `use_cache`: transformers ignores the positions of packed rows while it is on."""
+    if spec.config.trainer.get("use_cache"):
+        yield (
+            "trainer.use_cache: with a cache the documents of a packed row see each other; "
+            "leave it out"
         )
 
 

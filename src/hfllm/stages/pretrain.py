@@ -11,7 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hfllm.recipe.checks import check_packed_attention, is_known_attention
+from hfllm.recipe.checks import (
+    check_no_cache,
+    check_packed_attention,
+    is_known_attention,
+)
 from hfllm.recipe.config import SourceConfig, TextDataConfig, TrainConfig
 from hfllm.recipe.recipe import StepSpec
 from hfllm.recipe.stage import (
@@ -72,8 +76,9 @@ class Config(TrainConfig):
 
 
 def check(spec: StepSpec) -> Iterator[str]:
-    """Refuse attention that may mix packed documents, and adapters."""
+    """Refuse attention and caches that may mix packed documents, and adapters."""
     config: Config = spec.config
+    yield from check_no_cache(spec)
     attention = config.attn_implementation
     if config.init:
         if is_known_attention(attention):
@@ -168,12 +173,14 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[Trainer, Trai
 
     from hfllm.data.packing.mixture import mixture
     from hfllm.data.packing.pack import PackedCollator
+    from hfllm.modeling.isolation import prepare_for_packing
     from hfllm.training.callbacks import SampleText
     from hfllm.training.datasets import packed_documents
     from hfllm.training.eval_loss import nll_metrics, row_sums
     from hfllm.training.fit import TrainingInfo, rows_per_step
     from hfllm.training.load import end_ids, load_tokenizer
     from hfllm.training.optimizers import optimizer_factory
+    from hfllm.training.packed_once import note_one_a_row
     from hfllm.training.schedule import decay_arguments
 
     forced = decay_arguments(step.spec) | ({} if config.data.heldout else {"eval_strategy": "no"})
@@ -183,7 +190,9 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[Trainer, Trai
         raise ValueError(f"{key}: must be set; the order of rows is computed for it")
     tokenizer = load_tokenizer(step, manifest.notes)
     model = _model(config, step, tokenizer)
-    train, heldout = packed_documents(config.data, step, args, tokenizer)
+    problem = prepare_for_packing(model, config.data.seq_len)
+    train, heldout = packed_documents(config.data, step, args, tokenizer, problem)
+    note_one_a_row(step, train, manifest.notes)
     if heldout:
         manifest.notes += heldout.ledger.left_out("held-out documents")
     manifest.ledger = train.ledger.to_json()
@@ -195,15 +204,13 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[Trainer, Trai
         train_dataset=rows,
         eval_dataset=heldout.joined() if heldout else None,
         processing_class=tokenizer,
-        data_collator=PackedCollator(tokenizer.pad_token_id),
+        data_collator=PackedCollator(tokenizer.pad_token_id, train.one_a_row is not None),
         optimizer_cls_and_kwargs=optimizer_factory(config.optimizer, model, args),
         preprocess_logits_for_metrics=row_sums,
         compute_metrics=nll_metrics(heldout.ledger.total("kept", "bytes") if heldout else None),
         callbacks=[SampleText(config.sample_prompts, tokenizer, step.folder / "samples.jsonl")],
     )
-    stats = train.stats
-    positions = max(1, stats["tokens"] + stats["padding"])
-    extra = {"padding_share": round(stats["padding"] / positions, 4)}
+    extra = {"padding_share": round(train.padding_share, 4)}
     info = TrainingInfo(
         tokenizer=tokenizer,
         end_ids=end_ids(tokenizer, chat=False),

@@ -1,45 +1,44 @@
 """Tokenise and pack the sources of a training step into rows on disk, counted in a ledger.
 
 The main process packs each source once into runs/NAME/STEP/data; the other ranks and a resumed run
-memory-map the same files. The order of the rows is a function of (seed, step), so a resumed run and
-a run on another number of processes see the same rows.
+memory-map the same files (packed_once.py). The order of the rows is a function of (seed, step), so
+a resumed run and a run on another number of processes see the same rows. Where documents of a
+packed row would see each other (modeling/isolation.py), each gets a row of its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hfllm.data.curation.decontaminate import NGRAM, drop_contaminated, read_tests
 from hfllm.data.ledger import Example, Ledger
-from hfllm.data.packing.dataset import (
-    META,
-    PackedDataset,
-    PackedSplit,
-    write_packed,
-)
+from hfllm.data.packing.dataset import PackedSplit, write_packed
 from hfllm.data.packing.folders import check_folders, folder_name
-from hfllm.data.packing.pack import PackedRow, PackStats, pack
+from hfllm.data.packing.pack import WINDOW, PackedRow, PackStats, pack
 from hfllm.data.reading.account import MOST, account
 from hfllm.data.reading.examples import label, read_chats, read_texts
 from hfllm.recipe.config import ChatDataConfig, SourceConfig, TextDataConfig
 from hfllm.runs.layout import Step
-from hfllm.runs.manifest import write_atomically
-from hfllm.runs.processes import WAIT_SECONDS, is_main_process
 from hfllm.tokenization.encode import encode_texts
 from hfllm.tokenization.loss_mask import mask_gate
 from hfllm.tokenization.separators import said, separators
+from hfllm.training.packed_once import packed_once
 
 BATCH = 512  # documents per call of the tokenizer
-LEDGER = "ledger.json"
+
+
+class RowShape(NamedTuple):
+    """Tokens of a row, and whether documents share rows."""
+
+    seq_len: int
+    packed: bool = True
 
 
 def packed_documents(
-    data: TextDataConfig, step: Step, args: Any, tokenizer: Any
+    data: TextDataConfig, step: Step, args: Any, tokenizer: Any, problem: str | None = None
 ) -> tuple[PackedSplit, PackedSplit | None]:
     """Pack the training and held-out documents of a step, once, for every process.
 
@@ -48,6 +47,7 @@ def packed_documents(
         step: gives the folder, and the data of other steps.
         args: TrainingArguments, which know the main process.
         tokenizer: needs a token that separates documents.
+        problem: of `packing_problem`: why each document gets a row of its own; None: packed.
 
     Returns:
         The training and the held-out split; None without held-out sources.
@@ -58,8 +58,9 @@ def packed_documents(
     folder, heldout_folder = step.data / "train", step.data / "heldout"
     check_folders(f"{step.name}.data.mixture", map(label, data.mixture))
     check_folders(f"{step.name}.data.heldout", map(label, data.heldout))
+    shape = RowShape(data.seq_len, problem is None)
     train = packed_once(
-        folder, args, lambda: pack_texts(data.mixture, data.seq_len, step, tokenizer, folder)
+        folder, args, lambda: pack_texts(data.mixture, shape, step, tokenizer, folder), problem
     )
     if not data.heldout:
         return train, None
@@ -67,12 +68,13 @@ def packed_documents(
     return train, packed_once(
         heldout_folder,
         args,
-        lambda: pack_texts(data.heldout, data.seq_len, step, tokenizer, heldout_folder, most),
+        lambda: pack_texts(data.heldout, shape, step, tokenizer, heldout_folder, most),
+        problem,
     )
 
 
 def packed_chats(
-    data: ChatDataConfig, step: Step, args: Any, tokenizer: Any
+    data: ChatDataConfig, step: Step, args: Any, tokenizer: Any, problem: str | None = None
 ) -> tuple[PackedSplit, PackedSplit | None]:
     """Pack conversations, and the documents that are replayed among them.
 
@@ -82,14 +84,16 @@ def packed_chats(
     folder, heldout_folder = step.data / "train", step.data / "heldout"
     check_folders(f"{step.name}.data.mixture", map(label, [*data.mixture, *data.replay]))
     check_folders(f"{step.name}.data.heldout", map(label, data.heldout))
+    shape = RowShape(data.seq_len, problem is None)
+    data = dataclasses.replace(data, packing=data.packing and problem is None)
 
     def make() -> Ledger:
         ledger = pack_chats(data.mixture, data, step, tokenizer, folder)
         if data.replay:
-            ledger.merge(pack_texts(data.replay, data.seq_len, step, tokenizer, folder))
+            ledger.merge(pack_texts(data.replay, shape, step, tokenizer, folder))
         return ledger
 
-    train = packed_once(folder, args, make)
+    train = packed_once(folder, args, make, problem)
     if not data.heldout:
         return train, None
     whole = dataclasses.replace(data, decontaminate=[])  # held-out chats may be the tests
@@ -97,46 +101,19 @@ def packed_chats(
         heldout_folder,
         args,
         lambda: pack_chats(data.heldout, whole, step, tokenizer, heldout_folder, show=False),
+        problem,
     )
 
 
-def packed_once(folder: Path, args: Any, make: Callable[[], Ledger]) -> PackedSplit:
-    """Call `make` on one process, then read the packed rows on every process.
-
-    On one process of all machines, not one per machine: machines may share the run folder.
-
-    Args:
-        folder: where `make` writes a folder per source; nothing is packed if its ledger exists.
-        args: TrainingArguments, which know the main process.
-        make: packs the sources and returns their ledger.
-    """
-    _wait_for(folder / LEDGER)
-    with args.main_process_first(local=False, desc="packing"):
-        if not (folder / LEDGER).is_file():
-            ledger = make()
-            ledger.check()
-            write_atomically(folder / LEDGER, json.dumps(ledger.to_json()))
-    ledger = Ledger.from_json(json.loads((folder / LEDGER).read_text()))
-    found = {p.parent.name: PackedDataset(p.parent) for p in sorted(folder.glob(f"*/{META}"))}
-    return PackedSplit(found, ledger)
-
-
-def _wait_for(ledger: Path) -> None:
-    """Wait on the other processes: a barrier times out after 30 minutes, packing may take hours."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not (is_main_process() or ledger.is_file()) and time.monotonic() < deadline:
-        time.sleep(0.5)
-
-
 def pack_texts(
-    sources: list[SourceConfig], seq_len: int, step: Step, tokenizer: Any, folder: Path,
+    sources: list[SourceConfig], shape: RowShape, step: Step, tokenizer: Any, folder: Path,
     max_tokens: int | None = None,
 ) -> Ledger:  # fmt: skip
     """Tokenise and pack documents, one folder per source.
 
     Args:
         sources: of documents with `text`.
-        seq_len: tokens of a row.
+        shape: of the rows.
         step: resolves sources that are steps.
         tokenizer: needs a token that separates documents (ValueError).
         folder: gets a folder per source.
@@ -155,10 +132,11 @@ def pack_texts(
         documents = _token_lists(source, step, tokenizer, ledger, max_tokens)
         rows = pack(
             documents,
-            seq_len,
+            shape.seq_len,
             tokenizer.pad_token_id,
             (around.before, around.after),
             stats,
+            WINDOW if shape.packed else 1,
         )
         write_packed(rows, folder / folder_name(label(source)), len(tokenizer), stats)
     account(ledger, sources)

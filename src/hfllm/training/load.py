@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
 from hfllm.modeling.adapters import adapted_head
-from hfllm.modeling.build import check_positions
+from hfllm.modeling.build import check_causal, check_positions
 from hfllm.modeling.gguf import as_folder
 from hfllm.recipe.errors import first_line
 from hfllm.recipe.trainers import peft_problem
@@ -149,6 +149,9 @@ def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> Pre
             f"{type(model).__name__}, first {lacking[0]}: it is another kind of model, or cut off; "
             "choose another, or fetch it again"
         )
+    if auto_class is AutoModelForCausalLM and is_main_process():  # others may lack weights: FSDP
+        remedy = 'set `"is_decoder": true` in its config.json'
+        check_causal(model, f"{step.name}.init", remedy)
     if seq_len := getattr(step.spec.config.data, "seq_len", None):
         try:
             check_positions(model.config, seq_len, reference)

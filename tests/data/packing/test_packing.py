@@ -224,3 +224,12 @@ def test_an_attention_mask_would_mix_the_documents(model):
         apart = model(**batch).logits
         mixed = model(**batch, attention_mask=torch.ones_like(batch["input_ids"])).logits
     assert (apart - mixed).abs().max() > 1e-3
+
+
+def test_batches_of_one_document_a_row_have_a_mask_and_end_with_the_longest():
+    rows = list(pack([[7, 8, 9], [10, 11], [12]], 6, PAD, window=1))
+    batch = PackedCollator(PAD, one_a_row=True)(rows)
+    assert batch["input_ids"].tolist() == [[7, 8, 9], [10, 11, 0], [12, 0, 0]]
+    assert batch["labels"].tolist() == [[-100, 8, 9], [-100, 11, -100], [-100] * 3]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0], [1, 0, 0]]
+    assert set(batch) == {"input_ids", "labels", "attention_mask"}

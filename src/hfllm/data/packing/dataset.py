@@ -139,6 +139,7 @@ class PackedSplit:
 
     sources: dict[str, PackedDataset]
     ledger: Ledger
+    one_a_row: str | None = None  # why the model gets one document a row, if it does
 
     def joined(self) -> Any:
         """All sources, one after the other, for an evaluation."""
@@ -154,6 +155,12 @@ class PackedSplit:
         """Counts of packing (`PackStats`), summed over the sources."""
         keys = ("documents", "tokens", "trained_tokens", "split", "rows", "padding")
         return {k: sum(rows.stats[k] for rows in self.sources.values()) for k in keys}
+
+    @property
+    def padding_share(self) -> float:
+        """Padding as a share of all tokens of the rows."""
+        stats = self.stats
+        return stats["padding"] / max(1, stats["tokens"] + stats["padding"])
 
     @property
     def row_tokens(self) -> float:

@@ -12,7 +12,10 @@ rows and the pieces in them keep the input's order. Labels and positions per pie
 Positions that restart at 0 keep the pieces apart in attention (eager, sdpa) as long as the batch
 has no attention mask: an all-ones mask silently switches that off. So `PackedCollator` returns
 none. A padding token has position 0 and is a document of its own. transformers' flash attention
-reads the positions only in a batch of one row, and mixes the documents of larger batches.
+reads the positions only in a batch of one row, and mixes the documents of larger batches. A model
+whose documents see each other all the same (modeling/isolation.py) gets one document a row
+(`window=1`); its batches end with their longest document, and have a mask instead of positions,
+which the model counts in its own way.
 
 Why not trl's packing: it loses tokens (bfd), or mixes documents (wrapped), and its flattened batch
 (1, B*L) runs at 0.4 of the speed of (B, L) on CPU. Cost: 5 to 9 million tokens a second.
@@ -29,6 +32,7 @@ import numpy as np
 import torch
 
 IGNORED = -100  # the label that the loss leaves out
+WINDOW = 4096  # documents
 PackedRow = dict[str, np.ndarray]
 Piece = tuple[np.ndarray, np.ndarray]  # ids and labels, (n,) each
 Around = tuple[Sequence[int], Sequence[int]]  # ids before and after a document
@@ -77,7 +81,7 @@ def pack(
     pad_id: int,
     around: Around | None = None,
     stats: PackStats | None = None,
-    window: int = 4096,
+    window: int = WINDOW,
 ) -> Iterator[PackedRow]:
     """Yield rows {"input_ids", "labels", "position_ids"}, int32, (seq_len,) each.
 
@@ -88,7 +92,7 @@ def pack(
         pad_id: fills the rest of a row.
         around: ids before and after lists of ids (not conversations), mostly bos and eos.
         stats: counts, filled as rows are drawn.
-        window: documents that are placed together.
+        window: documents that are placed together; 1: one document a row (its chunks, if longer).
 
     Raises:
         ValueError: seq_len is below 2.
@@ -174,9 +178,15 @@ class PackedCollator:
     """Collate rows into long tensors (B, L), without an attention mask (it would undo packing).
 
     Rows of different lengths (unpacked conversations) are padded on the right to the longest.
+
+    Args:
+        pad_id: fills shorter rows.
+        one_a_row: the rows hold one document each; an attention mask takes the place of the
+            positions, and what follows the last label of all rows is left out.
     """
 
     pad_id: int
+    one_a_row: bool = False
 
     def __call__(self, rows: Sequence[PackedRow]) -> dict[str, torch.Tensor]:
         """Stack the rows: {"input_ids", "labels", "position_ids"}, (B, L) each."""
@@ -194,4 +204,18 @@ class PackedCollator:
             for i, row in enumerate(rows):
                 out[i, : len(row[name])] = row[name]
             batch[name] = torch.from_numpy(out)
-        return batch
+        return _without_positions(batch) if self.one_a_row else batch
+
+
+def _without_positions(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Rows of one document each: a mask instead of positions, and no column that trains nothing.
+
+    The mask ends with each row's last label; nothing depends on what follows it.
+    """
+    columns = torch.arange(1, batch["labels"].size(1) + 1)
+    ends = ((batch["labels"] != IGNORED) * columns).amax(1)  # (B,)
+    ends[ends == 0] = 1  # a row without a label: a mask of zeros alone would give NaN
+    kept = int(ends.max())
+    mask = (columns <= ends[:, None]).long()
+    whole = {"input_ids": batch["input_ids"], "labels": batch["labels"], "attention_mask": mask}
+    return {name: column[:, :kept] for name, column in whole.items()}
