@@ -34,8 +34,9 @@ from hfllm.data.example import REMEDY, Counted, DataError, Drop, Example, row_by
 __all__ = ["REMEDY", "UNITS", "Counted", "DataError", "Drop", "Example", "Ledger", "row_bytes"]
 
 UNITS = ("documents", "tokens", "bytes")
-# beside the sums: what of kept rows is not read or not trained; tests that cannot be looked for
-NOTED = ("unread:", "untrained:", "unsearched:")
+# beside the sums: what of kept rows is not read or not trained, which files are read or not, tests
+# that cannot be looked for
+NOTED = ("unread:", "untrained:", "files:", "passed_over:", "unsearched:")
 _numbers = count()
 
 

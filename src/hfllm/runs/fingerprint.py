@@ -12,15 +12,14 @@ gigabytes before each start would take too long. Artifacts of the run are hashed
 from __future__ import annotations
 
 import dataclasses
-import glob
 import hashlib
 import json
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from hfllm.recipe.graph import file_references, model_references, sources_in
+from hfllm.recipe.paths import matches, user_path, walk
 from hfllm.recipe.recipe import Recipe
 from hfllm.recipe.stage import TOKENIZER
 
@@ -87,11 +86,10 @@ def _outside_files(pattern: str) -> list[tuple[str, int, str]]:
 
 def _matching_files(pattern: str) -> list[tuple[Path, int, int]]:
     """(path, bytes, modification time in ns), sorted."""
-    pattern = os.path.expanduser(pattern)
-    root = Path(pattern)
-    names = [] if root.is_dir() else glob.glob(pattern, recursive=True)
-    found = root.rglob("*") if root.is_dir() else map(Path, names)
-    paths = sorted(p for p in found if p.is_file())
+    root = Path(user_path(pattern))
+    found = [root] if root.exists() else matches(str(root))
+    files = (file for path in found for file in (walk(path) if path.is_dir() else [path]))
+    paths = sorted({p for p in files if p.is_file()})
     return [(p, p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
 
 

@@ -43,10 +43,24 @@ def account_lines(ledger: Ledger, sources: Iterable[SourceConfig]) -> Iterator[s
                 for reason, count in reasons.items()
             )
             yield f"{name}: {sum(reasons.values()):,} of {came:,} rows left out: {left}"
+        yield from _files(ledger, name)
         if unread := [_noted(*item) for item in _notes(ledger, name, "unread:")]:
             yield f"{name}: not read: {'; '.join(unread)}"
-        for what, files in _notes(ledger, name, "untrained:"):
-            yield f"{name}: not trained: {_noted(what, files)}"
+        for item in _notes(ledger, name, "untrained:"):
+            yield f"{name}: not trained: {_noted(*item)}"
+
+
+def _files(ledger: Ledger, name: str) -> Iterator[str]:
+    """How many files of which kind are read, and what of a folder is passed over."""
+    read = [f"{sum(n.values()):,} {kind}" for kind, n in _notes(ledger, name, "files:")]
+    passed = [
+        f"{sum(n.values()):,} {why} ({next(iter(n))})"
+        for why, n in _notes(ledger, name, "passed_over:")
+    ]
+    said = [f"files read: {', '.join(read)}"] if read else []
+    said += [f"passed over: {', '.join(passed)}"] if passed else []
+    if said:
+        yield f"{name}: {'; '.join(said)}"
 
 
 def _first(ledger: Ledger, name: str, reason: str) -> str:

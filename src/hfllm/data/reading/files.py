@@ -1,7 +1,6 @@
-"""Find a source's files and read their rows: JSON lines, JSON lists, parquet, text.
+"""Read the rows of a file: JSON lines, JSON lists, tables, parquet, text, packed or not.
 
-In order: find the files of a `path` or `step` (if there is none, the error suggests a similar
-name); choose a reader by each file's ending; yield (place, row), where the place ("web.jsonl:17")
+The reader is chosen by the file's ending; it yields (place, row), where the place ("web.jsonl:17")
 is for error messages. A text file is one row. Unreadable rows are reported to `on_damage`, which
 raises or counts them; if it counts, the reader continues with the next line. Lines are read as
 bytes and decoded one by one, so that the message can name the byte. Memory: one line; a JSON list
@@ -10,104 +9,73 @@ is held whole.
 
 from __future__ import annotations
 
-import glob
+import bz2
+import csv
 import gzip
+import io
 import json
-import os
+import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
-from hfllm.data.ledger import DataError
 from hfllm.data.reading.parquet import read_parquet
-from hfllm.recipe.config import SourceConfig
-from hfllm.recipe.did_you_mean import first_missing, near_path
-from hfllm.recipe.model_names import how_to_get
+from hfllm.recipe.paths import shown
 
 Resolve = Callable[[str], Path]  # name of a step -> its data folder
 LocatedRow = tuple[str, dict[str, Any]]
 OnDamage = Callable[..., None]  # on_damage(message, rows=1, bytes=0): raises DataError, or counts
 
 
-def find_files(source: SourceConfig, resolve: Resolve) -> list[Path]:
-    """The files of a `path` or `step` source, sorted; DataError if there is none."""
-    if source.step:
-        folder = resolve(source.step)
-        if not folder.is_dir():
-            raise DataError(
-                f"step {source.step!r} has written nothing yet (no folder {folder}); run it first"
-            )
-        return _expand(str(folder / (source.file or _default_file(source.step, folder))))
-    if not source.path:
-        raise DataError("the source sets none of `step`, `path` and `hub`")
-    return _expand(os.path.expanduser(source.path))
-
-
-def _default_file(step: str, folder: Path) -> str:
-    names = sorted(p.name for p in folder.iterdir() if _suffix(p) in READERS)
-    if "kept.jsonl" in names:
-        return "kept.jsonl"
-    if len(names) != 1:
-        there = ", ".join(names) or "it has none"
-        raise DataError(f"set `file:` to say which file of step {step!r} to read: {there}")
-    return names[0]
-
-
-def _expand(pattern: str) -> list[Path]:
-    """A file, the readable files in a folder and its subfolders, or the matches of a glob."""
-    path, readable = Path(pattern), f"(readable: {' '.join(READERS)})"
-    if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if _suffix(p) in READERS and p.is_file())
-        if not found:
-            raise DataError(f"no readable file in {pattern} {readable}")
-        return found
-    found = [path] if path.exists() else sorted(map(Path, glob.glob(pattern, recursive=True)))
-    if not found:
-        raise DataError(f"no file {pattern}{_hint(path)}")
-    for each in found:
-        if _suffix(each) not in READERS:
-            ending = each.suffix or "a file without ending"
-            raise DataError(f"{each}: cannot read {ending} {readable}; convert it")
-    return found
-
-
-def _hint(path: Path) -> str:
-    """The end of the message for a missing path: a similar name that exists, else what to do."""
-    if near := near_path(path):
-        return f"; did you mean {near}?"
-    wrong = first_missing(path)
-    if wrong == path:
-        return f"; it is not in {path.parent}, change the path"
-    if made := how_to_get(path):
-        return made
-    return f"; there is no folder {wrong}: get the data (README.md, Data) or change the path"
-
-
 def read_file(path: Path, on_damage: OnDamage) -> Iterator[LocatedRow]:
     """Yield (place, row) from one file; an empty file is reported to `on_damage` with rows=0."""
-    reader = READERS[_suffix(path)]
+    reader = READERS[_kind(path)[0]]
     empty = True
     for located in reader(path, on_damage):
         empty = False
         yield located
     if empty and path.stat().st_size == 0:
-        on_damage(f"{path}: the file is empty", rows=0)
+        on_damage(f"{shown(path)}: the file is empty", rows=0)
 
 
-def _suffix(path: Path) -> str:
-    """The ending in lower case, the key of READERS: ".jsonl", ".jsonl.gz", ".parquet" ..."""
+def is_readable(path: Path) -> bool:
+    """Whether there is a reader for the file's ending."""
+    kind, packed = _kind(path)
+    return kind in READERS and not (packed and kind not in PACKABLE)
+
+
+def _kind(path: Path) -> tuple[str, str]:
+    """The ending in lower case, the key of READERS, and how the file is packed: ".gz" or ""."""
     ends = [part.lower() for part in path.suffixes[-2:]]
-    return "".join(ends) if ends[-1:] == [".gz"] else "".join(ends[-1:])
+    packed = ends.pop() if ends and ends[-1] in OPENERS else ""
+    return (ends[-1] if ends else ""), packed
+
+
+def _open_zst(path: Path) -> IO[bytes]:
+    import pyarrow  # Python has no reader for it before 3.14
+
+    return cast(IO[bytes], io.BufferedReader(pyarrow.input_stream(path, compression="zstd")))
+
+
+OPENERS: dict[str, Callable[[Path], Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zst": _open_zst,
+}
+CUT_OFF = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
 def _open(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
+    opener = OPENERS.get(path.suffix.lower())
+    return cast(IO[bytes], opener(path)) if opener else path.open("rb")
 
 
 def _lines(path: Path, on_damage: OnDamage) -> Iterator[tuple[int, int, bytes]]:
     """Yield (line number, byte offset in the unpacked file, line), without blank lines."""
     number = offset = 0
+    place = shown(path)
     try:
         with _open(path) as file:
             for number, line in enumerate(file, 1):
@@ -116,12 +84,11 @@ def _lines(path: Path, on_damage: OnDamage) -> Iterator[tuple[int, int, bytes]]:
                     line = line.removeprefix(b"\xef\xbb\xbf")
                 if line.strip():
                     yield number, start, line
-    except EOFError:
-        on_damage(
-            f"{path}: the gzip file is cut off after line {number:,} (byte {offset:,} unpacked)"
-        )
-    except (OSError, zlib.error) as error:
-        on_damage(f"{path}: unreadable after line {number:,} (byte {offset:,} unpacked): {error}")
+    except CUT_OFF as error:
+        at = f"after line {number:,} (byte {offset:,} unpacked)"
+        cut = isinstance(error, EOFError) or "runcated" in str(error)
+        what = f"cut off {at}; fetch it again" if cut else f"unreadable {at}: {error}"
+        on_damage(f"{place}: the file is {what}")
 
 
 def _decode(raw: bytes, start: int = 0) -> str:
@@ -137,7 +104,7 @@ def _parse(raw: bytes, start: int) -> Any:
     """Parse one JSON value; ValueError says what is wrong, at which byte of the file."""
     text = _decode(raw, start)
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_each_key_once)
         if "\\ud" in text or "\\uD" in text:  # an escaped half of a surrogate pair is no text
             json.dumps(value, ensure_ascii=False).encode()
         return value
@@ -151,9 +118,19 @@ def _parse(raw: bytes, start: int) -> Any:
         raise ValueError("JSON nested too deeply") from None
 
 
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The dict of an object; ValueError for a key that stands twice, of which one would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object; remove one")
+    return found
+
+
 def _read_json_lines(path: Path, on_damage: OnDamage) -> Iterator[LocatedRow]:
     for number, start, line in _lines(path, on_damage):
-        place = f"{path}:{number}"
+        place = f"{shown(path)}:{number}"
         try:
             row = _parse(line, start)
         except ValueError as error:
@@ -162,9 +139,9 @@ def _read_json_lines(path: Path, on_damage: OnDamage) -> Iterator[LocatedRow]:
         if isinstance(row, dict):
             yield place, row
         else:
-            on_damage(
-                f"{place}: a {type(row).__name__} where an object {{...}} belongs", bytes=len(line)
-            )
+            what = f"{place}: a {type(row).__name__} where an object {{...}} belongs"
+            hint = " (a file that is one JSON list is called .json)" if number == 1 else ""
+            on_damage(what + hint, bytes=len(line))
 
 
 def _read_json(path: Path, on_damage: OnDamage) -> Iterator[LocatedRow]:
@@ -173,39 +150,86 @@ def _read_json(path: Path, on_damage: OnDamage) -> Iterator[LocatedRow]:
     if first is None or not first[2].lstrip().startswith(b"["):
         yield from _read_json_lines(path, on_damage)
         return
-    raw = b""
+    raw, place = b"", shown(path)
     try:
         with _open(path) as file:
             raw = file.read()
         rows = _parse(raw.removeprefix(b"\xef\xbb\xbf"), 0)
-    except (ValueError, EOFError, OSError, zlib.error) as error:
-        on_damage(f"{path}: {error or 'cut off'}", bytes=len(raw))
+    except (ValueError, *CUT_OFF) as error:
+        on_damage(f"{place}: {error or 'cut off'}", bytes=len(raw))
         return
     for number, row in enumerate(rows, 1):
         if isinstance(row, dict):
-            yield f"{path}: row {number:,}", row
+            yield f"{place}: row {number:,}", row
         else:
-            on_damage(f"{path}: row {number:,}: a {type(row).__name__} where an object belongs")
+            what = f"a {type(row).__name__} where an object {{...}} belongs"
+            on_damage(f"{place}: row {number:,}: {what}")
+
+
+def _read_csv(path: Path, on_damage: OnDamage) -> Iterator[LocatedRow]:
+    """Rows of a table with a header; every value is text. The separator of .tsv is a tab."""
+    place, kind = shown(path), _kind(path)[0]
+    csv.field_size_limit(2**31 - 1)
+    table = csv.reader(
+        _text_lines(path, on_damage), delimiter="\t" if kind == ".tsv" else ",", strict=True
+    )
+    header: list[str] | None = None
+    while True:
+        try:
+            cells = next(table)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            on_damage(f"{place}:{table.line_num}: broken table ({error})")
+            continue
+        if header is None:
+            header = cells
+            if len(set(header)) < len(header):
+                on_damage(f"{place}: two columns of the header have one name: {', '.join(header)}")
+                return
+        elif len(cells) == len(header):
+            yield f"{place}:{table.line_num}", dict(zip(header, cells, strict=True))
+        elif cells:
+            what = f"{len(cells)} cells, but the header has {len(header)}"
+            on_damage(f"{place}:{table.line_num}: {what}")
+
+
+def _text_lines(path: Path, on_damage: OnDamage) -> Iterator[str]:
+    """The lines of a file as text, with their ends; one that is no UTF-8 is left out."""
+    number = 0
+    try:
+        with _open(path) as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    yield _decode(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
+                except ValueError as error:
+                    on_damage(f"{shown(path)}:{number}: {error}", bytes=len(line))
+    except CUT_OFF as error:
+        on_damage(f"{shown(path)}: unreadable or cut off after line {number:,}: {error}")
 
 
 def _read_text(path: Path, on_damage: OnDamage) -> Iterator[LocatedRow]:
-    raw = path.read_bytes()
-    if not raw:
-        return
+    raw, place = b"", shown(path)
     try:
+        with _open(path) as file:
+            raw = file.read()
         text = _decode(raw).removeprefix("\ufeff")
-    except ValueError as error:
-        on_damage(f"{path}: {error}", bytes=len(raw))
+    except (ValueError, *CUT_OFF) as error:
+        on_damage(f"{place}: {error or 'cut off'}", bytes=len(raw))
         return
-    yield str(path), {"id": f"{path.parent.name}/{path.name}", "text": text}
+    if raw:
+        yield place, {"id": shown(f"{path.parent.name}/{path.name}"), "text": text}
 
 
 READERS: dict[str, Callable[[Path, OnDamage], Iterator[LocatedRow]]] = {
     ".jsonl": _read_json_lines,
-    ".jsonl.gz": _read_json_lines,
+    ".ndjson": _read_json_lines,
     ".json": _read_json,
-    ".json.gz": _read_json,
-    ".parquet": read_parquet,
+    ".csv": _read_csv,
+    ".tsv": _read_csv,
     ".txt": _read_text,
     ".md": _read_text,
+    ".parquet": read_parquet,
 }
+PACKABLE = tuple(ending for ending in READERS if ending != ".parquet")
+READABLE = f"(readable: {' '.join(READERS)}; all but parquet also as {' '.join(OPENERS)})"

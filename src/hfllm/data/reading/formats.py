@@ -38,6 +38,7 @@ from hfllm.data.reading.conversions import (
 from hfllm.data.reading.messages import (
     check_chat,
     check_order,
+    named,
     to_messages,
     without_answer,
     without_weights,
@@ -126,7 +127,7 @@ def _rest(row: dict[str, Any], used: Format) -> dict[str, Any]:
 
 def _format(row: dict[str, Any], format: str | None, table: dict[str, Format]) -> str:
     """The format's name, detected if None is given; DataError names the columns of the row."""
-    columns = f"the row has: {', '.join(map(str, row))}"
+    columns = f"the row has: {named(row)}"
     if format is not None:
         if format not in table:
             raise DataError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from hfllm.data.ledger import DataError, Drop
@@ -219,3 +219,9 @@ def without_weights(messages: Messages) -> Messages:
 def kind_of(value: Any) -> str:
     """What a value is, for a message."""
     return "null" if value is None else f"of type {type(value).__name__}"
+
+
+def named(row: Iterable[Any], most: int = 20) -> str:
+    """The names of a row's columns, for a message: long ones cut, at most `most` of them."""
+    names = [f"{str(name)!r:.40}".strip("'\"") for name in row]
+    return ", ".join(names[:most] + ["..."] * (len(names) > most))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hfllm.recipe.errors import first_line
+from hfllm.recipe.paths import shown
 
 BATCH_ROWS = 256
 
@@ -26,7 +27,7 @@ def read_parquet(
     try:
         file = parquet.ParquetFile(path)
     except (OSError, ValueError) as error:
-        on_damage(f"{path}: not a whole parquet file ({first_line(error)}); fetch it again")
+        on_damage(f"{shown(path)}: not a whole parquet file ({first_line(error)}); fetch it again")
         return
     first = 1
     for group in range(file.num_row_groups):
@@ -46,15 +47,13 @@ def _read_group(
         try:
             batch = next(batches, None)
         except (OSError, ValueError) as error:
-            damage = f"rows {first + done:,} to {first + rows - 1:,}"
-            on_damage(
-                f"{path}: {damage} (row group {group}): {first_line(error)}", rows=rows - done
-            )
+            damage = f"{shown(path)}: rows {first + done:,} to {first + rows - 1:,}"
+            on_damage(f"{damage} (row group {group}): {first_line(error)}", rows=rows - done)
             return
         if batch is None:
             return
         for row in _batch_rows(batch):
-            place = f"{path}: row {first + done:,}"
+            place = f"{shown(path)}: row {first + done:,}"
             done += 1
             if isinstance(row, dict):
                 yield place, row

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import glob
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hfllm.data.ledger import REMEDY, DataError, Example, Ledger, row_bytes
-from hfllm.data.reading.files import LocatedRow, OnDamage, Resolve, find_files, read_file
-from hfllm.data.reading.messages import said
+from hfllm.data.reading.files import LocatedRow, OnDamage, Resolve, read_file
+from hfllm.data.reading.find import Found, find
+from hfllm.data.reading.messages import named, said
 from hfllm.data.reading.select_rows import selected
 from hfllm.recipe.config import SourceConfig
 from hfllm.recipe.errors import first_line
+from hfllm.recipe.paths import shown
 
 
 def read_rows(
@@ -38,7 +41,7 @@ def read_rows(
     name, ledger = label(source), Ledger() if ledger is None else ledger
     on_damage = _damage_handler(source, ledger)
     found = 0
-    for place, raw in _hub(source) if source.hub else _files(source, resolve, on_damage):
+    for place, raw in _hub(source) if source.hub else _files(source, resolve, ledger):
         try:
             row = _with_id(_rename(_without(raw, source.ignore), source.columns), place)
             wanted = selected(row, source)
@@ -80,9 +83,20 @@ def _damage_handler(source: SourceConfig, ledger: Ledger) -> OnDamage:
     return on_damage
 
 
-def _files(source: SourceConfig, resolve: Resolve, on_damage: OnDamage) -> Iterator[LocatedRow]:
-    for path in find_files(source, resolve):
+def _files(source: SourceConfig, resolve: Resolve, ledger: Ledger) -> Iterator[LocatedRow]:
+    found, on_damage = find(source, resolve), _damage_handler(source, ledger)
+    _note_files(found, label(source), ledger)
+    for path in found.files:
         yield from read_file(path, on_damage)
+
+
+def _note_files(found: Found, name: str, ledger: Ledger) -> None:
+    """Note how many files of each kind are read, if several are, and what is passed over."""
+    kinds = Counter("".join(path.suffixes[-2:]) for path in found.files)
+    for kind, files in kinds.items() if len(kinds) > 1 else ():
+        ledger.note(name, f"files:{kind}", "", files)
+    for why, paths in found.passed_over.items():
+        ledger.note(name, f"passed_over:{why}", shown(paths[0].name), len(paths))
 
 
 def _hub(source: SourceConfig) -> Iterator[LocatedRow]:
@@ -129,7 +143,7 @@ def _rename(row: dict[str, Any], columns: dict[str, str]) -> dict[str, Any]:
         return row
     for theirs, ours in columns.items():
         if theirs not in row:
-            there = ", ".join(map(str, row))
+            there = named(row)
             raise DataError(f"no column {theirs!r} to rename; it has: {there}")
         if ours in row and ours not in columns and said(row[ours]):
             raise DataError(

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from hfllm.data.ledger import DataError
+from hfllm.data.reading.messages import named
 from hfllm.recipe.config import SourceConfig
 
 WORDS = {True: ("yes", "on", "true"), False: ("no", "off", "false")}  # as YAML 1.1 reads them
@@ -27,7 +28,7 @@ def selected(row: dict[str, Any], source: SourceConfig) -> bool:
 def _matches(row: dict[str, Any], key: str, wanted: Any) -> bool:
     """Whether a column equals a value or matches a glob, or one of a list of these."""
     if key not in row:
-        raise DataError(f"no column {key!r} to select by; it has: {', '.join(map(str, row))}")
+        raise DataError(f"no column {key!r} to select by; it has: {named(row)}")
     values = (wanted, *wanted) if isinstance(wanted, list) else (wanted,)
     return any(_equal(row[key], value) for value in values)
 

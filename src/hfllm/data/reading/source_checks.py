@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hfllm.data.reading.examples import label
-from hfllm.data.reading.files import Resolve, find_files
+from hfllm.data.reading.files import Resolve
+from hfllm.data.reading.find import find_files
 from hfllm.data.reading.formats import FORMATS
 from hfllm.recipe.config import SourceConfig
 
