@@ -79,7 +79,9 @@ MEASURED = [
     (RowShape(512, 307, fused=True), LORA, 2, 3.31),
     (RowShape(512, 307, fused=True), LORA, 4, 4.98),
     (RowShape(512, 307, fused=True), LORA, 16, 14.69),
+    (RowShape(512, 307, fused=True), None, 1, 3.33),
     (RowShape(512, 307, fused=True), None, 2, 3.96),
+    (RowShape(512, 512), None, 1, 3.34),
     (RowShape(512, 512), None, 2, 4.62),
 ]
 

@@ -195,9 +195,20 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[PPOTrainer, T
         tokenizer=tokenizer,
         end_ids=ends,
         flops_per_token=ppo_flops_per_token(*sizes, epochs=args.num_iterations),
+        passes={"the prompts": _passes(args, len(prompts))},
         extra={"prompts": len(prompts)},
     )
     return trainer, info
+
+
+def _passes(args: Any, prompts: int) -> float:
+    """How often each prompt is answered in the whole training, `num_generations` times at once."""
+    from hfllm.training.resume import rows_per_step
+
+    if args.max_steps <= 0:
+        return args.num_train_epochs
+    answers = args.max_steps * rows_per_step(args) / args.num_iterations
+    return answers / (args.num_generations or 1) / prompts
 
 
 def _critic(config: Config, step: Step, tokenizer: Any, scorer: Any, manifest: Manifest) -> str:

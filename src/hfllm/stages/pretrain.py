@@ -216,6 +216,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[Trainer, Trai
         end_ids=end_ids(tokenizer, chat=False),
         row_tokens=train.row_tokens,
         seq_len=config.data.seq_len,
+        passes=rows.epochs,
         extra=extra,
     )
     return trainer, info

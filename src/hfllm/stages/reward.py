@@ -205,6 +205,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[RewardTrainer
         end_ids=end_ids(tokenizer, chat=True),
         row_tokens=tokens / len(rows),
         seq_len=round(tokens / len(rows) / 2),
+        passes={"the pairs": extra["epochs"]},
         extra=extra,
     )
     return trainer, info

@@ -194,6 +194,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[OnePassSFTTra
         end_ids=end_ids(tokenizer, chat=True),
         row_tokens=train.row_tokens,
         seq_len=config.data.seq_len,
+        passes=rows.epochs,
         extra={"trained_share": round(stats["trained_tokens"] / max(1, stats["tokens"]), 4)},
     )
     return trainer, info

@@ -22,6 +22,7 @@ from transformers import TrainerCallback
 from hfllm.modeling.eval_mode import eval_mode
 from hfllm.runs.processes import is_sharded
 from hfllm.tokenization.separators import separators
+from hfllm.training.progress import ProgressLines
 
 SAME_SIGNAL_S = 2.0  # signals within this time count as one
 
@@ -50,13 +51,20 @@ class MetricsLog(TrainerCallback):
         label: beginning of a printed line: the step's name.
         shown: metrics of a printed line, in order, as far as they are logged (the stage's console).
         tokens_per_step: of an optimizer step, for tokens_per_s; None logs no rate.
+        progress: prints the lines, with the time left and above its bar; default: plain lines.
     """
 
     def __init__(
-        self, path: Path, label: str, shown: Sequence[str], tokens_per_step: int | None = None
+        self,
+        path: Path,
+        label: str,
+        shown: Sequence[str],
+        tokens_per_step: int | None = None,
+        progress: ProgressLines | None = None,
     ) -> None:
-        self.path, self.label, self.shown = path, label, shown
+        self.path, self.shown = path, shown
         self.tokens_per_step = tokens_per_step
+        self.progress = progress or ProgressLines(label, lambda _: [])
         self.start, self.last = 0.0, (0.0, 0)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -66,6 +74,17 @@ class MetricsLog(TrainerCallback):
             done = truncate_metrics(self.path, state.global_step)
         self.start = time.monotonic() - done
         self.last = (time.monotonic(), state.global_step)
+        if state.is_world_process_zero:
+            self.progress.begin(state, bar=args.disable_tqdm)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Show how far it is."""
+        if state.is_world_process_zero and args.disable_tqdm:
+            self.progress.step(state, time.monotonic() - self.start, control.should_log)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Remove the bar."""
+        self.progress.end()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Append one JSON object; NaN and infinity are written as strings."""
@@ -84,12 +103,9 @@ class MetricsLog(TrainerCallback):
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         if args.disable_tqdm and any(key in self.shown for key in row):
-            print(self._line(row, state.max_steps), flush=True)
-
-    def _line(self, row: dict[str, Any], max_steps: int) -> str:
-        parts = [f"{key} {_short(row[key])}" for key in self.shown if key in row]
-        place = f"step {row['step']:>5}/{max_steps}"
-        return f"{self.label}  {place}  {row['time_s']:>6.0f} s  " + "  ".join(parts)
+            parts = [f"{key} {_short(row[key])}" for key in self.shown if key in row]
+            place = self.progress.place(state, row["time_s"])
+            self.progress.write("  ".join([place, *parts]))
 
 
 def _short(value: Any) -> str:

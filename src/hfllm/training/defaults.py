@@ -73,8 +73,8 @@ def this_machine(recipe: Recipe) -> Machine:
 
 def choose_defaults(
     recipe: Recipe, names: list[str], machine: Machine | None = None, fetch: bool = False
-) -> None:
-    """Fill `chosen` of the training steps in `names`.
+) -> dict[str, ModelSize | None]:
+    """Fill `chosen` of the training steps in `names`; return the sizes of their models.
 
     Args:
         recipe: a checked recipe.
@@ -83,11 +83,12 @@ def choose_defaults(
         fetch: a hub id's config may be downloaded, because its model is loaded next.
     """
     machine = machine or this_machine(recipe)
-    for name in names:
-        spec = recipe.steps[name]
-        if spec.stage.trains:
-            size = size_of(recipe, spec, fetch)
-            spec.chosen = _batch(spec, size, machine) | _rate(spec, size)
+    specs = [recipe.steps[name] for name in names if recipe.steps[name].stage.trains]
+    sizes = {spec.name: size_of(recipe, spec, fetch) for spec in specs}
+    for spec in specs:
+        size = sizes[spec.name]
+        spec.chosen = _batch(spec, size, machine) | _rate(spec, size)
+    return sizes
 
 
 def size_of(recipe: Recipe, spec: StepSpec, fetch: bool = False) -> ModelSize | None:

@@ -9,6 +9,7 @@ its trainer and calls `fit`, which works with any subclass of transformers' Trai
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from hfllm.training.checkpoints import (
 )
 from hfllm.training.defaults import choose_defaults
 from hfllm.training.finite import StopWhereNotFinite, check_learned, check_saved_weights
+from hfllm.training.memory import ModelSize
+from hfllm.training.progress import ProgressLines, memory_lines, step_plan
 from hfllm.training.resume import Progress, keep_rows_per_step, rows_per_step, what_is_anew
 
 
@@ -42,18 +45,25 @@ class TrainingInfo:
     row_tokens: float | None = None  # mean tokens of a row, without padding
     seq_len: int = 0
     flops_per_token: float | None = None  # None: one forward and backward of the model
+    passes: Mapping[str, float] = field(default_factory=dict)  # over each source, in all
     extra: dict[str, Any] = field(default_factory=dict)  # figures known before training
 
 
 def build_and_fit(build: Any, step: Step, manifest: Manifest) -> None:
     """Build a step's trainer with its stage's `build`, and `fit` it."""
-    choose_defaults(step.recipe, [step.name], fetch=True)
+    size = choose_defaults(step.recipe, [step.name], fetch=True).get(step.name)
     keep_rows_per_step(step)
     trainer, info = build(step.spec.config, step, manifest)
-    fit(trainer, step, manifest, info)
+    fit(trainer, step, manifest, info, size)
 
 
-def fit(trainer: Trainer, step: Step, manifest: Manifest, info: TrainingInfo) -> None:
+def fit(
+    trainer: Trainer,
+    step: Step,
+    manifest: Manifest,
+    info: TrainingInfo,
+    size: ModelSize | None = None,
+) -> None:
     """Train to the end (or until a signal), save, and fill the manifest.
 
     Args:
@@ -61,6 +71,7 @@ def fit(trainer: Trainer, step: Step, manifest: Manifest, info: TrainingInfo) ->
         step: gives the folders of checkpoints, metrics and model.
         manifest: gets metrics, notes, tokens and FLOPs.
         info: what the trainer does not know.
+        size: of the model, for the memory that the step expects to take.
 
     Raises:
         ValueError: FSDP was launched, but would not be used; or the training diverged (a loss, a
@@ -72,7 +83,9 @@ def fit(trainer: Trainer, step: Step, manifest: Manifest, info: TrainingInfo) ->
     per_step = rows_per_step(trainer.args)
     tokens_per_step = int(per_step * info.row_tokens) if info.row_tokens else None
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(MetricsLog(step.metrics, step.name, step.stage.console, tokens_per_step))
+    progress = ProgressLines(step.name, step_plan(trainer, info.row_tokens, info.passes))
+    shown = step.stage.console
+    trainer.add_callback(MetricsLog(step.metrics, step.name, shown, tokens_per_step, progress))
     trainer.add_callback(stop)
     trainer.add_callback(StopWhereNotFinite(trainer, step))
     checkpoint = _checkpoint(trainer, step, manifest)
@@ -80,7 +93,8 @@ def fit(trainer: Trainer, step: Step, manifest: Manifest, info: TrainingInfo) ->
     trainer.add_callback(MarkCheckpoints(tokens.save))
     parameters = count_parameters(trainer.accelerator.unwrap_model(trainer.model))
     if trainer.is_world_process_zero():
-        _announce(trainer, step, per_step, tokens_per_step, parameters)
+        lines = [_model_line(trainer, parameters), *memory_lines(trainer, step, size)]
+        print("\n".join(f"{step.name}: {line}" for line in lines), flush=True)
     trainer.train(resume_from_checkpoint=checkpoint)
     stop.exit_if_stopped()
     check_learned(trainer, step)
@@ -192,17 +206,13 @@ def _engine(trainer: Trainer) -> str:
     return f", DeepSpeed ZeRO-{state.deepspeed_plugin.zero_stage}"
 
 
-def _announce(
-    trainer: Trainer, step: Step, per_step: int, tokens_per_step: int | None, parameters: int
-) -> None:
+def _model_line(trainer: Trainer, parameters: int) -> str:
     args = trainer.args
-    per = f"{per_step} rows" + (f", about {tokens_per_step:,} tokens" if tokens_per_step else "")
     precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
     place = "cpu" if args.use_cpu else str(args.device)
-    print(
-        f"{step.name}: {parameters / 1e6:.2f}M parameters, {per} a step, {precision}, {place}, "
-        f"{args.world_size} process(es){_engine(trainer)}, learning rate {args.learning_rate:g}",
-        flush=True,
+    return (
+        f"{parameters / 1e6:.2f}M parameters, {precision}, {place}, {args.world_size} process(es)"
+        f"{_engine(trainer)}, learning rate {args.learning_rate:g}"
     )
 
 

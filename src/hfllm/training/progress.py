@@ -1,0 +1,149 @@
+"""What a training step prints: its plan first, then how far it is and the time left.
+
+On a terminal a tqdm bar stands below the lines. In a file or pipe there are lines alone: the first
+after the first optimizer step, then one per log of the trainer, and one a minute where logs are
+rarer. Only the main process prints.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tqdm import tqdm
+from transformers import Trainer
+
+from hfllm.runs.layout import Step
+from hfllm.runs.machine import free_memory, memory_limit
+from hfllm.training.defaults import expected_peak
+from hfllm.training.memory import GIB, ModelSize
+from hfllm.training.resume import rows_per_step
+
+LINE_EVERY_S = 60.0
+
+
+class ProgressLines:
+    """Prints the plan, a bar or lines, and the time left; `MetricsLog` passes the events on.
+
+    Args:
+        label: beginning of each line: the step's name.
+        plan: number of optimizer steps -> the lines before the first of them.
+    """
+
+    def __init__(self, label: str, plan: Callable[[int], list[str]]) -> None:
+        self.label, self.plan = label, plan
+        self.bar: Any = None
+        self.begun, self.first, self.printed = 0.0, 0, 0.0
+
+    def begin(self, state: Any, bar: bool) -> None:
+        """Print the plan; with `bar` open one if this is a terminal."""
+        self.begun = self.printed = time.monotonic()
+        self.first = state.global_step
+        for line in self.plan(state.max_steps):
+            print(f"{self.label}: {line}", flush=True)
+        if bar and sys.stderr.isatty():
+            self.bar = tqdm(
+                total=state.max_steps,
+                initial=state.global_step,
+                desc=self.label,
+                unit="step",
+                leave=False,
+                dynamic_ncols=True,
+            )
+
+    def step(self, state: Any, seconds: float, logged: bool) -> None:
+        """Move the bar, or print a line if it is the first step or a minute has passed.
+
+        Args:
+            state: the trainer's.
+            seconds: of training so far.
+            logged: the trainer logs this step, so that it gets a line anyway.
+        """
+        if self.bar is not None:
+            self.bar.update(state.global_step - self.bar.n)
+        is_first = state.global_step == self.first + 1
+        late = time.monotonic() - self.printed > LINE_EVERY_S
+        if not logged and (is_first or (late and self.bar is None)):
+            self.write(self.place(state, seconds))
+
+    def end(self) -> None:
+        """Remove the bar."""
+        if self.bar is not None:
+            self.bar.close()
+
+    def place(self, state: Any, seconds: float) -> str:
+        """The beginning of a line: step, seconds of training, and the time left."""
+        step = f"step {state.global_step:>5}/{state.max_steps}"
+        left = self.left(state)
+        return f"{self.label}  {step}  {seconds:>6.0f} s" + (f", {left} left" if left else "")
+
+    def left(self, state: Any) -> str:
+        """The time left at the speed so far; empty before the first step and after the last."""
+        done, todo = state.global_step - self.first, state.max_steps - state.global_step
+        if done < 1 or todo < 1:
+            return ""
+        return duration((time.monotonic() - self.begun) / done * todo)
+
+    def write(self, line: str) -> None:
+        """Print a line, above the bar if there is one."""
+        self.printed = time.monotonic()
+        if self.bar is None:
+            print(line, flush=True)
+        else:
+            tqdm.write(line, file=sys.stdout)
+
+
+def duration(seconds: float) -> str:
+    """45 s, 12 min, 3 h 20 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def step_plan(
+    trainer: Trainer, row_tokens: float | None, passes: Mapping[str, float]
+) -> Callable[[int], list[str]]:
+    """The line on steps, batch, tokens and passes over the data, once the steps are known."""
+    args = trainer.args
+    rows, micro = rows_per_step(args), args.train_batch_size
+    parts = [f"{micro} at once"]
+    if (times := args.gradient_accumulation_steps) > 1:
+        parts.append(f"accumulated {times} times")
+    if args.world_size > 1:
+        parts.append(f"on {args.world_size} processes")
+    batch = f"{rows} rows ({', '.join(parts)})"
+    over = ", ".join(f"{count:.2f} over {name}" for name, count in passes.items())
+
+    def plan(steps: int) -> list[str]:
+        tokens = ""
+        if row_tokens:
+            each = rows * row_tokens
+            tokens = f", about {each:,.0f} tokens each and {_large(steps * each)} in all"
+        passed = f"; passes: {over}" if over else ""
+        return [f"{steps:,} steps of {batch}{tokens}{passed}"]
+
+    return plan
+
+
+def memory_lines(trainer: Trainer, step: Step, size: ModelSize | None) -> list[str]:
+    """The line on the expected memory, with a warning where less is free; [] if it is unknown."""
+    on_gpu = trainer.args.device.type == "cuda"
+    peak = expected_peak(step.spec, size, trainer.args, on_gpu)
+    if peak is None or not (on_gpu or trainer.args.device.type == "cpu"):
+        return []
+    free, limit = free_memory(on_gpu), memory_limit(on_gpu)
+    each = " a process" if trainer.args.world_size > 1 else ""
+    line = f"expected memory{each}: about {peak / GIB:.1f} GiB of {limit / GIB:.1f}"
+    if peak > free:
+        line += (
+            f", of which only {free / GIB:.1f} are free: if it does not fit, lower "
+            "trainer.per_device_train_batch_size (and raise gradient_accumulation_steps by as much)"
+        )
+    return [line]
+
+
+def _large(n: float) -> str:
+    return f"{n / 1e6:.1f}M" if n >= 1e6 else f"{n:,.0f}"
