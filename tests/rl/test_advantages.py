@@ -11,6 +11,7 @@ from hfllm.rl.advantages import (
     gae,
     has_ended,
     token_rewards,
+    value_errors,
     whiten,
 )
 
@@ -129,3 +130,15 @@ def test_explained_variance_of_perfect_constant_and_wrong_critics():
     assert abs(explained_variance(torch.ones_like(returns), returns, mask)) < 1e-6
     assert abs(explained_variance(-returns, returns, mask) + 3) < 1e-6
     assert explained_variance(torch.zeros_like(returns), 0 * returns, mask).isnan()
+
+
+def test_value_errors_clip_where_the_value_left_its_range_and_nowhere_else():
+    old = torch.rand(100, 100)
+    target = torch.rand(100, 100)
+    errors, clipped = value_errors(old + 1e-3 * torch.randn(100, 100), old, target, 0.2)
+    assert not clipped.any()  # rounding makes one of two equal errors larger
+    values = torch.tensor([1.5, 1.5, 1.1, 0.5])
+    errors, clipped = value_errors(values, torch.ones(4), torch.tensor([2.0, 0.0, 2.0, 0.0]), 0.2)
+    assert clipped.tolist() == [True, False, False, True]
+    expected = torch.tensor([0.8**2, 1.5**2, 0.9**2, 0.8**2]) / 2
+    torch.testing.assert_close(errors, expected)

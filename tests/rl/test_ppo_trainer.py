@@ -10,6 +10,7 @@ from transformers import (
     GPT2LMHeadModel,
 )
 
+from hfllm.rl.ppo_config import LOSS_TYPES
 from hfllm.rl.rewards import load_reward_model
 
 
@@ -159,6 +160,32 @@ def test_what_no_function_scores_teaches_nothing(build):
     assert (batch["value_mask"][:4].sum(dim=1) > 0).all()
     for name in ("advantages", "returns", "value_mask"):
         assert (batch[name][4:] == 0).all()
+
+
+@pytest.mark.parametrize("loss_type", LOSS_TYPES)
+@pytest.mark.parametrize("kl_in_reward", [True, False])
+def test_rows_that_no_function_scores_change_nothing_for_the_others(build, loss_type, kl_in_reward):
+    """Loss and gradient are those of the scored rows alone."""
+
+    def every_second(completion_ids, **_):
+        return [ids[0] / 300 if row % 2 else None for row, ids in enumerate(completion_ids)]
+
+    trainer = build(reward_funcs=every_second, loss_type=loss_type, kl_in_reward=kl_in_reward)
+    batch = rollout(trainer)
+    with torch.no_grad():  # so that the KL in the loss has something to say
+        trainer.model.lm_head.weight += 0.05 * torch.randn_like(trainer.model.lm_head.weight)
+    alone = {
+        name: x[1::2] if torch.is_tensor(x) and x.dim() else x for name, x in batch.items()
+    } | {"scored_share": torch.tensor(1.0)}
+    assert batch["num_items_in_batch"] == alone["completion_mask"].sum()
+    found = []
+    for rows in (batch, alone):
+        trainer.model.zero_grad()
+        loss = trainer._compute_loss(trainer.model, rows)
+        loss.backward()
+        found.append([loss.detach()] + [p.grad.clone() for p in trainer.model.parameters()])
+    torch.testing.assert_close(found[0], found[1], atol=1e-6, rtol=1e-4)
+    assert trainer._metrics["train"]["completions/unscored"] == [0.5]
 
 
 def test_a_spelled_control_token_in_a_prompt_stays_text(build):

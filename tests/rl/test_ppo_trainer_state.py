@@ -1,6 +1,7 @@
 """Policy and critic in one trainer: optimizer groups, clipping, checkpoints, resume, PEFT."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from rl_helpers import CHECKPOINTING, assert_same, logged, rollout, weights
 from transformers import AutoModelForCausalLM
 
 from hfllm.rl.critic import build_critic
+from hfllm.rl.critic_warmup import CriticWarmup
 
 
 def test_the_critic_has_its_own_learning_rate(build):
@@ -38,6 +40,34 @@ def test_critic_warmup_moves_the_critic_alone(build):
     after = weights(trainer)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved and all(name.startswith("critic.") for name in moved)
+
+
+def test_the_warmup_leaves_the_policy_as_it_is_whatever_the_optimizer_does(build):
+    """Weight decay and Adam's count of steps too: what follows is a start of its own."""
+    settings = dict(critic_warmup_steps=2, weight_decay=0.5, learning_rate=1e-2)
+    trainer = build(**settings, max_steps=2)
+    before = weights(trainer)
+    trainer.train()
+    for name, weight in trainer.model.state_dict().items():
+        assert name.startswith("critic.") or torch.equal(weight, before[name]), name
+    policy = trainer.critic.split_parameters(trainer.model)[0]
+    assert not any(p in trainer.optimizer.state for p in policy)
+    longer = build(**settings, max_steps=4)
+    longer.train()
+    policy = longer.critic.split_parameters(longer.model)[0]
+    state = longer.optimizer.optimizer.state
+    assert {int(state[p]["step"]) for p in policy} == {2}
+
+
+def test_the_warmup_switches_weight_decay_off_where_an_engine_steps_by_itself():
+    groups = [{"weight_decay": 0.1}, {"weight_decay": 0.0}, {"weight_decay": 0.1, "critic": True}]
+    optimizer, decays = SimpleNamespace(param_groups=groups), []
+    warmup = CriticWarmup(SimpleNamespace(critic_warmup_steps=2), None, is_deepspeed=True)
+    for step in range(4):
+        state = SimpleNamespace(global_step=step)
+        warmup.on_step_begin(None, state, None, optimizer=optimizer)
+        decays.append([group["weight_decay"] for group in groups])
+    assert decays == [[0.0, 0.0, 0.1]] * 2 + [[0.1, 0.0, 0.1]] * 2
 
 
 def test_large_value_gradients_do_not_shrink_policy_gradients(build):

@@ -27,9 +27,10 @@ def test_every_entry_has_the_shape_that_it_says(build):
     assert all(getattr(found, name) is batch[name] for name in NAMES & set(batch))
     rows, tokens = batch["completion_ids"].shape
     prompts = {"prompt_ids", "prompt_mask"}
-    for name in NAMES & set(batch) - {"num_items_in_batch"} - prompts:
+    scalars = {"num_items_in_batch", "scored_share"}
+    for name in NAMES & set(batch) - scalars - prompts:
         assert batch[name].shape == (rows, tokens), name
-    assert batch["num_items_in_batch"].dim() == 0
+    assert all(batch[name].dim() == 0 for name in scalars)
     ids, mask, width = found.rows
     assert ids.shape == mask.shape == (rows, batch["prompt_ids"].size(1) + tokens)
     assert width == tokens
@@ -61,7 +62,7 @@ def test_it_comes_back_from_a_checkpoint_also_from_one_with_the_old_names(tmp_pa
     for saved in (new, {"values": values, "informed": told}):
         save_micro_batches(tmp_path / "rollout_0.pt", 3, [dict(saved)])
         used, (batch,) = load_micro_batches(tmp_path / "rollout_0.pt", torch.device("cpu"))
-        assert used == 3 and batch.keys() == new.keys()
+        assert used == 3 and batch.keys() == {*new, "scored_share"}
         assert torch.equal(batch["privileged_values"], told)
     save_micro_batches(tmp_path / "rollout_0.pt", 3, [{"values": values}])
     _, (batch,) = load_micro_batches(tmp_path / "rollout_0.pt", torch.device("cpu"))
@@ -108,4 +109,4 @@ def test_the_place_in_a_rollout_follows_from_the_optimizer_step(build, accumulat
     )
     counted = CountedSteps(trainer)
     trainer.train()
-    assert counted.places == [steps_into_rollout(trainer.args, 24, n) for n in range(1, 15)]
+    assert counted.places == [steps_into_rollout(trainer.args, range(24), n) for n in range(1, 15)]

@@ -101,6 +101,27 @@ def gae(
     return advantages, (advantages + values) * mask
 
 
+def value_errors(
+    values: torch.Tensor, old: torch.Tensor, target: torch.Tensor, clip: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Half the larger of plain and clipped squared error of new values, and where that clips.
+
+    Args:
+        values: (B, T), of the critic that is trained.
+        old: (B, T), of the rollout.
+        target: (B, T), the returns.
+        clip: range of a new value around the old one.
+
+    Returns:
+        errors (B, T), and bool (B, T): the value is beyond the range, and clipping takes its
+        gradient. (Within it both errors are the same but for rounding.)
+    """
+    unclipped = (values - target) ** 2
+    clipped = (old + (values - old).clamp(-clip, clip) - target) ** 2
+    beyond = ((values - old).abs() > clip) & (clipped > unclipped)
+    return 0.5 * torch.max(unclipped, clipped), beyond
+
+
 def _moments(
     x: torch.Tensor, mask: torch.Tensor, reduce: Reduce
 ) -> tuple[torch.Tensor, torch.Tensor]:

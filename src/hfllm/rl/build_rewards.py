@@ -1,9 +1,10 @@
 """Build the reward functions of a recipe: import them, add the relevance judge and length floor.
 
-In order: `reward_functions` are imported by name; with `judge` each is wrapped in a `JudgedReward`,
-with `length_floor` in a `LengthFloorReward`, which reduce what an irrelevant or a short answer
-earns. For every stage that trains on rewards of sampled answers (PPO, GRPO, RLOO): nothing here
-depends on a trainer. Cost of the judge: two forward passes per answer.
+In order: `reward_functions` are imported by name and wrapped in a check of their results; with
+`judge` each is wrapped in a `JudgedReward`, with `length_floor` in a `LengthFloorReward`, which
+reduce what an irrelevant or a short answer earns. For every stage that trains on rewards of sampled
+answers (PPO, GRPO, RLOO): nothing here depends on a trainer. Cost of the judge: two forward passes
+per answer.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import torch
 from hfllm.inference.prompts import Message, positions
 from hfllm.inference.relevance import ENOUGH, RelevanceJudge, is_relevant, open_judge
 from hfllm.modeling.flops import matmul_parameters
-from hfllm.rl.rewards import RewardFunction, load_functions, prefix_features_of
+from hfllm.rl.checked_reward import RewardWrapper, checked
+from hfllm.rl.rewards import RewardFunction, load_functions
 from hfllm.runs.layout import Step
 from hfllm.runs.processes import is_sharded
 
@@ -35,7 +37,7 @@ def build_reward_functions(config: Any, step: Step, args: Any) -> tuple[list[Any
     Raises:
         ValueError: a function cannot be imported, or the judge cannot be used (`load_judge`).
     """
-    functions: list[Any] = list(load_functions(config.reward_functions))
+    functions: list[Any] = [checked(f) for f in load_functions(config.reward_functions)]
     judge_size = 0
     if config.judge:
         judge = load_judge(config, step, args)
@@ -82,16 +84,7 @@ def scale_positive(scores: list[float | None], shares: list[float]) -> list[floa
     ]
 
 
-class _RewardWrapper:
-    """Keeps a reward function's name (for the metric rewards/NAME/mean) and prefix features."""
-
-    def __init__(self, function: RewardFunction) -> None:
-        self.function = function
-        self.__name__ = getattr(function, "__name__", type(function).__name__)
-        self.prefix_features = prefix_features_of(function, self.__name__)
-
-
-class JudgedReward(_RewardWrapper):
+class JudgedReward(RewardWrapper):
     """A reward function whose scores above 0 are multiplied by the relevance of the answer.
 
     The multiplier is `RelevanceJudge.shares`, in [0, 1]. Logged as well: judge/relevance (mean, in
@@ -122,7 +115,7 @@ class JudgedReward(_RewardWrapper):
         return scale_positive(scores, self.judge.shares(nats))
 
 
-class LengthFloorReward(_RewardWrapper):
+class LengthFloorReward(RewardWrapper):
     """A reward function whose scores above 0 are reduced if an answer is shorter than a floor.
 
     They are multiplied by tokens / `floor`, at most 1; if a constraint of the row allows fewer

@@ -166,5 +166,5 @@ PPO_UNCHARTED = (
     "completions/min_terminated_length", "completions/max_terminated_length",
     "clip_ratio/low_mean", "clip_ratio/low_min", "clip_ratio/high_mean", "clip_ratio/high_max",
     "policy/approx_kl", "value/mean", "step_time", "sampling/*", "tools/*", "aux_loss",
-    "entropy_coef", "policy_loss",
+    "entropy_coef", "policy_loss", "completions/unscored",
 )  # fmt: skip

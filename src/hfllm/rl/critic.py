@@ -26,6 +26,7 @@ from transformers import (
 )
 
 from hfllm.modeling.adapters import without_adapter
+from hfllm.rl.critic_warmup import CRITIC_GROUP
 from hfllm.rl.unpad import UnpaddedBatch
 
 FOLDER = "critic"
@@ -207,7 +208,8 @@ class Critic:
             group["params"] = [p for p in parameters if id(p) not in own]
             critic = [p for p in parameters if id(p) in own]
             if critic:
-                optimizer.add_param_group({**group, "params": critic, "lr": learning_rate})
+                own_group = {"params": critic, "lr": learning_rate, CRITIC_GROUP: True}
+                optimizer.add_param_group({**group, **own_group})
 
 
 def split_state(state: State | None) -> tuple[State | None, State | None]:

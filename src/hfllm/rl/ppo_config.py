@@ -12,6 +12,7 @@ from trl import GRPOConfig
 
 # TRL's losses with PPO's clipping per token; its other losses clip whole sequences or not at all.
 LOSS_TYPES = ("dapo", "bnpo", "grpo", "dr_grpo")
+MEAN_OVER_ROWS = ("grpo", "dr_grpo")  # divided by the number of rows, not of trained tokens
 
 
 def _setting(default, help: str):

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, TrainerState
-from transformers.trainer import TRAINER_STATE_NAME
+from transformers import PreTrainedModel
 from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import RepeatSampler, disable_dropout_in_model
@@ -32,16 +31,19 @@ from hfllm.rl.advantages import (
     gae,
     has_ended,
     token_rewards,
+    value_errors,
     whiten,
 )
+from hfllm.rl.checked_reward import all_checked, check_scores
 from hfllm.rl.critic import Critic, build_critic, build_value_head, split_state
+from hfllm.rl.critic_warmup import CriticWarmup
 from hfllm.rl.logprobs import (
     ForwardPass,
     critic_values,
     score_answers,
 )
 from hfllm.rl.meters import Meter
-from hfllm.rl.ppo_config import PPOConfig
+from hfllm.rl.ppo_config import MEAN_OVER_ROWS, PPOConfig
 from hfllm.rl.prompt_sampler import ResumableSampler
 from hfllm.rl.rewards import place_reward_models
 from hfllm.rl.rollout import (
@@ -51,8 +53,10 @@ from hfllm.rl.rollout import (
     load_micro_batches,
     rollout_file,
     save_micro_batches,
+    step_of,
     steps_into_rollout,
 )
+from hfllm.rl.scored_answers import ScoredAnswers
 from hfllm.rl.set_up import (
     gradient_depends_on_rows,
     install_fast_head,
@@ -107,7 +111,7 @@ class PPOTrainer(GRPOTrainer):
             raise ValueError("give a critic, or set shared_critic; one of the two")
         if critic is not None and not isinstance(critic, PreTrainedModel):
             critic = build_critic(critic)
-        super().__init__(model=model, reward_funcs=reward_funcs, args=args, **kwargs)
+        super().__init__(model=model, reward_funcs=all_checked(reward_funcs), args=args, **kwargs)
         guards.check_left_padding(self.model)
         # None with beta 0, and with PEFT, where the reference is the policy without its adapter.
         if self.ref_model is not None:
@@ -116,7 +120,11 @@ class PPOTrainer(GRPOTrainer):
         self._passes = []
         self.notes: list[str] = []  # for the manifest: settings without effect, slower paths
         self.meter = Meter(self._metrics, self._mode, self._sum)
+        self.scored_answers = ScoredAnswers(self.meter, self._sum, self._say)
         self.critic = self._add_critic(build_value_head(self.model) if critic is None else critic)
+        self.critic_warmup = CriticWarmup(args, self.critic, self.is_deepspeed_enabled)
+        self.add_callback(self.scored_answers)
+        self.add_callback(self.critic_warmup)
         self._unpads = is_on("unpad")  # off: rows are run as TRL pads them
         if not self._unpads:
             guards.check_padded_rows(self.model)  # policy and critic
@@ -183,9 +191,13 @@ class PPOTrainer(GRPOTrainer):
             predicted = self.privileged_critic.predict(features)  # (B, T)
             rollout.privileged_values = predicted * rollout.completion_mask
             rollout.values = own_values + rollout.privileged_values
-            # An answer that no reward function scored trains neither policy nor critic.
+            # An answer that no reward function scored trains neither policy nor critic, and does
+            # not count where the loss is divided.
             scored = ~self._rewards.isnan().all(dim=1)  # (B,)
+            rollout.scored_share = self.scored_answers.count(scored, self.model.training)
             rollout.value_mask = rollout.written * scored[:, None]
+            trained = self._sum(rollout.value_mask.sum())
+            rollout.num_items_in_batch = trained.to(rollout.num_items_in_batch.dtype)
             self._add_advantages(rollout, self._token_rewards(rollout, scored))
             if self.model.training:
                 # Returns minus the values of the critic's model.
@@ -270,6 +282,7 @@ class PPOTrainer(GRPOTrainer):
     def _calculate_rewards(self, inputs: Any, prompts: Any, *args: Any) -> torch.Tensor:
         """Store this process's rewards: GRPO's output has only group-normalised advantages."""
         per_function = super()._calculate_rewards(inputs, prompts, *args)  # (B x processes, F)
+        check_scores(per_function, self.reward_funcs, self.reward_func_names)
         start = self.accelerator.process_index * len(prompts)
         self._rewards = per_function[start : start + len(prompts)]
         return per_function
@@ -307,27 +320,29 @@ class PPOTrainer(GRPOTrainer):
         if self.args.kl_in_reward:
             self.beta = 0.0  # the KL is part of the rewards
         try:
-            loss = super()._compute_loss(model, inputs)
+            # TRL multiplies its mask by that of tools: so it leaves out what was not scored.
+            mask = rollout.value_mask.to(rollout.completion_mask.dtype)
+            loss = super()._compute_loss(model, {**inputs, "tool_mask": mask})
         finally:
             self.beta = beta
+        if self.args.loss_type in MEAN_OVER_ROWS:
+            loss = loss / rollout.scored_share.clamp(min=1e-9)
         new = self._passes.pop()  # the pass of this loss
         log_ratio = new.logps.detach() - rollout.old_per_token_logps
         trained = rollout.value_mask > 0
         self.meter.note("policy/approx_kl", (log_ratio.exp() - 1 - log_ratio)[trained])
-        if self.model.training and self.state.global_step < self.args.critic_warmup_steps:
+        if self.model.training and self.critic_warmup.is_on(self.state.global_step):
             loss = loss * 0.0
         values = self._critic_values(new, rollout, len(rollout.values)) + rollout.privileged_values
         return loss + self.args.vf_coef * self._value_loss(values, rollout)
 
     def _value_loss(self, values: torch.Tensor, rollout: Rollout) -> torch.Tensor:
-        """Half the larger of plain and clipped squared error of new values (B, T), per token."""
-        mask, old, target = rollout.value_mask, rollout.values, rollout.returns
+        """`value_errors` of new values (B, T), per trained token of the rollout."""
+        mask = rollout.value_mask
         clip = self.args.cliprange_value
-        unclipped = (values - target) ** 2
-        clipped = (old + (values - old).clamp(-clip, clip) - target) ** 2
-        errors = 0.5 * torch.max(unclipped, clipped)
+        errors, clipped = value_errors(values, rollout.values, rollout.returns, clip)
         self.meter.note("value/loss", errors[mask > 0])
-        self.meter.note("value/clip_ratio", (clipped > unclipped)[mask > 0])
+        self.meter.note("value/clip_ratio", clipped[mask > 0])
         # As in GRPO's "dapo" loss, every token of the rollout has the same weight, on any process
         # and in any micro-batch.
         tokens = rollout.num_items_in_batch.clamp(min=1) / self.accelerator.num_processes
@@ -396,19 +411,17 @@ class PPOTrainer(GRPOTrainer):
         if checkpoint is None:
             return
         self._resume_rollout(Path(checkpoint))
+        self.scored_answers.load(Path(checkpoint))
         if note := self.privileged_critic.load(Path(checkpoint)):
             self._say(note)
 
     def _resume_rollout(self, checkpoint: Path) -> None:
         """Load the rollout in use; sample it again if other processes saved it."""
-        state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
-        prompts: Any = self.train_dataset
-        used = steps_into_rollout(self.args, len(prompts), state.global_step)
         if has_rollout_of(checkpoint, self.accelerator.num_processes):
             file = rollout_file(checkpoint, self.accelerator.process_index)
             self._step, self._buffered_inputs = load_micro_batches(file, self.accelerator.device)
-        elif used:  # on every process, or the others would wait for this one's answers
-            self._step, self._buffered_inputs = used, None
+        elif used := steps_into_rollout(self.args, self.train_dataset, step_of(checkpoint)):
+            self._step = used  # on every process, or the others would wait for this one's answers
             self._say("the rollout in use was of other processes: its answers are sampled again")
 
     def _say(self, note: str) -> None:

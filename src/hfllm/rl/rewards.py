@@ -45,11 +45,12 @@ class RewardModelScorer(RewardModel):
 def place_reward_models(functions: list[Any], accelerator: Any) -> None:
     """Move the models of `RewardModelScorer`s to the device: TRL does so with bare models only."""
     for function in functions:
-        if isinstance(function, RewardModelScorer):
-            function.model = (
-                prepare_deepspeed(function.model, accelerator)
+        scorer = getattr(function, "function", function)  # of a CheckedReward
+        if isinstance(scorer, RewardModelScorer):
+            scorer.model = (
+                prepare_deepspeed(scorer.model, accelerator)
                 if accelerator.state.deepspeed_plugin is not None
-                else function.model.to(accelerator.device)
+                else scorer.model.to(accelerator.device)
             )
 
 
@@ -110,13 +111,21 @@ def length_reward(completion_ids: list[list[int]], **_: Any) -> list[float]:
 
 
 def contains_answer(
-    completions: list[list[Message]], answer: list[str | None], **_: Any
+    completions: list[list[Message]], answer: list[Any], **_: Any
 ) -> list[float | None]:
-    """1 if the completion contains the column `answer` (case ignored), else 0; None without one."""
+    """1 if the completion contains the column `answer` (case ignored), else 0; None without one.
+
+    An answer may be a number, or a list of accepted answers.
+    """
     return [
-        None if truth is None else float(truth.lower() in completion[-1]["content"].lower())
+        None if truth is None else float(_contains(completion[-1]["content"], truth))
         for completion, truth in zip(completions, answer, strict=True)
     ]
+
+
+def _contains(text: str, truth: Any) -> bool:
+    accepted = truth if isinstance(truth, list) else [truth]
+    return any(str(one).lower() in text.lower() for one in accepted)
 
 
 def constraint_features(prefix: str, /, constraints: Any = None, **_: Any) -> list[float]:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 
 from hfllm.rl.ppo_config import PPOConfig
 from hfllm.rl.unpad import Rows
@@ -26,7 +28,7 @@ class Rollout:
     prompt_mask: torch.Tensor  # (B, P)
     completion_ids: torch.Tensor  # (B, T), padded on the right
     completion_mask: torch.Tensor  # (B, T)
-    num_items_in_batch: torch.Tensor  # (): written tokens of the whole rollout, all processes
+    num_items_in_batch: torch.Tensor  # (): trained tokens of the whole rollout, all processes
     tool_mask: torch.Tensor | None = None  # (B, T), 0 on a tool's output; None without tools
     ref_per_token_logps: torch.Tensor | None = None  # (B, T), of the reference; None with beta 0
     # Set in this order by the trainer (the first by TRL in some configurations).
@@ -36,6 +38,7 @@ class Rollout:
     value_mask: torch.Tensor = field(init=False)  # (B, T), 1 on tokens that are trained
     advantages: torch.Tensor = field(init=False)  # (B, T); before that TRL's own, (B,)
     returns: torch.Tensor = field(init=False)  # (B, T): targets of the values
+    scored_share: torch.Tensor = field(init=False)  # (): of the whole rollout's answers
 
     @classmethod
     def from_batch(cls, batch: Batch) -> "Rollout":
@@ -80,6 +83,7 @@ def load_micro_batches(file: Path, device: torch.device) -> tuple[int, Any]:
     for batch in saved["micro_batches"]:  # older files have privileged_values as `informed`
         informed = batch.pop("informed", torch.zeros_like(batch["values"]))
         batch.setdefault("privileged_values", informed)
+        batch.setdefault("scored_share", torch.tensor(1.0))
     return saved["used"], [
         {name: x.to(device) if torch.is_tensor(x) else x for name, x in batch.items()}
         for batch in saved["micro_batches"]
@@ -97,15 +101,20 @@ def has_rollout_of(checkpoint: Path, processes: int) -> bool:
     return names == {rollout_file(checkpoint, i).name for i in range(processes)}
 
 
-def steps_into_rollout(args: PPOConfig, prompts: int, optimizer_step: int) -> int:
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step of a trainer's checkpoint."""
+    return TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).global_step
+
+
+def steps_into_rollout(args: PPOConfig, prompts: Any, optimizer_step: int) -> int:
     """Micro-batches of the current rollout that were used up at an optimizer step.
 
     Args:
         args: rollouts and accumulation of this run.
-        prompts: rows of the data set; an epoch is a whole number of rollouts.
+        prompts: the data set; an epoch is a whole number of rollouts.
         optimizer_step: counted from the start of the training.
     """
     use = (args.steps_per_generation or 1) * args.num_iterations
     per_rollout = (args.generation_batch_size or 1) // (args.num_generations or 1)
-    in_epoch = -(-(prompts // per_rollout * use) // args.gradient_accumulation_steps)
+    in_epoch = -(-(len(prompts) // per_rollout * use) // args.gradient_accumulation_steps)
     return optimizer_step % in_epoch * args.gradient_accumulation_steps % use

@@ -1,0 +1,147 @@
+"""Check what reward functions return: one finite number, or None, for each answer.
+
+A NaN would train nothing without a word, because TRL marks by NaN what a function does not score
+(None); an infinity becomes NaN in the whitening; a list that is too short is an error far from the
+function. `checked` wraps a function so that each is one line with its name, the row and the value.
+`JudgedReward` and the like, which read a function's scores, wrap a checked one.
+"""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from math import isfinite
+from numbers import Real
+from typing import Any
+
+import torch
+
+from hfllm.recipe.errors import first_line, is_out_of_memory
+from hfllm.rl.rewards import RewardModelScorer, prefix_features_of
+
+Scores = list[float | None]
+WANTED = "return a list with one number per answer, None where it does not score a row"
+
+
+class RewardWrapper:
+    """Keeps a reward function's name (for the metric rewards/NAME/mean) and prefix features."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+        self.prefix_features = prefix_features_of(function, self.__name__)
+
+
+class CheckedReward(RewardWrapper):
+    """A reward function whose arguments, errors and results are checked."""
+
+    def __call__(self, **given: Any) -> Scores:
+        """The function's scores; arguments as TRL passes them.
+
+        Raises:
+            ValueError: one line that names the function and what is wrong.
+        """
+        self._check_arguments(given)
+        try:
+            scores = self.function(**given)
+        except Exception as error:
+            raise self._explained(error) from error
+        return self._checked(scores, given)
+
+    def _check_arguments(self, given: dict[str, Any]) -> None:
+        try:
+            signature = inspect.signature(self.function)
+        except (ValueError, TypeError):  # of a function written in C
+            return
+        try:
+            signature.bind(**given)
+        except TypeError as error:
+            names = ", ".join(key for key, value in given.items() if isinstance(value, list))
+            raise ValueError(
+                f"reward function {self.__name__}: {error}; it is called with {names} (one list "
+                "each) and others: take what it does not read with **kwargs"
+            ) from None
+
+    def _explained(self, error: Exception) -> Exception:
+        """An error of the function as one line with its place; ours are passed on."""
+        ours = isinstance(self.function, RewardWrapper | RewardModelScorer)
+        if ours or is_out_of_memory(error):
+            return error
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        return ValueError(
+            f"reward function {self.__name__} failed at {last.filename}:{last.lineno}: "
+            f"{type(error).__name__}: {first_line(error)}"
+        )
+
+    def _checked(self, scores: Any, given: dict[str, Any]) -> Scores:
+        answers = len(given["completions"])
+        if not isinstance(scores, Iterable) or isinstance(scores, str | bytes | Mapping):
+            raise ValueError(f"reward function {self.__name__} returned {scores!r}; {WANTED}")
+        found = list(scores)
+        if len(found) != answers:
+            raise ValueError(
+                f"reward function {self.__name__} returned {len(found)} values for {answers} "
+                f"answers; {WANTED}"
+            )
+        return [self._number(value, row, given) for row, value in enumerate(found)]
+
+    def _number(self, value: Any, row: int, given: dict[str, Any]) -> float | None:
+        if value is None:
+            return None
+        plain = value.item() if getattr(value, "ndim", None) == 0 else value  # torch, numpy
+        if isinstance(plain, Real | Decimal) and isfinite(plain):
+            return float(plain)
+        raise ValueError(
+            f"reward function {self.__name__} gave {value!r} ({type(value).__name__}) for "
+            f"{row_name(row, given)}; {WANTED}"
+        )
+
+
+class CheckedAsyncReward(CheckedReward):
+    """The same around an `async` function, which TRL awaits beside others."""
+
+    async def __call__(self, **given: Any) -> Scores:  # type: ignore[override]
+        """The function's scores."""
+        self._check_arguments(given)
+        try:
+            scores = await self.function(**given)
+        except Exception as error:
+            raise self._explained(error) from error
+        return self._checked(scores, given)
+
+
+def checked(function: Any) -> Any:
+    """The reward function with its results checked; models and paths of models as they are."""
+    if isinstance(function, CheckedReward | torch.nn.Module | str):
+        return function
+    call = getattr(function, "__call__", None)  # noqa: B004
+    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+    return CheckedAsyncReward(function) if is_async else CheckedReward(function)
+
+
+def all_checked(functions: Any) -> list[Any]:
+    """`checked` of one reward function or of a list, as TRL takes them."""
+    return [checked(f) for f in (functions if isinstance(functions, list) else [functions])]
+
+
+def row_name(row: int, given: dict[str, Any]) -> str:
+    """A row by its `id`, if it has one, and the end of its prompt."""
+    name = f"row {given['id'][row]!r}" if isinstance(given.get("id"), list) else f"answer {row + 1}"
+    prompt = given["prompts"][row] if "prompts" in given else ""
+    text = prompt if isinstance(prompt, str) else prompt[-1]["content"]
+    shown = str(text) if len(str(text)) <= 60 else "..." + str(text)[-57:]
+    return f"{name}, prompt {shown!r}"
+
+
+def check_scores(scores: torch.Tensor, functions: list[Any], names: list[str]) -> None:
+    """Check (B, F) scores of reward models, which TRL calls itself.
+
+    Raises:
+        ValueError: a model's score is no finite number.
+    """
+    for i, (function, name) in enumerate(zip(functions, names, strict=True)):
+        wrong = scores[:, i][~scores[:, i].isfinite()]
+        if isinstance(function, torch.nn.Module) and len(wrong):
+            raise ValueError(f"the reward model {name} gives {wrong[0].item()} for an answer")
