@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from hfllm.modeling.gguf import as_folder
 from hfllm.recipe.did_you_mean import first_missing, near_path
 from hfllm.recipe.errors import first_line
 from hfllm.recipe.model_names import how_to_get, is_gguf, is_hub_id
+from hfllm.tokenization.apply_template import take_default_template
 
 MODEL_FILES = ("config.json", "adapter_config.json")
 
@@ -124,6 +125,9 @@ def _load(
     dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
     try:
         tokenizer = AutoTokenizer.from_pretrained(place)
+        with suppress(ValueError):  # several and none the default: said where one is needed
+            if note := take_default_template(tokenizer):
+                print(f"{place}: {note}", file=sys.stderr)
         with bars_on_terminals_only():
             model, info = auto.from_pretrained(place, dtype=dtype, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:

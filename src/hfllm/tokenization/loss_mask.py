@@ -22,8 +22,9 @@ from typing import TextIO
 from transformers import PreTrainedTokenizerBase
 
 from hfllm.data.ledger import Example, Ledger
+from hfllm.tokenization.apply_template import Messages
 from hfllm.tokenization.render import Rendered, eot_token_id, render
-from hfllm.tokenization.template_plan import Messages
+from hfllm.tokenization.template_plan import untrained_end
 
 COMPARED_ROWS = 100  # rows whose prompt is also rendered as at inference, and compared
 GREEN, RESET = "\x1b[32m", "\x1b[0m"
@@ -70,6 +71,8 @@ class GateReport:
             *(f"  first {reason}: {example}" for reason, example in self.examples.items()),
             *("  " + self._paint(row, color) for row in self.rows[:rows]),
         ]
+        if behind := untrained_end(self.tokenizer):
+            lines.append(f"  not trained: {behind!r}, written by the template after the last turn")
         return "\n".join(lines)
 
     def show(self, rows: int = 2, file: TextIO | None = None) -> None:
@@ -193,7 +196,8 @@ def _mask_problem(tokenizer: PreTrainedTokenizerBase, row: Rendered, end: int) -
     trained = [i for i, flag in zip(row.input_ids, row.trained, strict=True) if flag]
     if not trained:
         return "no token is trained; does it hold an assistant's message?"
-    if trained[-1] != end:
+    closing = trained[-2:-1] if trained[-1] == tokenizer.eos_token_id != end else trained[-1:]
+    if closing != [end]:
         return f"the end of turn is not trained (last is {tokenizer.decode(trained[-1:])!r})"
     return _bos_problem(tokenizer, row.input_ids)
 

@@ -20,13 +20,8 @@ from itertools import pairwise
 from transformers import PreTrainedTokenizerBase
 
 from hfllm.data.packing.pack import Rendered
-from hfllm.tokenization.template_plan import (
-    Messages,
-    Plan,
-    end_of_turn,
-    plan_for,
-    render_text,
-)
+from hfllm.tokenization.apply_template import Messages, render_text
+from hfllm.tokenization.template_plan import Plan, after_end, end_of_turn, plan_for
 
 
 def render(
@@ -114,7 +109,7 @@ def _last_span(
             f"{len(messages) - 1}, or does not end it with {token!r}; set chat_template to one "
             "whose prompt is a prefix of the whole conversation"
         )
-    return len(prompt), text.index(token, len(prompt)) + len(token)
+    return len(prompt), after_end(tokenizer, text, text.index(token, len(prompt)))
 
 
 def eot_token_id(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from hfllm.tokenization.template_plan import end_of_turn, render_text
+from hfllm.tokenization.apply_template import render_text
+from hfllm.tokenization.template_plan import end_of_turn
 
 # Names under which published tokenizers know the end of a document.
 DOCUMENT_ENDS = (

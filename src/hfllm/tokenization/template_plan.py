@@ -15,18 +15,15 @@ where a turn starts and ends is found here.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
-from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
-from transformers.utils.chat_template_utils import render_jinja_template
 
-Messages = Sequence[Mapping[str, Any]]
+from hfllm.tokenization.apply_template import has_markers, render_text
 
 _PLACEHOLDER = "\ue0f0{}\ue0f1"
 _PLACEHOLDERS = re.compile("\ue0f0([0-9]+)\ue0f1")
@@ -83,49 +80,13 @@ def plan_for(
     return plans[key]
 
 
-def render_text(
-    tokenizer: PreTrainedTokenizerBase, messages: Messages, add_generation_prompt: bool
-) -> tuple[str, list[tuple[int, int]]]:
-    """Render a conversation as text, and the spans (begin, end) inside `{% generation %}` markers.
-
-    Args:
-        tokenizer: with a chat template.
-        messages: dicts with `role` and `content`.
-        add_generation_prompt: as in `apply_chat_template`.
-
-    Raises:
-        ValueError: the tokenizer has no template, or the template refuses the messages.
-    """
-    template: Any = tokenizer.chat_template
-    if not isinstance(template, str):
-        raise ValueError(
-            f"the tokenizer {tokenizer.name_or_path!r} has no chat template (or several); set "
-            "chat_template in the sft step: hfllm, or a .jinja file"
-        )
-    try:
-        # What apply_chat_template(tokenize=False) does, with the marked spans in characters.
-        rendered: Any = render_jinja_template(
-            [[dict(message) for message in messages]],
-            chat_template=template,
-            return_assistant_tokens_mask=_has_markers(template),
-            add_generation_prompt=add_generation_prompt,
-            **cast(dict[str, Any], tokenizer.special_tokens_map),
-        )
-    except TemplateError as error:
-        roles = ", ".join(str(message.get("role")) for message in messages)
-        raise ValueError(f"the chat template refuses the roles {roles}: {error}") from error
-    texts, spans = rendered
-    return texts[0], spans[0] if spans else []
-
-
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
     """The token that ends an assistant's turn: the first control token after its content.
 
     Raises:
         ValueError: there is none, or a text could spell it (a token that was added as not special).
     """
-    text, _ = render_text(tokenizer, _placeholders(("user", "assistant")), False)
-    tail = text[text.rindex("\ue0f1") + 1 :]
+    tail = _tail(tokenizer)
     added = tokenizer.added_tokens_decoder.values()
     found = control_pattern(tuple(token.content for token in added)).search(tail)
     if not found:
@@ -142,16 +103,42 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
     return found[0]
 
 
+def _tail(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What the template writes after the last answer."""
+    text, _ = render_text(tokenizer, _placeholders(("user", "assistant")), False)
+    if "\ue0f1" not in text:
+        raise ValueError(
+            "the chat template does not write what an assistant says, neither as text nor as a "
+            "list of parts: it is no template of this model, or reads another key than `content`"
+        )
+    return text[text.rindex("\ue0f1") + 1 :]
+
+
+def after_end(tokenizer: PreTrainedTokenizerBase, text: str, at: int) -> int:
+    """Offset after the end-of-turn token at `at`, and after an eos that follows it directly.
+
+    Some templates (Command A) close the answer and then the turn; other engines stop at eos alone.
+    """
+    end, eos = at + len(end_of_turn(tokenizer)), tokenizer.eos_token
+    return end + len(eos) if eos and text.startswith(eos, end) else end
+
+
+def untrained_end(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What the template writes after the trained end of the last turn, if a control token is in it.
+
+    As Phi-3's <|endoftext|> after the newline: it ends the text, no turn. "" for none.
+    """
+    tail = _tail(tokenizer)
+    rest = tail[after_end(tokenizer, tail, tail.index(end_of_turn(tokenizer))) :]
+    special = tuple(t.content for t in tokenizer.added_tokens_decoder.values() if t.special)
+    return rest if control_pattern(special).search(rest) else ""
+
+
 @lru_cache(maxsize=32)
 def control_pattern(tokens: tuple[str, ...]) -> re.Pattern[str]:
     """A pattern that matches any of the tokens, longest first; without tokens it never matches."""
     longest_first = sorted(tokens, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
-
-
-@lru_cache(maxsize=32)
-def _has_markers(template: str) -> bool:
-    return re.search(r"\{%-?\s*generation\s*-?%\}", template) is not None
 
 
 def _placeholders(roles: Sequence[str]) -> list[dict[str, str]]:
@@ -174,7 +161,7 @@ def _make_plan(
     turns, problems = [], {}
     for i, role in enumerate(roles):
         in_marks = any(a <= found[i].start() and found[i].end() <= b for a, b in marked)
-        if role == "assistant" and (in_marks or not _has_markers(tokenizer.chat_template)):
+        if role == "assistant" and (in_marks or not has_markers(str(tokenizer.chat_template))):
             try:
                 start = _prompt_end(tokenizer, roles[:i], text) - edges[2 * i]
                 turns.append(Turn(i, start, _turn_end(tokenizer, i, pieces[i + 1])))
@@ -212,4 +199,4 @@ def _turn_end(tokenizer: PreTrainedTokenizerBase, message: int, piece: str) -> i
             f"the chat template does not end message {message} (assistant) with {token!r}: "
             f"{piece!r} follows it; close every assistant turn with the same token"
         )
-    return piece.index(token) + len(token)
+    return after_end(tokenizer, piece, piece.index(token))

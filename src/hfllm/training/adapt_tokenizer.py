@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hfllm.tokenization.apply_template import take_default_template
 from hfllm.tokenization.chat_template import CHAT_TEMPLATE, SPECIAL_TOKENS
 from hfllm.tokenization.compare import id_clash
 from hfllm.tokenization.pad import give_pad_token
@@ -25,7 +26,9 @@ def adapt_tokenizer(tokenizer: PreTrainedTokenizerBase, chat_template: str | Non
     `chat_template` is None or "keep" (the tokenizer's own), "hfllm", or the path of a file.
     """
     notes = []
-    if chat_template not in (None, "keep"):
+    if chat_template in (None, "keep"):
+        notes += [note] if (note := take_default_template(tokenizer)) else []
+    else:
         before, size = tokenizer.chat_template, len(tokenizer)
         if chat_template == "hfllm":
             tokenizer.add_special_tokens(
