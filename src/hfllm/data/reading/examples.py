@@ -129,7 +129,8 @@ def _read(
             example = Example(adapted, row.place)
             ledger.expect(example)
             if adapt in READS_ALL:
-                _note_unread(row, example, READS_ALL[adapt], ledger)
+                chosen_by = (*source.where, *(source.where_not or {}))
+                _note_unread(row, example, (*READS_ALL[adapt], *chosen_by), ledger)
             yield example
 
 

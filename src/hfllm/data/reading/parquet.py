@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from hfllm.data.reading.arrow_values import as_json_value, has_odd_values
 from hfllm.recipe.errors import first_line
 from hfllm.recipe.paths import shown
 
@@ -29,6 +30,10 @@ def read_parquet(
     except (OSError, ValueError) as error:
         on_damage(f"{shown(path)}: not a whole parquet file ({first_line(error)}); fetch it again")
         return
+    names = file.schema_arrow.names
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        on_damage(f"{shown(path)}: two columns are called {twice[0]!r}; rename one")
+        return
     first = 1
     for group in range(file.num_row_groups):
         rows = file.metadata.row_group(group).num_rows
@@ -43,6 +48,7 @@ def _read_group(
     first, rows = span
     done = 0
     batches = file.iter_batches(BATCH_ROWS, row_groups=[group])
+    odd = [field.name for field in file.schema_arrow if has_odd_values(field.type)]
     while True:
         try:
             batch = next(batches, None)
@@ -52,7 +58,7 @@ def _read_group(
             return
         if batch is None:
             return
-        for row in _batch_rows(batch):
+        for row in _batch_rows(batch, odd):
             place = f"{shown(path)}: row {first + done:,}"
             done += 1
             if isinstance(row, dict):
@@ -61,11 +67,17 @@ def _read_group(
                 on_damage(f"{place}: {row}")
 
 
-def _batch_rows(batch: Any) -> list[dict[str, Any] | str]:
-    """The rows of an Arrow batch; instead of a row with text that is not UTF-8, the problem."""
+def _batch_rows(batch: Any, odd: list[str]) -> list[dict[str, Any] | str]:
+    """The rows of an Arrow batch, the `odd` columns as JSON values; of a broken row the problem."""
     try:
-        return batch.to_pylist()
+        rows = batch.to_pylist()
+        for row in rows if odd else ():
+            row |= {name: as_json_value(row[name]) for name in odd}
+        return rows
     except UnicodeDecodeError as error:
-        if batch.num_rows == 1:
-            return [f"invalid UTF-8 (0x{error.object[error.start]:02x})"]
-        return [row for i in range(batch.num_rows) for row in _batch_rows(batch.slice(i, 1))]
+        problem = f"invalid UTF-8 (0x{error.object[error.start]:02x})"
+    except (ValueError, OverflowError) as error:  # a date that Python has not
+        problem = first_line(error)
+    if batch.num_rows == 1:
+        return [problem]
+    return [row for i in range(batch.num_rows) for row in _batch_rows(batch.slice(i, 1), odd)]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hfllm.data.ledger import REMEDY, DataError, Example, Ledger, row_bytes
+from hfllm.data.reading.arrow_values import as_json_value
 from hfllm.data.reading.files import LocatedRow, OnDamage, Resolve, read_file
 from hfllm.data.reading.find import Found, find
 from hfllm.data.reading.messages import named, said
@@ -114,7 +115,7 @@ def _hub(source: SourceConfig) -> Iterator[LocatedRow]:
             streaming=stream,
         )
         for number, row in enumerate(rows, 1):
-            yield f"{name}: row {number:,}", row
+            yield f"{name}: row {number:,}", as_json_value(row)
     except Exception as error:  # the library raises some twenty types, all of them about the data
         first = first_line(error)
         raise DataError(
@@ -162,7 +163,7 @@ def _with_id(row: dict[str, Any], place: str) -> dict[str, Any]:
 
 def _labelled(row: dict[str, Any], name: str, place: str) -> Example:
     example, own = Example(row, place), row.get("source")
-    if isinstance(own, str) and own != name and "origin" not in row:
+    if own is not None and own != name and "origin" not in row:
         example["origin"] = own
     example["source"] = name
     return example
