@@ -162,3 +162,19 @@ def test_switched_off_fast_paths_are_in_the_manifest(workspace, monkeypatch, val
     main("tokenizer", ["recipe.yaml"])
     manifest = Manifest.read(workspace.step("tokenizer").manifest)
     assert (manifest.status, manifest.notes) == ("done", notes)
+
+
+def test_a_ledger_that_does_not_hold_fails_the_step(workspace, monkeypatch):
+    from hfllm.stages import tokenizer
+
+    def run(config, step, manifest):
+        manifest.ledger = [
+            {"source": "web", "bucket": "in", "documents": 2, "tokens": 0, "bytes": 0},
+            {"source": "web", "bucket": "kept", "documents": 1, "tokens": 0, "bytes": 0},
+        ]
+
+    monkeypatch.setattr(tokenizer, "run", run)
+    with pytest.raises(SystemExit):
+        main("tokenizer", ["recipe.yaml"])
+    found = Manifest.read(workspace.step("tokenizer").manifest)
+    assert found.status == "failed" and "2 documents in, but kept + dropped" in found.error

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
+from hfllm.data.ledger import Ledger
 from hfllm.fast_cpu import SWITCH, switched_off
 from hfllm.recipe.errors import first_line
 from hfllm.recipe.graph import ancestors
@@ -178,12 +179,13 @@ def _run_stage(step: Step) -> None:
     with recording(step, is_main_process()) as manifest:
         if off := switched_off():
             manifest.notes.append(f"{SWITCH}: fast paths switched off: {', '.join(off)}")
-        if not step.stage.trains:
-            module.run(config, step, manifest)
-            return
-        from hfllm.training.fit import build_and_fit  # torch and transformers
+        if step.stage.trains:
+            from hfllm.training.fit import build_and_fit  # torch and transformers
 
-        build_and_fit(module.build, step, manifest)
+            build_and_fit(module.build, step, manifest)
+        else:
+            module.run(config, step, manifest)
+        Ledger.from_json(manifest.ledger).check()  # a stage may have made its rows by hand
 
 
 def prepare_parents(step: Step) -> None:

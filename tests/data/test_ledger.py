@@ -56,6 +56,8 @@ def test_an_example_that_is_neither_kept_nor_dropped_is_found(tmp_path):
             ledger.keep(row)
     with pytest.raises(ValueError, match="ledger of 'web': 1 examples were counted never"):
         ledger.check()
+    with pytest.raises(ValueError, match="1 examples were counted never"):
+        ledger.to_json()  # so that no manifest gets it
     whole = Ledger()
     whole.merge(ledger)
     with pytest.raises(ValueError, match="1 examples were counted never"):

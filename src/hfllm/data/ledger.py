@@ -194,7 +194,11 @@ class Ledger:
                     )
 
     def to_json(self) -> list[dict[str, Any]]:
-        """The rows of a manifest's ledger: source, bucket, documents, tokens, bytes."""
+        """The rows of a manifest's ledger: source, bucket, documents, tokens, bytes.
+
+        Raises what `check` raises: no manifest gets a ledger that does not hold.
+        """
+        self.check()
         rows = [{"source": s, "bucket": b, **row} for (s, b), row in self.rows.items()]
         return rows + [
             {"source": s, "bucket": b, "file": file, "documents": n, "tokens": 0, "bytes": 0}
