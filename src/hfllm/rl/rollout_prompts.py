@@ -5,7 +5,7 @@ For every stage that samples answers (PPO, GRPO, RLOO): nothing here depends on 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hfllm.data.curation.decontaminate import NGRAM, drop_contaminated, read_tests
 from hfllm.data.ledger import Ledger
@@ -16,6 +16,9 @@ from hfllm.recipe.config import PromptDataConfig
 from hfllm.runs.layout import Step
 from hfllm.runs.processes import is_main_process
 from hfllm.tokenization.render import render
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 def read_fitting_prompts(
@@ -59,9 +62,32 @@ def read_fitting_prompts(
 
 
 def _with_same_columns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add missing columns as None: `Dataset.from_list` takes the columns of the first row."""
+    """Add missing columns as None: TRL takes the columns of a rollout's first row for all."""
     names = dict.fromkeys(name for row in rows for name in row)
     return [{name: row.get(name) for name in names} for row in rows]
+
+
+def prompt_dataset(rows: list[dict[str, Any]]) -> Dataset:
+    """A data set, which TRL insists on, whose rows are the very `rows`.
+
+    Arrow would coerce the values of a column to one type: 4 becomes 4.0 beside 7.5, an object gets
+    the keys of the others with None, and a column of numbers and texts is refused. So Arrow holds
+    the numbers of the rows alone; reward functions get the values that the reader read.
+    """
+    from datasets import Dataset
+
+    return Dataset.from_dict({"row": list(range(len(rows)))}).with_transform(_Rows(rows))
+
+
+class _Rows:
+    """{"row": numbers} -> the columns of these rows."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.rows = rows
+
+    def __call__(self, batch: dict[str, list[int]]) -> dict[str, list[Any]]:
+        chosen = [self.rows[i] for i in batch["row"]]
+        return {name: [row[name] for row in chosen] for name in self.rows[0]}
 
 
 def check_prompt_and_answer_fit(step: Step, policy: Any, longest: int, answer_tokens: int) -> None:

@@ -143,7 +143,6 @@ STAGE = Stage(
 
 def build(config: Config, step: Step, manifest: Manifest) -> tuple[PPOTrainer, TrainingInfo]:
     """Build the PPOTrainer: policy, reward functions, prompts, critic."""
-    from datasets import Dataset
     from transformers import AutoModelForCausalLM
 
     from hfllm.data.ledger import Ledger
@@ -151,7 +150,11 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[PPOTrainer, T
     from hfllm.rl.build_rewards import build_reward_functions
     from hfllm.rl.ppo_trainer import PPOTrainer
     from hfllm.rl.rewards import load_reward_model
-    from hfllm.rl.rollout_prompts import check_prompt_and_answer_fit, read_fitting_prompts
+    from hfllm.rl.rollout_prompts import (
+        check_prompt_and_answer_fit,
+        prompt_dataset,
+        read_fitting_prompts,
+    )
     from hfllm.training.fit import TrainingInfo
     from hfllm.training.load import (
         end_ids,
@@ -184,7 +187,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[PPOTrainer, T
         reward_funcs=rewards,
         args=args,
         critic=None if args.shared_critic else _critic(config, step, tokenizer, scorer, manifest),
-        train_dataset=Dataset.from_list(prompts),
+        train_dataset=prompt_dataset(prompts),
         processing_class=tokenizer,
         peft_config=peft_config(step, "CAUSAL_LM", policy, tokenizer),
     )
