@@ -147,14 +147,10 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[PPOTrainer, T
 
     from hfllm.data.ledger import Ledger
     from hfllm.modeling.flops import matmul_parameters, ppo_flops_per_token
+    from hfllm.rl import rollout_prompts
     from hfllm.rl.build_rewards import build_reward_functions
     from hfllm.rl.ppo_trainer import PPOTrainer
     from hfllm.rl.rewards import load_reward_model
-    from hfllm.rl.rollout_prompts import (
-        check_prompt_and_answer_fit,
-        prompt_dataset,
-        read_fitting_prompts,
-    )
     from hfllm.training.fit import TrainingInfo
     from hfllm.training.load import (
         end_ids,
@@ -179,15 +175,15 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[PPOTrainer, T
         judge_size += matmul_parameters(scorer.model)
         rewards.insert(0, scorer)
     ledger = Ledger()
-    prompts, longest = read_fitting_prompts(config.data, step, tokenizer, ledger)
+    prompts, longest = rollout_prompts.read_fitting_prompts(config.data, step, tokenizer, ledger)
     manifest.ledger = ledger.to_json()
-    check_prompt_and_answer_fit(step, policy, longest, args.max_completion_length)
+    rollout_prompts.check_prompt_and_answer_fit(step, policy, longest, args.max_completion_length)
     trainer = PPOTrainer(
         model=policy,
         reward_funcs=rewards,
         args=args,
         critic=None if args.shared_critic else _critic(config, step, tokenizer, scorer, manifest),
-        train_dataset=prompt_dataset(prompts),
+        train_dataset=rollout_prompts.prompt_dataset(prompts),
         processing_class=tokenizer,
         peft_config=peft_config(step, "CAUSAL_LM", policy, tokenizer),
     )
