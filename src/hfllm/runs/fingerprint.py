@@ -1,8 +1,9 @@
 """Fingerprints (hashes) of steps and of artifacts, to tell a finished step from a stale one.
 
 A step's fingerprint is a hash of its stage, its resolved config, the seed, the files and model
-folders outside the run that it reads, and its parents' fingerprints (a Merkle tree). It is known
-before anything runs, and it changes when anything upstream changes. Keys that cannot change the
+folders outside the run that it reads, the user's own code that it runs (source_code.py), and its
+parents' fingerprints (a Merkle tree). It is known before anything runs, and it changes when
+anything upstream changes. Keys that cannot change the
 artifact (how often to log or save) are left out.
 
 Outside files are hashed by name, size and their first and last 64 KiB: hashing hundreds of
@@ -22,6 +23,7 @@ from hfllm.recipe.graph import file_references, model_references, sources_in
 from hfllm.recipe.paths import matches, user_path, walk
 from hfllm.recipe.recipe import Recipe
 from hfllm.recipe.stage import TOKENIZER
+from hfllm.runs.source_code import module_digests
 
 # trainer keys that change what is logged or saved during training, not the artifact
 WITHOUT_EFFECT = (
@@ -65,7 +67,7 @@ def config_fingerprint(recipe: Recipe, name: str) -> str:
 
 
 def step_fingerprint(recipe: Recipe, name: str) -> str:
-    """The fingerprint of a step: its config, the outside files it reads, its parents."""
+    """The fingerprint of a step: its config, the outside files it reads, its parents, own code."""
     spec = recipe.steps[name]
     read = {key: source.path for key, source in sources_in(spec.config) if source.path}
     models = model_references(spec.config)
@@ -73,7 +75,8 @@ def step_fingerprint(recipe: Recipe, name: str) -> str:
     read |= dict(file_references(spec.config))
     files = {key: _outside_files(path) for key, path in read.items()}
     parents = {parent: step_fingerprint(recipe, parent) for parent in spec.parents}
-    return digest([config_fingerprint(recipe, name), files, parents])
+    code = module_digests(spec)  # left out if empty: finished steps without any stay up to date
+    return digest([config_fingerprint(recipe, name), files, parents, *([code] if code else [])])
 
 
 def _outside_files(pattern: str) -> list[tuple[str, int, str]]:

@@ -41,6 +41,7 @@ class Manifest:
     fingerprint: str
     config_fingerprint: str
     config: dict[str, Any] = field(default_factory=dict)
+    code: dict[str, str] = field(default_factory=dict)  # the user's own files it runs -> digest
     parents: dict[str, str] = field(default_factory=dict)  # step -> its fingerprint
     # step -> `artifact` of its manifest when this step began: a parent that is rerun with another
     # result makes this step stale, although no key changed

@@ -33,6 +33,7 @@ from hfllm.runs.manifest import (
     library_versions,
     write_atomically,
 )
+from hfllm.runs.source_code import code_digests
 from hfllm.runs.status import recorded_artifact
 
 
@@ -82,6 +83,7 @@ def _running(step: Step) -> Manifest:
         fingerprint=fingerprint,
         config_fingerprint=config_fingerprint(recipe, spec.name),
         config=step_config(recipe, spec.name),
+        code=code_digests(spec),
         parents={name: step_fingerprint(recipe, name) for name in spec.parents},
         parent_artifacts={name: recorded_artifact(step.other(name)) for name in spec.parents},
         recipe=str(recipe.path),

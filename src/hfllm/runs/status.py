@@ -15,6 +15,7 @@ from hfllm.recipe.stage import TOKENIZER
 from hfllm.runs.fingerprint import step_config, step_fingerprint
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
+from hfllm.runs.source_code import changed_code, code_digests
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ def difference(step: Step, manifest: Manifest) -> str:
     if changes:
         shown = "; ".join(changes[:3]) + (f"; {len(changes) - 3} more" if len(changes) > 3 else "")
         return f"config changed: {shown}"
+    if code := changed_code(manifest.code, code_digests(step.spec)):
+        return code
     for parent, fingerprint in manifest.parents.items():
         if parent not in step.recipe.steps:
             return f"parent '{parent}' is no longer in the recipe"
