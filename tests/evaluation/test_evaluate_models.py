@@ -213,5 +213,5 @@ def test_a_lone_folder_on_files(folders, tmp_path):
     with pytest.raises(ValueError, match="give --tests FILE.jsonl"):
         evaluate_folder(folders["sft"])
     tests.write_text('{"question": "Why?"}\n')
-    with pytest.raises(ValueError, match="this one has question"):
+    with pytest.raises(ValueError, match="jsonl:1: its columns question are those of no test"):
         evaluate_folder(folders["sft"], [tests])

@@ -21,7 +21,7 @@ STRANGER = {"answerable": False, "answer": "I do not know.", "choices": None, "c
 ROWS = {
     "bits_per_byte": [{"text": "Number 4 is a baker."}],
     "answers": [answer_row(0), answer_row(1), answer_row(2, **STRANGER)],
-    "replies": [{"prompt": PROMPT}],
+    "replies": [{"prompt": PROMPT}, {"prompt": PROMPT, "reply": "A baker."}],
     "instructions": [
         {"prompt": PROMPT, "constraints": [{"kind": "no_comma", "text": "No comma."}]}
     ],

@@ -9,31 +9,46 @@ answer are read too. Rivals, wrong answers to the same question, are the values 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from hfllm.data.ledger import DataError
 from hfllm.evaluation.specs import TestRow
 
+BAD_TEST = "bad_test"  # the reason under which the ledger counts rows that are no test
 YES_NO = (("no", "false"), ("yes", "true"))  # by the truth value
 
 
 def place(row: TestRow) -> str:
     """The row as an error message names it: its file and number where they are known."""
-    at = getattr(row, "place", "")
-    return f"{at} (row {row['id']})" if at and row.get("id") else f"row {row.get('id', '?')}"
+    at, name = getattr(row, "place", ""), str(row.get("id", "?"))
+    if not at:
+        return f"row {name}"
+    return at if at.replace(": row ", ":").endswith(name) else f"{at} (row {name})"
+
+
+@contextmanager
+def named(row: TestRow) -> Iterator[None]:
+    """Put the row's place before the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{place(row)}: {error}") from None
 
 
 def accepted_answers(row: TestRow) -> list[str]:
     """Every answer that the row accepts, at least one; the first is the one to show.
 
     Raises:
-        ValueError: there is none, or it is of a kind that is no answer (one line with the row).
+        DataError: there is none, or it is of a kind that is no answer.
     """
     answer = row.get("answer")
     if answer is None:
         answer = row.get("answers")
-    found = [*_texts(row, answer), *_texts(row, row.get("aliases"))]
+    found = [*_texts(answer), *_texts(row.get("aliases"))]
     if not found:
-        raise ValueError(f"{place(row)}: no `answer` to check against; add the column")
+        raise DataError("no `answer` to check against; add the column")
     return list(dict.fromkeys(found))
 
 
@@ -48,13 +63,13 @@ def rivals_of(row: TestRow, accepted: list[str]) -> list[str]:
     for column in ("rivals", "choices"):
         values = row.get(column) or []
         if not isinstance(values, list | tuple):
-            raise ValueError(f"{place(row)}: `{column}` is a list of texts, found {values!r:.40}")
-        rivals |= dict.fromkeys(text for value in values for text in _texts(row, value, column))
+            raise DataError(f"`{column}` is a list of texts, found {values!r:.40}", BAD_TEST)
+        rivals |= dict.fromkeys(text for value in values for text in _texts(value, column))
     return [rival for rival in rivals if rival not in accepted]
 
 
-def _texts(row: TestRow, value: Any, column: str = "answer") -> list[str]:
-    """The texts of an answer of any kind; ValueError names the row of one that is none."""
+def _texts(value: Any, column: str = "answer") -> list[str]:
+    """The texts of an answer of any kind; DataError for one that is none."""
     if value is None:
         return []
     if isinstance(value, str):
@@ -65,13 +80,13 @@ def _texts(row: TestRow, value: Any, column: str = "answer") -> list[str]:
         return [str(value)]
     if isinstance(value, list | tuple) and not any(isinstance(one, list | dict) for one in value):
         if any(one is None for one in value):
-            raise ValueError(f"{place(row)}: `{column}` has an empty entry: {value!r:.60}")
-        return [text for one in value for text in _texts(row, one, column)]
+            raise DataError(f"`{column}` has an empty entry: {value!r:.60}")
+        return [text for one in value for text in _texts(one, column)]
     if isinstance(value, dict) and "value" in value:
-        return [*_texts(row, value["value"]), *_texts(row, value.get("aliases"))]
+        return [*_texts(value["value"]), *_texts(value.get("aliases"))]
     if isinstance(value, dict) and isinstance(value.get("text"), list):
-        return _texts(row, value["text"])
-    raise ValueError(
-        f"{place(row)}: `{column}` is a text, a number, true or false, or a list of accepted ones, "
+        return _texts(value["text"])
+    raise DataError(
+        f"`{column}` is a text, a number, true or false, or a list of accepted ones, "
         f"found {value!r:.60}"
     )

@@ -1,6 +1,7 @@
 """Evaluate one model folder on files of test rows and documents (`hfllm eval MODEL`).
 
-The kind of a test is found from the columns of its first row (`kind_of`).
+The kind of a test is found from the columns of its first row (shapes.py): questions, multiple
+choice, continuations, IFEval, or chats, whose replies are scored and answered anew.
 """
 
 from __future__ import annotations
@@ -10,8 +11,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from hfllm.data.ledger import Example, Ledger
 from hfllm.data.reading.examples import read_rows
+from hfllm.evaluation.accepted import named
+from hfllm.evaluation.read_tests import read_test
 from hfllm.evaluation.run import evaluate_models
+from hfllm.evaluation.shapes import as_test_row, kind_of
 from hfllm.evaluation.specs import ModelSpec, TaskSpec, TestRow
 from hfllm.evaluation.table import format_table
 from hfllm.inference.load import find_model, is_chat_model
@@ -62,57 +67,32 @@ def read_tasks(paths: Sequence[Path], limit: int | None = None) -> dict[str, Tas
     """Tasks by name: the rows of all files grouped by their `task` (default: the file's name)."""
     groups: dict[str, list[TestRow]] = defaultdict(list)
     kinds: dict[str, str] = {}
-    named: dict[str, Path] = {}  # files whose rows have no `task`, by the name that they get
+    files: dict[str, Path] = {}  # whose rows have no `task`, by the name that they get
     for path in paths:
         for row in read_file(path):
-            if not row.get("task") and named.setdefault(stem(path), path) != path:
+            if not row.get("task") and files.setdefault(stem(path), path) != path:
                 raise ValueError(f"{path}: two files are called {stem(path)!r}; rename one of them")
             name = str(row.get("task") or stem(path))
-            if name not in kinds:
-                kinds[name] = kind_of(row, path)
-            groups[name].append(row)
+            with named(row):
+                kind = kinds.setdefault(name, kind_of(row))
+                groups[name].append(Example(as_test_row(row, kind), row.place))
+    for name, rows in groups.items():
+        print(f"{name}: {len(rows):,} rows, read as a test of the kind `{kinds[name]}`", flush=True)
     return {name: TaskSpec(kinds[name], rows, limit) for name, rows in groups.items()}
 
 
-def kind_of(row: TestRow, path: Path) -> str:
-    """The kind of test (config.TASK_KINDS) that a row's columns belong to.
-
-    Raises:
-        ValueError: the columns fit no kind.
-    """
-    if "sentence_good" in row or "gold" in row:
-        return "choices"
-    if "instruction_id_list" in row:
-        return "ifeval"
-    if "constraints" in row:
-        return "instructions"
-    if "context" in row and "continuation" in row:
-        return "continuation"
-    if "answer" in row and ("prompt" in row or "plain" in row):
-        return "answers"
-    raise ValueError(
-        f"{path}: a test row has `prompt` (or `plain`) and `answer`, or `query`, `choices` and "
-        f"`gold`, or `context` and `continuation`, or `prompt` and `constraints`; this one has "
-        f"{', '.join(row)}; add the columns of one kind"
-    )
+def read_documents(path: Path) -> list[Example]:
+    """The documents of a file; ValueError where a row has no text."""
+    return read_test(SourceConfig(path=str(path)), "bits_per_byte", _no_step, Ledger())
 
 
-def read_documents(path: Path) -> list[TestRow]:
-    """The documents of a file; ValueError where a row has no `text`."""
-    rows = read_file(path)
-    for row in rows:
-        if not isinstance(row.get("text"), str):
-            raise ValueError(f"{path}: row {row['id']} has no `text`; it has {', '.join(row)}")
-    return rows
-
-
-def read_file(path: Path) -> list[TestRow]:
+def read_file(path: Path) -> list[Example]:
     """All rows of a file, in any format of data/reading/files.py."""
+    return list(read_rows(SourceConfig(path=str(path)), _no_step))
 
-    def resolve(step: str) -> Path:
-        raise AssertionError(f"a source with a path has no step, asked for {step}")
 
-    return list(read_rows(SourceConfig(path=str(path)), resolve))
+def _no_step(step: str) -> Path:
+    raise AssertionError(f"a source with a path has no step, asked for {step}")
 
 
 def stem(path: Path) -> str:

@@ -32,14 +32,16 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from hfllm.data.ledger import DataError
 from hfllm.data.scripts import SPACELESS
-from hfllm.evaluation.accepted import YES_NO, accepted_answers, place, rivals_of, truth_of
+from hfllm.evaluation.accepted import BAD_TEST, YES_NO, accepted_answers, named, rivals_of, truth_of
 from hfllm.evaluation.numbers import Number, numbers, same_number, the_number
 from hfllm.evaluation.specs import TestRow
 
 FILLER_WORDS = 20  # excess words from which on the cost is FILLER_COST
 FILLER_COST = 0.5
 UNFINISHED_FACTOR = 0.5
+DEFAULT_CHECK = "contains"
 
 _REFUSAL = re.compile(
     r"\b(do not know|don't know|does not know|not sure|no information|never heard|"
@@ -54,12 +56,10 @@ def is_correct(row: TestRow, answer: str) -> bool:
     """Whether an answer is right by the row's `check`, `answer` and rivals.
 
     Raises:
-        ValueError: the row names a check that does not exist, or its answer or rivals are of a kind
-            that cannot be checked.
+        ValueError: as `check_row`, with the row's place.
     """
-    if row["check"] not in CHECKS:
-        raise ValueError(f"{place(row)}: unknown check '{row['check']}': use one of {list(CHECKS)}")
-    return CHECKS[row["check"]](row, answer)
+    with named(row):
+        return _grade(row, answer)
 
 
 def true_score(row: TestRow, answer: str, ended: bool) -> float | None:
@@ -71,18 +71,43 @@ def true_score(row: TestRow, answer: str, ended: bool) -> float | None:
         ended: whether it ended with an end-of-turn token, before the token limit.
 
     Raises:
-        ValueError: as `is_correct`, or `enough_words` is no number.
+        ValueError: as `check_row`, with the row's place.
     """
-    enough = row.get("enough_words")
-    if enough is None:
-        return None
-    if not isinstance(enough, int | float) or isinstance(enough, bool):
-        raise ValueError(f"{place(row)}: `enough_words` is a number of words, found {enough!r:.40}")
-    if not is_correct(row, answer):
-        return 0.0
+    with named(row):
+        if (enough := _enough_words(row)) is None:
+            return None
+        if not _grade(row, answer):
+            return 0.0
     excess = max(0, len(answer.split()) - enough)
     brevity = 1.0 - FILLER_COST * min(1.0, excess / FILLER_WORDS)
     return brevity * (1.0 if ended else UNFINISHED_FACTOR)
+
+
+def check_row(row: TestRow) -> None:
+    """Check that answers to a row can be graded.
+
+    Raises:
+        DataError: its `check` does not exist, its answer or rivals are of a kind that cannot be
+            checked, its `enough_words` is no number, or its `answerable` neither true nor false.
+    """
+    if not isinstance(row.get("answerable"), bool | None):
+        raise DataError(f"`answerable` is true or false, found {row['answerable']!r:.40}", BAD_TEST)
+    _grade(row, "")
+    _enough_words(row)
+
+
+def _grade(row: TestRow, answer: str) -> bool:
+    check = row.get("check") or DEFAULT_CHECK
+    if check not in CHECKS:
+        raise DataError(f"unknown check '{check}': use one of {list(CHECKS)}", BAD_TEST)
+    return CHECKS[check](row, answer)
+
+
+def _enough_words(row: TestRow) -> float | None:
+    enough = row.get("enough_words")
+    if enough is not None and (not isinstance(enough, int | float) or isinstance(enough, bool)):
+        raise DataError(f"`enough_words` is a number of words, found {enough!r:.40}", BAD_TEST)
+    return enough
 
 
 def is_refusal(text: str) -> bool:
@@ -136,7 +161,7 @@ def _found(row: TestRow, text: str) -> tuple[bool, bool]:
 
     A mention within a longer one of the other side does not count.
     """
-    accepted = [] if row["check"] == "refusal" else accepted_answers(row)
+    accepted = [] if row.get("check") == "refusal" else accepted_answers(row)
     folded = _folded(text)
     right = [span for value in accepted for span in _spans(folded, value)]
     wrong = [span for value in rivals_of(row, accepted) for span in _spans(folded, value)]
@@ -163,9 +188,8 @@ def _number(row: TestRow, text: str) -> bool:
     try:
         return any([same_number(text, answer) for answer in answers])
     except ValueError as error:
-        raise ValueError(
-            f"{place(row)}: `answer`: {error}; correct it, or set `check` to contains or exact"
-        ) from None
+        remedy = "correct it, or set `check` to contains or exact"
+        raise DataError(f"`answer`: {error}; {remedy}", BAD_TEST) from None
 
 
 def _exact(row: TestRow, text: str) -> bool:

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hfllm.evaluation.specs import ModelSpec, TestRow
 from hfllm.inference.generate import Generator
 from hfllm.inference.load import load_model
-from hfllm.inference.prompts import Prompt, positions
+from hfllm.inference.prompts import Message, Prompt, positions
 
 
 @dataclass
@@ -63,13 +63,22 @@ def prompt_of(row: TestRow, chat: bool) -> Prompt:
     Raises:
         ValueError: the row has neither `prompt` nor `plain`.
     """
+    return messages_of(row) if chat else plain_prompt(row)
+
+
+def messages_of(row: TestRow) -> list[Message]:
+    """The row's prompt as messages; raises as `prompt_of`."""
     messages, plain = row.get("prompt"), row.get("plain")
     if isinstance(messages, str) or messages is None:
         messages = [{"role": "user", "content": messages or plain}]
-    if messages[-1]["content"] is None:
+    if not messages or messages[-1]["content"] is None:
         raise ValueError(
             f"test row {row.get('id')!r} has neither `prompt` nor `plain`: it has {', '.join(row)}"
         )
-    if chat:
-        return messages
-    return plain or f"Question: {messages[-1]['content']}\nAnswer:"
+    return messages
+
+
+def plain_prompt(row: TestRow) -> str:
+    """The row's prompt as text for a base model; raises as `prompt_of`."""
+    messages = messages_of(row)
+    return row.get("plain") or f"Question: {messages[-1]['content']}\nAnswer:"

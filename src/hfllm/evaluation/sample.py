@@ -22,6 +22,7 @@ class Sample:
     answer: the reference answer. output: the model's answer, stripped. true_score: 0 to 1
     (graders.py). reward: score of the reward model. relevance: in nats (inference/relevance.py).
     confidence: probability of the likeliest choice, and choice_correct whether it is the right one.
+    reply_nats, reply_tokens: of the reply that the row itself gives (tasks/replies.py).
     """
 
     task: str
@@ -40,6 +41,8 @@ class Sample:
     relevance: float | None = None
     confidence: float | None = None
     choice_correct: bool | None = None
+    reply_nats: float | None = None
+    reply_tokens: int | None = None
     row: TestRow = field(default_factory=dict, repr=False)
     max_new_tokens: int = 48
 

@@ -133,22 +133,11 @@ def model_spec(step: Step, reference: str) -> ModelSpec:
 def task_spec(step: Step, task: TaskConfig, manifest: Manifest) -> TaskSpec:
     """Read the rows of a task; the manifest gets the ledger of a source that loses some."""
     from hfllm.data.ledger import Ledger
-    from hfllm.data.reading.account import account
-    from hfllm.data.reading.examples import read_documents, read_pairs, read_prompts, read_rows
+    from hfllm.evaluation.read_tests import read_test
     from hfllm.evaluation.specs import TaskSpec
 
-    readers = {
-        "bits_per_byte": read_documents, "preference": read_pairs, "replies": read_prompts
-    }  # fmt: skip
     ledger = Ledger()
-    if reader := readers.get(task.kind):
-        rows = list(reader([task.source], step.data_of, ledger))
-    else:
-        rows = list(read_rows(task.source, step.data_of, ledger))
-    for row in rows:
-        ledger.expect(row)
-        ledger.keep(row)
-    account(ledger, [task.source])
+    rows = read_test(task.source, task.kind, step.data_of, ledger)
     if ledger.total("dropped"):
         manifest.ledger += ledger.to_json()
     return TaskSpec(task.kind, rows, task.limit, task.max_new_tokens or 0)

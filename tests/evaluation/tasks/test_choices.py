@@ -58,10 +58,10 @@ def test_the_forms_of_choice_rows():
     assert as_options(goal)[0][0] == ("Question: dresser\nAnswer:", " a")
     letters = {"query": "Q?\nA. x\nB. y\nAnswer:", "choices": ["A", "B"], "gold": 1}
     assert as_options(letters) == ([(letters["query"], " A"), (letters["query"], " B")], 1)
-    with pytest.raises(ValueError, match="this one has question, gold"):
+    with pytest.raises(ValueError, match="row \\?: the columns question, gold are no row of"):
         as_options({"question": "?", "gold": 0})
     for broken in ({"query": "a", "choices": ["b"], "answerKey": 0}, {"sentence_good": "Cats."}):
-        with pytest.raises(ValueError, match=r"row \?: a `choices` row has .*; this one has"):
+        with pytest.raises(ValueError, match=r"row \?: the columns .* are no row of a `choices`"):
             as_options(broken)
     with pytest.raises(ValueError, match="row 7: gold 2 is none of 2 choices"):
         as_options(goal | {"gold": 2, "id": "7"})

@@ -30,6 +30,7 @@ from hfllm.recipe.config import SourceConfig
 
 __all__ = [
     "label",
+    "read_as",
     "read_chats",
     "read_documents",
     "read_pairs",
@@ -98,6 +99,13 @@ def read_prompts(
 ) -> Iterator[Example]:
     """Yield prompts, with the columns for reward functions; arguments of `read_documents`."""
     return _read(sources, resolve, ledger, as_prompt)
+
+
+def read_as(
+    adapt: Adapter, sources: list[SourceConfig], resolve: Resolve, ledger: Ledger | None = None
+) -> Iterator[Example]:
+    """Yield the rows as `adapt` converts them; the other arguments are of `read_documents`."""
+    return _read(sources, resolve, ledger, adapt)
 
 
 def _read(

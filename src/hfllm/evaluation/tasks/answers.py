@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hfllm.data.ledger import Example
-from hfllm.evaluation.accepted import accepted_answers, place
+from hfllm.evaluation.accepted import accepted_answers, named
 from hfllm.evaluation.calibration import calibration
 from hfllm.evaluation.confidence import choice_confidence
 from hfllm.evaluation.config import ALL_ANSWERS
-from hfllm.evaluation.graders import is_correct, is_refusal, true_score
+from hfllm.evaluation.graders import check_row, is_correct, is_refusal, true_score
 from hfllm.evaluation.intervals import Interval, bounded_mean, mean, share
 from hfllm.evaluation.measure import (
     ACCURACY,
@@ -73,12 +73,8 @@ def _checked(row: TestRow, task: str) -> TestRow:
     defaults = {"task": task, "check": "contains", "answerable": True}
     checked = Example(row, getattr(row, "place", ""))
     checked.update({key: value for key, value in defaults.items() if row.get(key) is None})
-    if not isinstance(checked["answerable"], bool):
-        raise ValueError(
-            f"{place(checked)}: `answerable` is true or false, found {checked['answerable']!r:.40}"
-        )
-    is_correct(checked, "")  # before any answer is generated
-    true_score(checked, "", ended=True)
+    with named(checked):
+        check_row(checked)  # before any answer is generated
     return checked
 
 

@@ -1,8 +1,9 @@
 """The "choices" task: multiple choice by log-likelihood, as in lm-eval.
 
 A row is {"query", "choices", "gold"}, {"context_options", "continuation", "gold"} (one text after
-each of several contexts, WinoGrande) or a pair {"sentence_good", "sentence_bad"} (BLiMP). Metrics,
-in total and per `field` where rows have one:
+each of several contexts, WinoGrande) or a pair {"sentence_good", "sentence_bad"} (BLiMP); published
+shapes (ARC, MMLU, HellaSwag, ...) are converted (shapes.py). Metrics, in total and per `field`
+where rows have one:
 
 - `acc`: the choice with the largest sum of token log-likelihoods is the right one;
 - `acc_norm`: the same for the sum per character (not for pairs);
@@ -18,21 +19,18 @@ from typing import Any
 
 import torch
 
+from hfllm.evaluation.accepted import named
 from hfllm.evaluation.calibration import calibration
 from hfllm.evaluation.intervals import share
 from hfllm.evaluation.measure import ACC, ACC_NORM
 from hfllm.evaluation.model_under_test import ModelUnderTest
+from hfllm.evaluation.shapes import as_test_row
 from hfllm.evaluation.specs import Result, TaskSpec, TestRow, result
 from hfllm.evaluation.subsets import subsets_of
 from hfllm.inference.loglik import continuation, split_continuation, token_scores
 from hfllm.inference.prompts import positions
 
 Item = dict[str, Any]  # record of one row, a line of items.jsonl
-FORMS = (
-    ("sentence_good", "sentence_bad"),
-    ("context_options", "continuation", "gold"),
-    ("query", "choices", "gold"),
-)
 
 
 def score(tested: ModelUnderTest, name: str, spec: TaskSpec) -> tuple[list[Result], list[Item]]:
@@ -111,25 +109,16 @@ def as_options(row: TestRow) -> tuple[list[tuple[str, str]], int]:
     """A row's (context, continuation) pairs, and the index of the right one.
 
     Raises:
-        ValueError: the row has none of the three forms, or its gold is no choice.
+        ValueError: the row has no shape of a choices test, or a value of another type.
     """
-    form = next((keys for keys in FORMS if row.get(keys[0])), ())
-    if not form or any(row.get(key) in (None, "", []) for key in form):
-        forms = " or ".join(" + ".join(keys) for keys in FORMS)
-        has = ", ".join(key for key, value in row.items() if value not in (None, "", []))
-        raise ValueError(
-            f"row {row.get('id', '?')}: a `choices` row has {forms}; this one has {has}"
-        )
-    if form[0] == "sentence_good":
+    with named(row):
+        row = as_test_row(row, "choices")
+    if row.get("sentence_good") is not None:
         return [("", row["sentence_good"]), ("", row["sentence_bad"])], 0
-    if form[0] == "context_options":
+    if row.get("context_options") is not None:
         pairs = [(context, " " + row["continuation"]) for context in row["context_options"]]
-    else:
-        query = row["query"]
-        if query.startswith("Question:") and not query.rstrip().endswith("Answer:"):
-            query = query.rstrip() + "\nAnswer:"
-        pairs = [(query, " " + choice) for choice in row["choices"]]
-    gold = int(row["gold"])
-    if not 0 <= gold < len(pairs):
-        raise ValueError(f"row {row.get('id', '?')}: gold {gold} is none of {len(pairs)} choices")
-    return pairs, gold
+        return pairs, row["gold"]
+    query = row["query"]
+    if query.startswith("Question:") and not query.rstrip().endswith("Answer:"):
+        query = query.rstrip() + "\nAnswer:"
+    return [(query, " " + text) for text in row["choices"]], row["gold"]

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from hfllm.evaluation.accepted import named, place
 from hfllm.evaluation.intervals import bootstrap, share
 from hfllm.evaluation.measure import ACC, PERPLEXITY
 from hfllm.evaluation.model_under_test import ModelUnderTest
+from hfllm.evaluation.shapes import text_of
 from hfllm.evaluation.specs import Result, TaskSpec, TestRow, result
 from hfllm.inference.loglik import continuation, split_continuation, token_scores
 from hfllm.inference.prompts import positions
@@ -58,10 +60,11 @@ def score(
 
 def context_and_text(row: TestRow, name: str) -> tuple[str, str]:
     """The row's context and continuation, with a space between them if neither has one."""
-    context, text = row.get("context"), row.get("continuation")
-    if not context or not text:
+    if not row.get("context") or not row.get("continuation"):
         raise ValueError(
-            f"row {row.get('id', '?')} of {name}: a `continuation` row has context and "
-            f"continuation; this one has {', '.join(k for k, v in row.items() if v)}"
+            f"{place(row)} of {name}: a `continuation` row has context and continuation; this one "
+            f"has {', '.join(k for k, v in row.items() if v)}"
         )
+    with named(row):
+        context, text = text_of(row, "context"), text_of(row, "continuation")
     return context, text if context[-1].isspace() or text[0].isspace() else f" {text}"

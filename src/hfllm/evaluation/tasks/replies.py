@@ -3,7 +3,8 @@
 `correct` and `true_score` stay null, so there is no accuracy. Measured are: whether the answer
 ended before the token limit, its length, its reward, whether it repeats itself, and whether the
 model gives the same answer to different prompts (metrics/repetition), which is the first visible
-sign of reward hacking.
+sign of reward hacking. Where a row gives a `reply` itself (a held-out chat), the model's loss on it
+is measured too, on the tokens that SFT would train: the last answer and its end.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hfllm.evaluation.graders import is_refusal
-from hfllm.evaluation.intervals import share
-from hfllm.evaluation.measure import LOOPING, SAME_ANSWER
+from hfllm.evaluation.intervals import ratio, share
+from hfllm.evaluation.measure import LOOPING, REPLY_LOSS, SAME_ANSWER
 from hfllm.evaluation.metrics import load_metric
-from hfllm.evaluation.model_under_test import ModelUnderTest
+from hfllm.evaluation.model_under_test import ModelUnderTest, messages_of, plain_prompt
 from hfllm.evaluation.sample import Sample, answer_rows
-from hfllm.evaluation.specs import Result, TaskSpec, result
+from hfllm.evaluation.specs import Result, TaskSpec, TestRow, result
 from hfllm.evaluation.tasks import answers
+from hfllm.inference.loglik import continuation, split_continuation, token_scores
+from hfllm.inference.prompts import positions
+from hfllm.modeling.batching import ScoringRequest
+from hfllm.tokenization.render import render
 
 
 def ask(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sample]:
@@ -26,7 +31,26 @@ def ask(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sample]:
     Raises:
         ValueError: a row has neither `prompt` nor `plain`.
     """
-    return answer_rows(tested, task, spec)[0]
+    samples, _ = answer_rows(tested, task, spec)
+    replied = [sample for sample in samples if sample.row.get("reply") is not None]
+    requests = [reply_request(tested, sample.row) for sample in replied]
+    found = token_scores(tested.model, requests, f"{tested.spec.name}: {task}") if replied else []
+    for sample, scores in zip(replied, found, strict=True):
+        sample.reply_nats, sample.reply_tokens = -scores.total(), len(scores.logprobs)
+    return samples
+
+
+def reply_request(tested: ModelUnderTest, row: TestRow) -> ScoringRequest:
+    """The token ids of a row's prompt and reply, and where the reply begins."""
+    tokenizer, limit = tested.tokenizer, positions(tested.model)
+    if not tested.spec.chat:
+        pair = split_continuation(tokenizer, plain_prompt(row), f" {row['reply']}")
+        return continuation(*pair, limit)
+    messages = [*messages_of(row), {"role": "assistant", "content": row["reply"]}]
+    rendered = render(tokenizer, messages, train="last")
+    begin = rendered.trained.index(True)
+    end = len(rendered.trained) - rendered.trained[::-1].index(True)
+    return continuation(rendered.input_ids[:begin], rendered.input_ids[begin:end], limit)
 
 
 def grade(samples: list[Sample], is_correct: Callable[[Sample], bool]) -> None:
@@ -38,8 +62,10 @@ def grade(samples: list[Sample], is_correct: Callable[[Sample], bool]) -> None:
 
 def summarize(samples: list[Sample]) -> list[Result]:
     """The results of any answers (answers.summarize), and the shares of repetition."""
+    given = [s for s in samples if s.reply_nats is not None]
+    nats, tokens = [s.reply_nats or 0.0 for s in given], [s.reply_tokens or 0 for s in given]
+    loss = [(REPLY_LOSS, ratio(nats, tokens))] if given else []
     found = load_metric("repetition").compute(predictions=[s.output for s in samples])
-    return answers.summarize(samples) + [
-        result(samples[0].model, samples[0].task, measure, share(found[f"{measure.name}_flags"]))
-        for measure in (LOOPING, SAME_ANSWER)
-    ]
+    loss += [(one, share(found[f"{one.name}_flags"])) for one in (LOOPING, SAME_ANSWER)]
+    model, task = samples[0].model, samples[0].task
+    return answers.summarize(samples) + [result(model, task, *one) for one in loss]

@@ -1,0 +1,227 @@
+"""The shapes of test rows: which columns make which kind of test, and published ones as ours.
+
+`hfllm eval` finds the kind of a test from its columns (`kind_of`); a recipe names the kind, and its
+rows may have any shape of that kind. A row is converted to what its task reads: `query`, `choices`
+and `gold` (choices), `prompt` and `answer` (answers), `prompt` and `reply` (replies). Rows of no
+shape, or with values of another type, are refused in one line (DataError; the reader adds the file
+and the row).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hfllm.data.ledger import DataError, Drop
+from hfllm.data.reading.formats import CHATS, as_chat, as_prompt
+from hfllm.evaluation.accepted import BAD_TEST
+from hfllm.evaluation.graders import check_row
+from hfllm.evaluation.multiple_choice import gold_of, labelled, letters
+from hfllm.evaluation.specs import TestRow
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Columns that a row of a kind of test needs, none of them null, and what is made of them."""
+
+    kind: str
+    columns: tuple[str, ...]
+    convert: Callable[[TestRow], TestRow] = lambda row: {}  # columns that replace or join the row's
+    name: str = ""  # the data set that has it
+
+
+def find_shape(row: TestRow, kind: str | None = None) -> Shape | None:
+    """The first shape, of one kind or of any, whose columns the row has."""
+    for shape in SHAPES:
+        fits = all(row.get(column) is not None for column in shape.columns)
+        if fits and kind in (None, shape.kind):
+            return shape
+    return None
+
+
+def as_test_row(row: TestRow, kind: str) -> TestRow:
+    """The row in the form that tasks of this kind read.
+
+    Raises:
+        DataError: it has no shape of this kind, or a value of another type.
+    """
+    shape = find_shape(row, kind)
+    if shape is None:
+        raise DataError(
+            f"the columns {_there(row)} are no row of a `{kind}` test; it has {describe(kind)}; "
+            "rename them with `columns`",
+            BAD_TEST,
+        )
+    made = {**row, **shape.convert(row)}
+    if kind == "answers":
+        check_row(made)
+    return made
+
+
+def kind_of(row: TestRow) -> str:
+    """The kind of test that a row's columns make; DataError with all shapes if none."""
+    if (shape := find_shape(row)) is not None:
+        return shape.kind
+    if "chosen" in row and "rejected" in row:
+        raise DataError(
+            "preference pairs test a reward model: name it in a recipe's `evaluate.reward`, with a "
+            "task of the kind `preference`"
+        )
+    kinds = dict.fromkeys(shape.kind for shape in SHAPES)
+    known = "; ".join(f"{kind}: {describe(kind)}" for kind in kinds)
+    raise DataError(
+        f"its columns {_there(row)} are those of no test; known are {known}; rename them, or give "
+        "documents as --text",
+        BAD_TEST,
+    )
+
+
+def describe(kind: str) -> str:
+    """The shapes of a kind, for messages: "prompt + answer (or as published: GSM8K, SQuAD)"."""
+    shapes = [shape for shape in SHAPES if shape.kind == kind]
+    ours = next((shape for shape in shapes if not shape.name), shapes[0])
+    named = ", ".join(shape.name for shape in shapes if shape.name and shape is not ours)
+    return " + ".join(ours.columns) + (f" (or as published: {named})" if named else "")
+
+
+def _there(row: TestRow) -> str:
+    """The columns that hold something, for messages."""
+    own = (key for key, value in row.items() if value not in (None, "", []))
+    return ", ".join(str(key) for key in own if key not in ("id", "source")) or "none"
+
+
+def text_of(row: TestRow, column: str) -> str:
+    """A column that must be text; DataError if it is not."""
+    value = row[column]
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"`{column}` is a text, found {value!r:.60}")
+    return value
+
+
+def as_reply(row: TestRow, format: str | None) -> TestRow | Drop:
+    """A prompt, and as `reply` the answer that the row gives to it, if it gives one."""
+    made = as_prompt(row, format)
+    if isinstance(made, Drop):
+        return made
+    try:
+        chat = as_chat(row, format)
+    except DataError:  # a prompt alone
+        return made
+    if isinstance(chat, Drop):
+        return made
+    *prompt, reply = chat["messages"]
+    return made | ({"reply": reply["content"]} if len(prompt) == len(made["prompt"]) else {})
+
+
+def _chat(row: TestRow) -> TestRow:
+    made = as_reply(row, None)
+    if isinstance(made, Drop):
+        raise DataError(f"a chat to score has a question and a reply: {made.reason}", BAD_TEST)
+    return {key: made[key] for key in ("prompt", "reply") if key in made}
+
+
+def _prompt(row: TestRow) -> TestRow:
+    made = as_prompt(row)
+    if isinstance(made, Drop):
+        raise DataError(f"no prompt: {made.reason}", BAD_TEST)
+    return {key: made[key] for key in ("prompt", "answer", "check") if key in made}
+
+
+def _question(row: TestRow) -> TestRow:
+    """A question, with its context before it if there is one; GSM8K's answer is its last number."""
+    made, answer = _prompt(row), row.get("answer")
+    if row.get("final") is None and isinstance(answer, str) and "####" in answer:
+        made |= {"answer": answer.rpartition("####")[2].strip(), "check": "number"}
+    return made
+
+
+def _query(row: TestRow) -> TestRow:
+    texts, labels = labelled(row["choices"])
+    gold = gold_of(row["gold"], texts, labels)
+    return {"query": text_of(row, "query"), "choices": texts, "gold": gold}
+
+
+def _pair(row: TestRow) -> TestRow:
+    return {key: text_of(row, key) for key in ("sentence_good", "sentence_bad")}
+
+
+def _contexts(row: TestRow) -> TestRow:
+    texts, _ = labelled(row["context_options"], "context_options")
+    gold = gold_of(row["gold"], texts, None)
+    return {"context_options": texts, "continuation": text_of(row, "continuation"), "gold": gold}
+
+
+def _arc(row: TestRow) -> TestRow:
+    question = text_of(row, "question" if row.get("question") else "question_stem")
+    texts, labels = labelled(row["choices"])
+    gold = gold_of(row["answerKey"], texts, labels)
+    return {"query": f"Question: {question}", "choices": texts, "gold": gold}
+
+
+def _mmlu(row: TestRow) -> TestRow:
+    """As lm-eval asks: the choices in the question with letters, and the letters are scored."""
+    texts, labels = labelled(row["choices"])
+    names = letters(len(texts))
+    lines = [f"{name}. {text}" for name, text in zip(names, texts, strict=True)]
+    query = "\n".join([text_of(row, "question").strip(), *lines, "Answer:"])
+    return {"query": query, "choices": names, "gold": gold_of(row["answer"], texts, labels)}
+
+
+def _hellaswag(row: TestRow) -> TestRow:
+    def clean(text: str) -> str:  # lm-eval's
+        text = re.sub(r"\[.*?\]", "", text.strip().replace(" [title]", ". "))
+        return text.replace("  ", " ")
+
+    texts, labels = labelled(row["endings"], "endings")
+    context = text_of(row, "ctx")
+    if row.get("ctx_b"):
+        context = f"{row.get('ctx_a', '')} {text_of(row, 'ctx_b').capitalize()}"
+    topic = f"{row['activity_label']}: " if row.get("activity_label") else ""
+    gold = gold_of(row["label"], texts, labels)
+    return {"query": clean(topic + context), "choices": [*map(clean, texts)], "gold": gold}
+
+
+def _winogrande(row: TestRow) -> TestRow:
+    before, blank, after = text_of(row, "sentence").partition("_")
+    if not blank or str(row["answer"]) not in ("1", "2"):
+        raise DataError("WinoGrande's `sentence` has a _ and its `answer` is 1 or 2")
+    options = [before + text_of(row, key) for key in ("option1", "option2")]
+    return {
+        "context_options": options, "continuation": after.strip(), "gold": int(row["answer"]) - 1
+    }  # fmt: skip
+
+
+def _piqa(row: TestRow) -> TestRow:
+    texts = [text_of(row, "sol1"), text_of(row, "sol2")]
+    gold = gold_of(row["label"], texts, None)
+    return {"query": f"Question: {text_of(row, 'goal')}", "choices": texts, "gold": gold}
+
+
+def _continuation(row: TestRow) -> TestRow:
+    return {key: text_of(row, key) for key in ("context", "continuation")}
+
+
+CONTEXTS = ("context_options", "continuation", "gold")
+SHAPES: tuple[Shape, ...] = (
+    Shape("choices", ("query", "choices", "gold"), _query),
+    Shape("choices", ("sentence_good", "sentence_bad"), _pair, "BLiMP"),
+    Shape("choices", CONTEXTS, _contexts, "WinoGrande's contexts"),
+    Shape("choices", ("question", "choices", "answerKey"), _arc, "ARC, CommonsenseQA"),
+    Shape("choices", ("question_stem", "choices", "answerKey"), _arc, "OpenBookQA"),
+    Shape("choices", ("question", "choices", "answer"), _mmlu, "MMLU"),
+    Shape("choices", ("ctx", "endings", "label"), _hellaswag, "HellaSwag"),
+    Shape("choices", ("sentence", "option1", "option2", "answer"), _winogrande, "WinoGrande"),
+    Shape("choices", ("goal", "sol1", "sol2", "label"), _piqa, "PIQA"),
+    Shape("ifeval", ("prompt", "instruction_id_list", "kwargs")),
+    Shape("instructions", ("prompt", "constraints")),
+    Shape("continuation", ("context", "continuation"), _continuation),
+    Shape("answers", ("prompt", "answer"), _prompt),
+    Shape("answers", ("plain", "answer"), lambda row: {"plain": text_of(row, "plain")}),
+    Shape("answers", ("prompt", "check"), _prompt),
+    Shape("answers", ("question", "answer"), _question, "GSM8K, TriviaQA"),
+    Shape("answers", ("question", "answers"), _question, "SQuAD"),
+    Shape("replies", ("messages",), _chat),
+    *(Shape("replies", shape.columns, _chat, name) for name, shape in CHATS.items()),
+    Shape("replies", ("prompt",), _prompt),
+)
