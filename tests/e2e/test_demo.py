@@ -73,7 +73,7 @@ def test_a_launch_script_gives_the_same_artifact_as_the_pipeline(demo, tmp_path)
     shutil.rmtree(place.run / "sft")
     done = place.type(
         "accelerate.commands.launch", "--num_processes", "1", "--num_machines", "1",
-        "--mixed_precision", "no", "--dynamo_backend", "no",
+        "--dynamo_backend", "no",
         "launch/sft.py", "configs/demo.yaml", *SMALL,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

@@ -20,7 +20,7 @@ LAUNCH = ["python", "/bin/accelerate", "launch", "--cpu"]
 @pytest.fixture()
 def words(monkeypatch):
     def words(*given):
-        monkeypatch.setattr(processes, "_launcher_words", lambda *_: list(given))
+        monkeypatch.setattr(processes, "launcher_words", lambda *_: list(given))
 
     monkeypatch.delenv("ACCELERATE_USE_FSDP", raising=False)
     return words

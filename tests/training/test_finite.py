@@ -54,35 +54,21 @@ def test_checkpoints_from_before_are_kept_and_named(trained, capsys, monkeypatch
 
 
 def test_a_critics_norm_that_is_logged_is_looked_at_too(trained):
-    callback = finite.StopWhereNotFinite.__new__(finite.StopWhereNotFinite)
-    state = type("State", (), {"global_step": 4, "max_steps": 9})
-    args = type("Args", (), {"fp16": False, "learning_rate": 1.0})
-    callback.trainer = type("Trainer", (), {"accelerator": None, "args": args, "state": state})
-    callback.step, callback.skipped = trained.step("sft"), 0
-    callback.on_log(args, state, None, logs={"eval_loss": float("nan"), "loss": 1.0, "kl": None})
+    watched = Watched(trained.step("sft"), [1.0])
+    state = watched.trainer.state
+    watched.on_log(None, state, None, logs={"eval_loss": float("nan"), "loss": 1.0, "kl": None})
     for key in ("loss", "value/grad_norm", "value/loss"):
-        with pytest.raises(ValueError, match=f"the {key} is inf at step 4 of 9"):
-            callback.on_log(args, state, None, logs={key: float("inf")})
+        with pytest.raises(ValueError, match=f"the {key} is inf at step 2 of 9"):
+            watched.on_log(None, state, None, logs={key: float("inf")})
 
 
 def test_fp16_may_skip_some_steps_but_not_all(trained):
-    class Scaling(finite.StopWhereNotFinite):
-        def __init__(self, norms):
-            self.norms, self.skipped, self.step = iter(norms), 0, trained.step("sft")
-            state = type("State", (), {"global_step": 0, "max_steps": 9})
-            args = type("Args", (), {"fp16": True, "learning_rate": 1.0})
-            scaler = type("Accelerator", (), {"scaler": object()})
-            self.trainer = type("T", (), {"accelerator": scaler, "args": args, "state": state})
-            self.norm_of = lambda: next(self.norms)
-
-    inf = torch.tensor(float("inf"))
-    some = Scaling([inf] * finite.MAX_SKIPPED + [torch.tensor(1.0)] + [inf] * finite.MAX_SKIPPED)
-    for _ in range(2 * finite.MAX_SKIPPED + 1):
-        some._checked_norm()
-    with pytest.raises(ValueError, match="is inf at step 1 of 9 in 41 steps one after the other"):
-        many = Scaling([inf] * 99)
-        for _ in range(99):
-            many._checked_norm()
+    inf, many = float("inf"), finite.MAX_SKIPPED
+    Watched(trained.step("sft"), [*[inf] * many, torch.tensor(1.0), *[inf] * many], fp16=True)
+    with pytest.raises(ValueError, match="is inf at step 3 of 9 in 41 steps one after the other"):
+        Watched(trained.step("sft"), [inf] * (many + 1), fp16=True)
+    with pytest.raises(ValueError, match="the gradient is inf at step 3 of 9: training"):
+        Watched(trained.step("sft"), [inf])
 
 
 def test_weights_that_are_not_finite_are_not_done(trained, capsys, monkeypatch):
@@ -109,24 +95,38 @@ def test_weights_that_are_not_finite_are_not_done(trained, capsys, monkeypatch):
         check_saved_weights(step)
 
 
+class Watched(finite.StopWhereNotFinite):
+    """What is known after some steps: their gradients, and the log, a critic's norms too."""
+
+    def __init__(self, step, norms, history=(), fp16=False):
+        self.step, self.skipped, self.seen, self.learned = step, 0, 0, 0
+        state = type("S", (), {"global_step": 2, "max_steps": 9, "log_history": list(history)})
+        args = type("Args", (), {"fp16": fp16, "learning_rate": 1.0})
+        self.trainer = type("T", (), {"accelerator": None, "args": args, "state": state})
+        for norm in norms:
+            self.norm_of = lambda norm=norm: norm
+            self._checked_norm()
+
+
 @pytest.mark.parametrize(
-    ("history", "told"),
+    ("norms", "history", "fp16", "told"),
     [
-        ([{"loss": 0.0, "grad_norm": 0.0}, {"loss": 0.0, "grad_norm": 0.0}], True),
-        ([{"loss": 0.0, "grad_norm": 0.0}, {"loss": 0.1, "grad_norm": 0.1}], False),
-        ([{"grad_norm": 0.0, "value/grad_norm": 0.5}], False),
-        ([{"loss": 1.0}], False),  # DeepSpeed before its first norm
-        ([], False),
+        ([0.0, 0.0], [], False, True),
+        ([float("inf")] * 3, [{"grad_norm": float("inf")}], True, True),
+        ([0.0, 0.1], [], False, False),
+        ([0.0], [{"grad_norm": 0.0, "value/grad_norm": 0.5}], False, False),
+        ([0.0], [{"grad_norm": 0.5}], False, False),  # before a resume
+        ([None, None], [], False, False),  # DeepSpeed before its first norm
+        ([], [], False, False),  # resumed at the end
     ],
 )
-def test_a_gradient_that_was_0_throughout_taught_nothing(trained, history, told):
-    state = type("State", (), {"global_step": 2, "log_history": history})
-    trainer = type("Trainer", (), {"state": state})
+def test_a_gradient_that_was_0_throughout_taught_nothing(trained, norms, history, fp16, told):
+    watched = Watched(trained.step("sft"), norms, history, fp16)
     if told:
-        with pytest.raises(ValueError, match="sft: nothing was learned: the gradient was 0"):
-            finite.check_learned(trainer, trained.step("sft"))
+        with pytest.raises(ValueError, match="sft: nothing was learned: no step had a gradient"):
+            watched.check_learned()
     else:
-        finite.check_learned(trainer, trained.step("sft"))
-    state.global_step = 0
+        watched.check_learned()
+    watched.trainer.state.global_step = 0
     with pytest.raises(ValueError, match="sft: not one step was trained"):
-        finite.check_learned(trainer, trained.step("sft"))
+        watched.check_learned()

@@ -75,6 +75,9 @@ def load_recipe(path: Path | str, stages: Stages, overrides: list[str] | None = 
     problems += found
     if problems:
         raise RecipeError(path, problems)
+    launch = top.get("launch") or {}
+    for spec in steps.values():
+        spec.launch_words = launch_words(launch)
     name = str(_given(top, "name", path.stem))
     _track(top["track"], name, steps)
     return Recipe(
@@ -84,11 +87,18 @@ def load_recipe(path: Path | str, stages: Stages, overrides: list[str] | None = 
         seed=int(top.get("seed") or 0),
         steps={n: steps[n] for n in order},
         stages=stages,
-        launch=top.get("launch") or {},
+        launch=launch,
         track=top["track"],
         overrides=overrides,
         resolved=top,
     )
+
+
+def launch_words(launch: dict[str, Any]) -> list[str]:
+    """The options of `accelerate launch` that the recipe's `launch:` gives; empty without it."""
+    if launch.get("accelerate_args"):
+        return [str(word) for word in launch["accelerate_args"]]
+    return ["--config_file", str(launch["config"])] if launch.get("config") else []
 
 
 def _trackers(track: Any) -> Any:

@@ -23,6 +23,7 @@ class StepSpec:
     forced: dict[str, Any] = field(default_factory=dict)
     # trainer keys computed for the step's model and machine, with the reasons (training.defaults)
     chosen: dict[str, Default] = field(default_factory=dict)
+    launch_words: list[str] = field(default_factory=list)  # accelerate's options, of `launch:`
 
 
 @dataclass

@@ -19,6 +19,7 @@ from hfllm.recipe.trainers import (
     check_trainers,
     hardware_defaults,
     installed_key,
+    launch_asks,
 )
 
 
@@ -73,12 +74,14 @@ def _trainer(
     ours = {installed_key(key, names): default for key, default in spec.stage.defaults.items()}
     given = {f"trainer.{installed_key(k, names)}": v for k, v in spec.config.trainer.items()}
     machine = hardware_defaults()
+    asks = {one.key: one.where for one in launch_asks(spec)}
     yield f"  trainer:  # {str(spec.stage.trainer).replace(':', '.')}"
     for item in dataclasses.fields(config):
         key = item.name
         default = f"hfllm default: {ours[key][1]}" if key in ours else "library default"
         default = "this machine" if key in machine else default
         default = f"chosen: {spec.chosen[key][1]}" if key in spec.chosen else default
+        default = f"launch: {asks[key]}" if key in asks else default
         origin = _origin(f"{spec.name}.trainer.{key}", f"trainer.{key}", changed, given, default)
         if origin != "library default" or everything:
             yield _line(f"trainer.{key}", getattr(config, key), origin)

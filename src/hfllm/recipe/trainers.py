@@ -1,13 +1,15 @@
 """Build the libraries' config objects (TrainingArguments and the like) from `trainer:` sections.
 
 Values, later wins: library default, the stage's default, this machine (bf16, use_cpu), what was
-chosen for the step's model (`StepSpec.chosen`), the recipe, overrides. Building them is also the
-check of these sections; it costs about 3 s of imports, so it comes after the cheap checks.
+chosen for the step's model (`StepSpec.chosen`), the launch line (launch_line.py), the recipe,
+overrides. Building them is also the check of these sections; it costs about 3 s of imports, so it
+comes after the cheap checks.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Container, Iterator
 from typing import Any
 
@@ -15,6 +17,7 @@ from omegaconf import OmegaConf
 
 from hfllm.recipe.did_you_mean import did_you_mean
 from hfllm.recipe.errors import RecipeError, first_line
+from hfllm.recipe.launch_line import Asked, asked_here
 from hfllm.recipe.recipe import Recipe, StepSpec
 from hfllm.recipe.stage import Stage
 from hfllm.recipe.training import TRAINER_ELSEWHERE
@@ -62,21 +65,69 @@ def build_trainer_config(spec: StepSpec, seed: int, output_dir: str, **forced: A
     """
     schema = OmegaConf.structured(trainer_class(spec.stage))
     given = {installed_key(k, schema): _unquoted_no(k, v) for k, v in spec.config.trainer.items()}
-    problems = list(_key_problems(spec, schema, given))
+    asks = launch_asks(spec)
+    problems = [*_key_problems(spec, schema, given), *_contradictions(spec, schema, asks, given)]
     if problems:
         raise ValueError("\n".join(problems))
-    base = {"output_dir": output_dir, "seed": seed, **hardware_defaults()}
+    wanted = {one.key: one.value for one in asks if one.key in schema}
+    base = {"output_dir": output_dir, "seed": seed, **_machine(wanted | given)}
     ours = {installed_key(key, schema): v for key, v in spec.stage.default_values().items()}
     chosen = {key: value for key, (value, _) in spec.chosen.items()}
-    values = (ours, base, chosen, given, spec.forced, forced)
+    values = (ours, base, chosen, wanted, given, spec.forced, forced)
     try:
         config = OmegaConf.to_object(OmegaConf.merge(schema, *values))
     except Exception as error:  # the class's __post_init__ may raise anything
-        raise ValueError(f"{spec.name}.trainer: {first_line(error)}") from error
+        raise ValueError(f"{spec.name}.trainer{_refused_value(error, given)}") from error
     problem = _value_problem(spec.stage, config)
     if problem:
         raise ValueError(f"{spec.name}.trainer.{problem}")
     return config
+
+
+def launch_asks(spec: StepSpec) -> list[Asked]:
+    """What the launch of this process, or the recipe's `launch:`, asks of the step's trainer."""
+    return asked_here(spec.launch_words)
+
+
+def _machine(given: dict[str, Any]) -> dict[str, Any]:
+    """The machine's defaults that agree with the given keys: one precision, that of the device."""
+    found = hardware_defaults()
+    if given.get("use_cpu") and not found["use_cpu"]:
+        found["bf16"] = cpu_has_bf16()
+    if given.get("fp16"):
+        found["bf16"] = False
+    return found
+
+
+def _contradictions(
+    spec: StepSpec, schema: Any, asks: list[Asked], given: dict[str, Any]
+) -> Iterator[str]:
+    """One line for each key that the recipe sets to another value than the launch asks for."""
+    for one in asks:
+        if one.key not in given or key_problem(schema, one.key, given[one.key]):
+            continue
+        ours, theirs = (
+            getattr(OmegaConf.merge(schema, {one.key: value}), one.key)
+            for value in (given[one.key], one.value)
+        )
+        if ours != theirs:
+            yield (
+                f"{spec.name}.trainer.{one.key}: {ours}, but the launch asks for {theirs} "
+                f"({one.where}); leave one of them out"
+            )
+
+
+def _refused_value(error: Exception, given: dict[str, Any]) -> str:
+    """`.key: ...` on a value that the class refused; of a name, the nearest that it knows."""
+    line = " ".join(str(error).split()) or type(error).__name__
+    found = re.match(r"(.+?) is not a valid (\w+), please select one of (.+)", line)
+    if not found:
+        return f": {first_line(error)}"
+    value, _, names = found.groups()
+    known = re.findall(r"'([^']+)'", names)
+    key = next((f".{key}" for key, v in given.items() if str(v) == value), "")
+    hint = did_you_mean(value, known)
+    return f"{key}: no such name: '{value}'.{hint} Known: {', '.join(known)}"
 
 
 def installed_key(key: str, fields: Container[str]) -> str:
@@ -100,6 +151,8 @@ def _key_problems(spec: StepSpec, schema: Any, given: dict[str, Any]) -> Iterato
     for key, value in given.items():
         elsewhere = TRAINER_ELSEWHERE | dict(spec.stage.set_elsewhere)
         problem = elsewhere.get(key) or key_problem(schema, key, value)
+        if key == "use_cpu" and value is False and hardware_defaults()["use_cpu"]:
+            problem = "false, and torch finds no GPU here; leave it out"
         if problem:
             yield f"{spec.name}.trainer.{key}: {problem}"
 

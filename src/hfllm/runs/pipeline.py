@@ -21,6 +21,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from hfllm.recipe.graph import ancestors
+from hfllm.recipe.launch_line import STARTED_BY_RUN
 from hfllm.recipe.recipe import Recipe
 from hfllm.runs.layout import Step, step_named
 from hfllm.runs.lock import run_lock
@@ -177,7 +178,7 @@ def _signals_as_exits() -> Iterator[None]:
 def _run_step(step: Step, forced: bool, lock: int | None) -> None:
     """Run a step's process, in its own process group: Ctrl-C in a terminal reaches only ours."""
     keep = KEEP_ALL if step.stage.fixed_shapes else {}
-    env = {**MALLOC, **keep, **os.environ, "PYTHONUNBUFFERED": "1"}
+    env = {**MALLOC, **keep, **os.environ, "PYTHONUNBUFFERED": "1", STARTED_BY_RUN: "1"}
     env.setdefault("TOKENIZERS_PARALLELISM", "true")
     if forced:
         env["HFLLM_FORCE"] = step.name

@@ -15,7 +15,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import yaml
+from hfllm.recipe.launch_line import (
+    config_file,
+    is_launcher,
+    launcher_words,
+    options,
+    read_config,
+)
 
 if TYPE_CHECKING:
     import psutil
@@ -40,7 +46,7 @@ def is_main_process() -> bool:
 
 def check_launch_line() -> None:
     """Raise ValueError if the launcher silently started something else than asked for."""
-    asked = asked_processes(_launcher_words())
+    asked = asked_processes(launcher_words())
     if asked and asked > 1 and world_size() == 1:
         raise ValueError(
             f"the launch line asks for {asked} processes but one was started (accelerate does so "
@@ -74,7 +80,7 @@ def use_all_cores() -> None:
     trains on one core: half the speed on two. A number that the user set, in the environment or
     with --num_cpu_threads_per_process, is kept.
     """
-    words, launcher_env = _launcher_words(("accelerate", "torchrun", "torch.distributed")), {}
+    words, launcher_env = launcher_words(("accelerate", "torchrun", "torch.distributed")), {}
     if words:
         launcher_env = _launcher_environment()
     asked = any(w.replace("-", "_").startswith("__num_cpu_threads_per_process") for w in words)
@@ -113,17 +119,12 @@ def _cores() -> int:
 
 def asked_processes(words: list[str]) -> int | None:
     """`num_processes` of an `accelerate launch` command line or of its config file."""
-    config = None
-    for i, word in enumerate(words):
-        key, _, value = word.partition("=")
-        value = value or (words[i + 1] if i + 1 < len(words) else "")
-        if key in ("--num_processes", "--num-processes") and value.isdigit():
-            return int(value)
-        if key in ("--config_file", "--config-file"):
-            config = Path(value)
-    if config and config.is_file():
-        return (yaml.safe_load(config.read_text()) or {}).get("num_processes")
-    return None
+    given = options(words).get("num_processes", "")
+    if given.isdigit():
+        return int(given)
+    file = config_file(words)
+    found = read_config(file).get("num_processes") if file and file.is_file() else None
+    return found if isinstance(found, int) else None
 
 
 def step_processes(pid: int) -> list[psutil.Process]:
@@ -135,21 +136,10 @@ def step_processes(pid: int) -> list[psutil.Process]:
 
     try:
         process = psutil.Process(pid)
-        children = process.children() if _is_launcher(process.cmdline()) else []
+        children = process.children() if is_launcher(process.cmdline()) else []
     except psutil.Error:
         return []
     return children or [process]
-
-
-def _launcher_words(names: tuple[str, ...] = ("accelerate",)) -> list[str]:
-    """The parent process's command line if it is a launcher of one of these names, else []."""
-    import psutil
-
-    try:
-        words = psutil.Process().parent().cmdline()
-    except (psutil.Error, AttributeError):
-        return []
-    return words if _is_launcher(words, names) else []
 
 
 def _launcher_environment() -> dict[str, str]:
@@ -159,10 +149,6 @@ def _launcher_environment() -> dict[str, str]:
         return psutil.Process().parent().environ()
     except (psutil.Error, AttributeError):
         return dict(os.environ)
-
-
-def _is_launcher(words: list[str], names: tuple[str, ...] = ("accelerate",)) -> bool:
-    return any(name in word for word in words[:4] for name in names)
 
 
 def _has_gpu() -> bool:

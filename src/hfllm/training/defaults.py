@@ -23,7 +23,7 @@ from typing import Any
 from hfllm.modeling.start_config import first_ancestor, start_config
 from hfllm.recipe.recipe import Recipe, StepSpec
 from hfllm.recipe.stage import Default, Stage
-from hfllm.recipe.trainers import hardware_defaults
+from hfllm.recipe.trainers import hardware_defaults, launch_asks
 from hfllm.recipe.training import SMALL_MODEL
 from hfllm.runs.machine import memory_limit
 from hfllm.runs.pipeline import default_launch
@@ -111,7 +111,8 @@ def expected_peak(spec: StepSpec, size: ModelSize | None, args: Any, on_gpu: boo
 
 
 def _batch(spec: StepSpec, size: ModelSize | None, machine: Machine) -> dict[str, Default]:
-    given, stage = spec.config.trainer, spec.stage
+    given = {one.key: one.value for one in launch_asks(spec)} | spec.config.trainer
+    stage = spec.stage
     default = stage.default_values().get(MICRO)
     if default is None or any(key in given for key in BATCH):
         return {}

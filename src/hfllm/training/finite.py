@@ -33,14 +33,19 @@ class StopWhereNotFinite(TrainerCallback):
 
     def __init__(self, trainer: Trainer, step: Step) -> None:
         self.trainer, self.step = trainer, step
-        self.skipped = 0
+        self.skipped = 0  # steps one after the other that fp16's scaler skips
+        self.seen, self.learned = 0, 0  # gradients in this process, and those that were not 0
         self.norm_of = trainer._get_grad_norm
         trainer._get_grad_norm = self._checked_norm  # type: ignore[method-assign]
 
     def _checked_norm(self, *args: Any, **kwargs: Any) -> Any:
         norm = self.norm_of(*args, **kwargs)
-        if norm is None or math.isfinite(norm):  # DeepSpeed has no norm before its first step
+        if norm is None:  # DeepSpeed before its first step
+            return norm
+        self.seen += 1
+        if math.isfinite(value := float(norm)):
             self.skipped = 0
+            self.learned += value != 0
             return norm
         self.skipped += 1
         if not self._scales() or self.skipped > MAX_SKIPPED:
@@ -57,6 +62,23 @@ class StopWhereNotFinite(TrainerCallback):
             is_ours = key.endswith(("loss", "grad_norm")) and not key.startswith("eval_")
             if is_ours and isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(self._message(key, value, state.global_step))
+
+    def check_learned(self) -> None:
+        """Raise ValueError if no step was trained, or none had a gradient other than 0."""
+        state, step = self.trainer.state, self.step
+        if state.global_step == 0:
+            raise ValueError(
+                f"{step.name}: not one step was trained; there are fewer rows than a step takes "
+                f"({step.name}.trainer.per_device_train_batch_size), or max_steps is 0"
+            )
+        before = [value for row in state.log_history for key, value in row.items()
+                  if key.endswith("grad_norm") and value and math.isfinite(value)]  # fmt: skip
+        if self.seen and not self.learned and not before:
+            raise ValueError(
+                f"{step.name}: nothing was learned: no step had a gradient other than 0; no token "
+                "was trained, every answer got the same reward, or fp16 overflowed; look at the "
+                f"rows and at {step.metrics}"
+            )
 
     def _scales(self) -> bool:
         """Whether fp16's gradient scaler is at work (accelerate's, or DeepSpeed's own)."""
@@ -75,28 +97,6 @@ class StopWhereNotFinite(TrainerCallback):
             f"training has diverged and is stopped; lower {key}.learning_rate "
             f"({args.learning_rate:g}), raise {key}.warmup_steps, or look at the rows and at "
             f"{self.step.metrics}{rest}"
-        )
-
-
-def check_learned(trainer: Trainer, step: Step) -> None:
-    """Raise ValueError if no step was trained, or every logged gradient was exactly 0."""
-    if trainer.state.global_step == 0:
-        raise ValueError(
-            f"{step.name}: not one step was trained; there are fewer rows than a step takes "
-            f"({step.name}.trainer.per_device_train_batch_size), or max_steps is 0"
-        )
-    history = trainer.state.log_history
-    norms = [
-        value
-        for row in history
-        for key, value in row.items()
-        if key.endswith("grad_norm") and value is not None
-    ]
-    if norms and not any(norms):
-        raise ValueError(
-            f"{step.name}: nothing was learned: the gradient was 0 in every logged step; no token "
-            "was trained, or every answer got the same reward; look at the rows and at "
-            f"{step.metrics}"
         )
 
 

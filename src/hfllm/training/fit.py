@@ -30,7 +30,7 @@ from hfllm.training.checkpoints import (
     step_of,
 )
 from hfllm.training.defaults import choose_defaults
-from hfllm.training.finite import StopWhereNotFinite, check_learned, check_saved_weights
+from hfllm.training.finite import StopWhereNotFinite, check_saved_weights
 from hfllm.training.memory import ModelSize
 from hfllm.training.progress import ProgressLines, memory_lines, step_plan
 from hfllm.training.resume import Progress, keep_rows_per_step, rows_per_step, what_is_anew
@@ -87,7 +87,8 @@ def fit(
     shown = step.stage.console
     trainer.add_callback(MetricsLog(step.metrics, step.name, shown, tokens_per_step, progress))
     trainer.add_callback(stop)
-    trainer.add_callback(StopWhereNotFinite(trainer, step))
+    finite = StopWhereNotFinite(trainer, step)
+    trainer.add_callback(finite)
     checkpoint = _checkpoint(trainer, step, manifest)
     tokens = _TokensSeen(trainer, tokens_per_step, checkpoint)
     trainer.add_callback(MarkCheckpoints(tokens.save))
@@ -97,7 +98,7 @@ def fit(
         print("\n".join(f"{step.name}: {line}" for line in lines), flush=True)
     trainer.train(resume_from_checkpoint=checkpoint)
     stop.exit_if_stopped()
-    check_learned(trainer, step)
+    finite.check_learned()
     _save(trainer, step, manifest, info)
     metrics = {"train_loss": mean_loss(trainer.state.log_history), "parameters": parameters}
     metrics |= {"steps": trainer.state.global_step, "epochs": trainer.state.epoch}
