@@ -2,13 +2,16 @@
 
 A rollout is `per_device_train_batch_size x processes x steps_per_generation` episodes. It is used
 for `num_iterations` epochs of `steps_per_generation / gradient_accumulation_steps` minibatches.
-Every field of GRPOConfig (vLLM, tools, sampling, entropy bonus ...) keeps its meaning. Fields below
+A field of GRPOConfig (vLLM, tools, sampling, entropy bonus ...) keeps its meaning, or is refused
+with the reason (ppo_keys.py). Fields below
 that GRPOConfig has too are there for another default, each with its reason.
 """
 
 from dataclasses import dataclass, field
 
 from trl import GRPOConfig
+
+from hfllm.rl.ppo_keys import key_problems
 
 # TRL's losses with PPO's clipping per token; its other losses clip whole sequences or not at all.
 LOSS_TYPES = ("dapo", "bnpo", "grpo", "dr_grpo")
@@ -96,40 +99,35 @@ class PPOConfig(GRPOConfig):
     )
 
     def __post_init__(self) -> None:
-        """Run GRPOConfig's checks, except that of num_generations, then PPO's."""
+        """Run GRPOConfig's checks, except that of at least two answers, then PPO's."""
         answers = self.num_generations
         if answers == 1:
-            # GRPOConfig refuses 1, though nothing else depends on it: any divisor of the
-            # generation batch from 2 on passes its checks.
+            self.num_generations = OneAnswer()
             self.num_generations_eval = self.num_generations_eval or 1
-            self.num_generations = max(2, self.per_device_train_batch_size)
         super().__post_init__()
         self.num_generations = answers
         self._check()
 
     def _check(self) -> None:
-        problems = (
-            (
-                self.loss_type not in LOSS_TYPES,
-                f"loss_type={self.loss_type}; use one of {', '.join(LOSS_TYPES)}",
-            ),
-            (
-                self.importance_sampling_level != "token",
-                "importance_sampling_level: PPO's ratio is per token; use 'token'",
-            ),
-            (
-                self.mask_truncated_completions,
-                "mask_truncated_completions; use missing_eos_penalty instead",
-            ),
-            (
-                self.generate_dtype not in (None, "bfloat16", "float16"),
-                f"generate_dtype={self.generate_dtype}; use null, 'bfloat16' or 'float16'",
-            ),
-            (
-                self.generate_dtype is not None and self.use_vllm,
-                "generate_dtype with vLLM, which has its own dtype; leave it null",
-            ),
-        )
-        for wrong, problem in problems:
-            if wrong:
-                raise ValueError(f"PPO cannot use {problem}")
+        problems = [*key_problems(self)]
+        if self.loss_type not in LOSS_TYPES:
+            problems.append(f"loss_type={self.loss_type}; use one of {', '.join(LOSS_TYPES)}")
+        if self.generate_dtype not in (None, "bfloat16", "float16"):
+            named = f"generate_dtype={self.generate_dtype}"
+            problems.append(f"{named}; use null, 'bfloat16' or 'float16'")
+        if self.generate_dtype is not None and self.use_vllm:
+            problems.append("generate_dtype with vLLM, which has its own dtype; leave it null")
+        if problems:
+            raise ValueError(f"PPO cannot use {problems[0]}")
+
+
+class OneAnswer(int):
+    """1, which GRPOConfig takes for enough answers per prompt; nothing else depends on two."""
+
+    def __new__(cls) -> "OneAnswer":
+        """Always 1."""
+        return super().__new__(cls, 1)
+
+    def __lt__(self, other: int) -> bool:
+        """Not less than 2."""
+        return False
