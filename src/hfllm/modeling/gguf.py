@@ -1,9 +1,10 @@
 """Import GGUF, llama.cpp's single-file format, as a `save_pretrained` folder, weights dequantised.
 
-In order: check the header (architecture, tokenizer, parts), let transformers dequantise the weights
-(`gguf_file=`), copy them into a model without a quantisation config, which can be saved, and write
-the folder atomically with a manifest. transformers alone refuses to save what it read, and reports
-a bad file as a traceback. Source of the format: github.com/ggml-org/ggml, docs/gguf.
+In order: check the header (architecture, tokenizer, parts), complete the config by what
+transformers passes over (gguf_config.py), let it dequantise the weights (`gguf_file=`), copy them
+into a model without a quantisation config, which can be saved, and write the folder atomically with
+a manifest. transformers alone refuses to save what it read, and reports a bad file as a traceback.
+Source of the format: github.com/ggml-org/ggml, docs/gguf.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any
 
 import torch
 
+from hfllm.modeling.gguf_config import complete_config, unread_weights
+from hfllm.modeling.gguf_rope import FACTORS
 from hfllm.recipe.did_you_mean import near_path
 from hfllm.recipe.model_names import is_gguf
 from hfllm.tokenization.from_gguf import Field, byte_level_tokenizer, tokenizer_problem
@@ -62,7 +65,7 @@ def _checked(path: Path) -> tuple[Header, Field]:
         start = stream.read(4)
     if start != b"GGUF":
         raise ValueError(f"{path} is no GGUF file: it starts with {start!r}, not b'GGUF'")
-    fields, tensors = _read(path)
+    fields, tensors, _ = _read(path)
     parts = int(fields("split.count") or 1)
     if parts > 1:
         part = int(fields("split.no") or 0) + 1
@@ -84,7 +87,8 @@ def _checked(path: Path) -> tuple[Header, Field]:
     return header, fields
 
 
-def _read(path: Path) -> tuple[Field, list[Any]]:
+def _read(path: Path) -> tuple[Field, list[Any], list[str]]:
+    """The header's fields by key, the tensors, and the keys."""
     from gguf import GGUFReader
 
     try:
@@ -99,7 +103,7 @@ def _read(path: Path) -> tuple[Field, list[Any]]:
         field = reader.fields.get(key)
         return None if field is None else field.contents()
 
-    return value, list(reader.tensors)
+    return value, list(reader.tensors), list(reader.fields)
 
 
 def _check_readable(path: Path, architecture: str) -> None:
@@ -181,14 +185,21 @@ def _holds(folder: Path, digest: str, dtype: str) -> bool:
 
 
 def _write(path: Path, fields: Field, folder: Path, dtype: torch.dtype) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     if fields("tokenizer.ggml.model") == "gpt2":
         tokenizer: Any = byte_level_tokenizer(fields)
     else:
         tokenizer = AutoTokenizer.from_pretrained(**source)
-    read = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+    try:
+        config = AutoConfig.from_pretrained(**source)
+        tensors = _complete(path, config)
+        read = AutoModelForCausalLM.from_pretrained(**source, config=config, dtype=torch.float32)
+    except Exception as error:  # a strict dataclass raises one that is no ValueError
+        raise ValueError(f"{path}: {' '.join(str(error).split()):.400}") from error
+    if problem := unread_weights(read, tensors):
+        raise ValueError(f"{path}: {problem}")
     config = read.config
     for name in ("quantization_config", "_pre_quantization_dtype"):  # the weights are dequantised
         if hasattr(config, name):
@@ -201,6 +212,16 @@ def _write(path: Path, fields: Field, folder: Path, dtype: torch.dtype) -> None:
         model.generation_config = read.generation_config
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _complete(path: Path, config: Any) -> dict[str, int]:
+    """Complete `config` by the header; return the number of elements of each weight by name."""
+    fields, tensors, keys = _read(path)
+    start = f"{fields('general.architecture')}."
+    header = {key.removeprefix(start): fields(key) for key in keys if key.startswith(start)}
+    factors = {t.name: t.data for t in tensors if t.name in FACTORS}
+    complete_config(config.get_text_config(), header, factors)
+    return {t.name: int(t.n_elements) for t in tensors if t.name not in FACTORS}
 
 
 def as_folder(reference: str) -> str:
