@@ -209,9 +209,7 @@ def test_what_the_config_cannot_say_is_refused_by_its_key(bpe, tmp_path, key, va
 
 def test_sizes_by_layer_that_the_architecture_has_not_are_refused(bpe, tmp_path):
     file = write(tmp_path / "a.gguf", source(bpe), bpe, header={"attention.head_count_kv": [2, 1]})
-    with pytest.raises(
-        ValueError, match="a.gguf: no config .* 'num_key_value_heads' .*2, 1"
-    ) as one:
+    with pytest.raises(ValueError, match="a.gguf: .* 'num_key_value_heads' .*2, 1") as one:
         import_gguf(file, tmp_path / "out")
     assert "\n" not in str(one.value)
 

@@ -245,6 +245,6 @@ def imported_folder(path: Path) -> Path:
     hashing the file's content on every use would be slow.
     """
     state = path.stat()
-    key = f"{path.resolve()}/{state.st_size}/{state.st_mtime_ns}"
+    key = f"2/{path.resolve()}/{state.st_size}/{state.st_mtime_ns}"  # 2: RoPE scaling is read
     root = Path(os.environ.get("HFLLM_CACHE") or Path.home() / ".cache" / "hfllm")
     return root / "imported" / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
