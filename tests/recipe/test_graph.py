@@ -122,3 +122,26 @@ def test_a_model_from_scratch_needs_a_tokenizer(load):
         "pretrain.tokenizer: must be set where no step is called 'tokenizer': one of bpe, or add "
         "the step `tokenizer: {}`"
     ]
+
+
+FUNCTIONS = "reward_functions: [hfllm.rl.rewards:length_reward]"
+
+
+@pytest.mark.parametrize(
+    ("section", "reward"),
+    [
+        (f"ppo: {{init: org/m, {FUNCTIONS}, {DATA}}}", None),
+        (f"ppo: {{init: org/m, reward: null, {FUNCTIONS}, {DATA}}}", None),
+        (f"ppo: {{init: org/m, reward: org/rm, {FUNCTIONS}, {DATA}}}", "org/rm"),
+        (f"reward: {{init: org/m, {DATA}}}\nppo: {{init: org/m, {FUNCTIONS}, {DATA}}}", "reward"),
+    ],
+)
+def test_reward_functions_stand_for_a_reward_step_that_is_not_there(load, section, reward):
+    assert load(section).steps["ppo"].config.reward == reward
+
+
+def test_without_either_the_reward_model_is_missed(load):
+    with pytest.raises(RecipeError, match="ppo.reward: 'reward' is no step"):
+        load(f"ppo: {{init: org/m, {DATA}}}")
+    with pytest.raises(RecipeError, match="ppo.reward: 'reward' is no step"):
+        load(f"ppo: {{init: org/m, reward: reward, {FUNCTIONS}, {DATA}}}")

@@ -80,3 +80,23 @@ def test_all_steps_are_shown_and_checked(workspace):
 def test_an_unknown_step_is_told_with_those_that_exist(workspace):
     with pytest.raises(ValueError, match="no step 'sfft'. Did you mean: 'sft'"):
         list(show_recipe(workspace.load(), "sfft"))
+
+
+def test_a_trainer_classs_own_defaults_are_shown_with_their_help(workspace):
+    """They are no library's: nobody could look them up there."""
+    lines = shown(workspace, step="ppo")
+    assert lines["trainer.num_iterations"][0] == "2"
+    assert lines["trainer.num_iterations"][1].startswith("hfllm default: PPO epochs over")
+    assert lines["trainer.beta"][1].startswith("hfllm default: KL coefficient")
+    assert lines["trainer.lam"] == (
+        "0.95", "hfllm default: GAE's lambda: 1 is Monte Carlo, 0 is one-step TD."
+    )  # fmt: skip
+    assert "trainer.epsilon" not in lines  # TRL's
+    assert shown(workspace, "ppo.trainer.lam=0.9", step="ppo")["trainer.lam"] == ("0.9", "override")
+
+
+def test_a_reward_model_that_is_not_needed_is_shown_as_implied(workspace):
+    functions = ["hfllm.rl.rewards:length_reward"]
+    workspace.recipe({"reward": DROP, "ppo": {"reward_functions": functions}})
+    line = "implied: reward_functions is set, and no step is called 'reward'"
+    assert shown(workspace, step="ppo")["reward"] == ("None", line)

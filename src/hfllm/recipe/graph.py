@@ -76,6 +76,17 @@ def file_references(config: Any) -> Iterator[tuple[str, str]]:
             yield item.name, str(value)
 
 
+def imply_nulls(graph: Graph, spec: StepSpec) -> None:
+    """Set defaults that name no step to null where another key stands in their place."""
+    for item in dataclasses.fields(spec.config):
+        role, name = item.metadata.get("model_ref"), getattr(spec.config, item.name)
+        if role is None or role.instead is None or item.name in spec.given or graph.has(name):
+            continue
+        if getattr(spec.config, role.instead):
+            setattr(spec.config, item.name, None)
+            spec.implied[item.name] = f"{role.instead} is set, and no step is called '{name}'"
+
+
 def is_outside_model(reference: str) -> bool:
     """Whether a reference is a model folder, a .gguf file or has the form of a hub id (owner/name).
 

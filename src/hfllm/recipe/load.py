@@ -15,7 +15,7 @@ from typing import Any
 from hfllm.recipe.config import TrainConfig
 from hfllm.recipe.did_you_mean import did_you_mean
 from hfllm.recipe.errors import RecipeError
-from hfllm.recipe.graph import Graph, order_steps, parents_of
+from hfllm.recipe.graph import Graph, imply_nulls, order_steps, parents_of
 from hfllm.recipe.names import (
     case_clashes,
     run_dir_problem,
@@ -69,6 +69,7 @@ def load_recipe(path: Path | str, stages: Stages, overrides: list[str] | None = 
         broken={n for n in top if n not in RESERVED and n not in steps},
     )
     for spec in steps.values():
+        imply_nulls(graph, spec)
         spec.parents, found = parents_of(graph, spec)
         problems += found
     order, found = order_steps(steps)

@@ -19,6 +19,7 @@ class StepSpec:
     config: Any  # of class `stage.config`
     given: dict[str, Any]  # the keys that the recipe or an override sets, as dicts and lists
     parents: list[str] = field(default_factory=list)
+    implied: dict[str, str] = field(default_factory=dict)  # {key that is null: the reason}
     # trainer keys that win over the recipe: a checkpoint of other processes is resumed
     forced: dict[str, Any] = field(default_factory=dict)
     # trainer keys computed for the step's model and machine, with the reasons (training.defaults)

@@ -22,6 +22,8 @@ from hfllm.recipe.trainers import (
     launch_asks,
 )
 
+LIBRARIES = ("trl.", "transformers.", "builtins")
+
 
 def show_recipe(recipe: Recipe, step: str | None = None, everything: bool = False) -> Iterator[str]:
     """Yield the lines of `hfllm show`.
@@ -53,7 +55,8 @@ def _step(recipe: Recipe, spec: StepSpec, everything: bool) -> Iterator[str]:
     given = _flat(spec.given)
     changed = _overridden(recipe)
     for key, value in _flat(values).items():
-        origin = _origin(f"{spec.name}.{key}", key, changed, given, "hfllm default")
+        default = f"implied: {spec.implied[key]}" if key in spec.implied else "hfllm default"
+        origin = _origin(f"{spec.name}.{key}", key, changed, given, default)
         if origin != "hfllm default" or everything or value is not None:
             yield _line(key, value, origin)
     if spec.stage.trains:
@@ -75,16 +78,28 @@ def _trainer(
     given = {f"trainer.{installed_key(k, names)}": v for k, v in spec.config.trainer.items()}
     machine = hardware_defaults()
     asks = {one.key: one.where for one in launch_asks(spec)}
+    own = own_defaults(type(config))
     yield f"  trainer:  # {str(spec.stage.trainer).replace(':', '.')}"
     for item in dataclasses.fields(config):
         key = item.name
         default = f"hfllm default: {ours[key][1]}" if key in ours else "library default"
+        default = f"hfllm default: {own[key]}" if key in own and key not in ours else default
         default = "this machine" if key in machine else default
         default = f"chosen: {spec.chosen[key][1]}" if key in spec.chosen else default
         default = f"launch: {asks[key]}" if key in asks else default
         origin = _origin(f"{spec.name}.trainer.{key}", f"trainer.{key}", changed, given, default)
         if origin != "library default" or everything:
             yield _line(f"trainer.{key}", getattr(config, key), origin)
+
+
+def own_defaults(config: type) -> dict[str, str]:
+    """{key: help} of the fields that a trainer class of hfllm, or of the user, defines itself."""
+    classes = [c for c in config.__mro__ if not c.__module__.startswith(LIBRARIES)]
+    return {
+        item.name: str(item.metadata.get("help", f"of {config.__name__}"))
+        for item in dataclasses.fields(config)
+        if any(item.name in vars(c).get("__annotations__", ()) for c in classes)
+    }
 
 
 def _origin(

@@ -63,12 +63,14 @@ class ModelRef:
     """The role of a key whose value is a step, a model folder, a .gguf file or a hub id.
 
     makes: the kinds of artifact that are accepted. required: it must be set. default_step: the step
-    that is read if neither this key nor `init` is set.
+    that is read if neither this key nor `init` is set. instead: a key that may stand in its place:
+    where that is set and no step has the name of the default, the default is null.
     """
 
     makes: tuple[str, ...]
     required: bool = False
     default_step: str | None = None
+    instead: str | None = None
 
 
 def model_ref(
@@ -76,6 +78,7 @@ def model_ref(
     makes: str | tuple[str, ...] = LANGUAGE_MODEL,
     required: bool = False,
     default_step: str | None = None,
+    instead: str | None = None,
 ) -> Any:
     """A config field that names a model or tokenizer.
 
@@ -84,9 +87,10 @@ def model_ref(
         makes: the kind or kinds of artifact that are accepted (LANGUAGE_MODEL, TOKENIZER, ...).
         required: an unset key is a problem of the recipe.
         default_step: the step that is read if neither this key nor `init` is set.
+        instead: a key that, if set, makes the default null where no step has its name.
     """
     kinds = (makes,) if isinstance(makes, str) else makes
-    role = ModelRef(kinds, required, default_step)
+    role = ModelRef(kinds, required, default_step, instead)
     return field(default=default, metadata={"model_ref": role})
 
 

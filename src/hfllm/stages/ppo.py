@@ -53,7 +53,7 @@ class Config(TrainConfig):
     """Reinforcement learning with PPO on a reward model and/or reward functions."""
 
     init: str | None = model_ref("sft", required=True)
-    reward: str | None = model_ref("reward", makes=REWARD_MODEL)
+    reward: str | None = model_ref("reward", makes=REWARD_MODEL, instead="reward_functions")
     reward_functions: list[str] = field(default_factory=list)  # "package.module:function"
     # a chat model that weights the functions' scores by the answer's relevance to the question
     judge: str | None = model_ref()
@@ -121,7 +121,11 @@ STAGE = Stage(
         "max_completion_length": (64, "answers are short"),
         "save_steps": (64, "the rollout is in the checkpoint, so any step can be resumed"),
     },
-    set_elsewhere={"informed_critic": "it is called privileged_critic now"},
+    set_elsewhere={
+        "informed_critic": "it is called privileged_critic now",
+        "model_init_kwargs": "the policy is loaded from `init`: set attn_implementation or peft",
+        "trust_remote_code": "models with code of their own are not supported",
+    },
     check=check,
     row=row,
     rates=(Rate(5e8, 1e-5, 1e-4), Rate(3e9, 3e-6, 3e-5), Rate(1e13, 1e-6, 1e-5)),
