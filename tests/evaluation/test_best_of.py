@@ -6,7 +6,7 @@ import math
 import pytest
 from evaluation_rows import answer_row
 
-from hfllm.evaluation.best_of import choices_as_rivals, rank_weights
+from hfllm.evaluation.best_of import graded_alone, rank_weights
 from hfllm.evaluation.graders import is_correct
 from hfllm.evaluation.run import evaluate_models
 from hfllm.evaluation.specs import ModelSpec, ScorerSpecs, TaskSpec
@@ -22,10 +22,10 @@ def test_the_weights_are_those_of_every_choice_of_n(many, n):
 def test_sampled_answers_are_graded_as_the_row_says():
     for row in (answer_row(0), {"answer": "a", "check": "contains", "choices": ["a", "b"]}):
         said = f"{row['answer']} {row['choices'][1]}"
-        assert not is_correct(row, said) and not is_correct(choices_as_rivals(row), said)
-        assert is_correct(choices_as_rivals(row), row["answer"])
-        assert not choices_as_rivals(row)["choices"]
-    assert choices_as_rivals({"prompt": "Why?"}) == {"prompt": "Why?"}
+        assert not is_correct(row, said) and not is_correct(graded_alone(row), said)
+        assert is_correct(graded_alone(row), row["answer"])
+        assert not graded_alone(row)["choices"]
+    assert graded_alone({"prompt": "Why?"}) == {"prompt": "Why?"}
 
 
 def test_favourites_stand_beside_the_model_and_have_higher_rewards(folders, tmp_path):

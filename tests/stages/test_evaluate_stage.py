@@ -1,21 +1,40 @@
 """The evaluate stage: what it notes about the tests that it is given."""
 
+from types import SimpleNamespace
+
 from hfllm.evaluation.config import TaskConfig
 from hfllm.evaluation.specs import TaskSpec
 from hfllm.recipe.config import SourceConfig
-from hfllm.stages.evaluate import Config, true_score_notes
+from hfllm.stages.evaluate import Config, older_world_notes
 
 
-def test_rows_of_a_step_that_ask_for_no_true_score_are_noted():
-    row = {"prompt": "Who?", "answer": "Ada", "check": "contains"}
+def step_of(stage):
+    """A step of a recipe whose step `people` is of this stage."""
+    maker = SimpleNamespace(name="people", stage=SimpleNamespace(name=stage))
+    return SimpleNamespace(
+        recipe=SimpleNamespace(steps={"people": maker}),
+        command=lambda only: f"hfllm run mine.yaml --only {only}",
+    )
 
-    def notes(rows, source, kind="answers"):
+
+def test_tests_of_an_older_world_are_noted_by_what_they_lack():
+    old = {"prompt": "Who?", "answer": "Ada", "check": "contains"}
+    new = old | {"enough_words": 8, "rivals": ["Eve"]}
+    world = SourceConfig(step="people", file="tests/facts.jsonl")
+
+    def notes(rows, source=world, kind="answers", stage="world"):
         config = Config(models=["sft"], tasks={"facts": TaskConfig(kind=kind, source=source)})
-        return true_score_notes(config, {"facts": TaskSpec(kind, rows)})
+        return older_world_notes(step_of(stage), config, {"facts": TaskSpec(kind, rows)})
 
-    world = SourceConfig(step="world", file="tests/facts.jsonl")
-    (note,) = notes([row], world)
-    assert note.startswith("facts: no true score: no row of step 'world' has `enough_words`")
-    assert notes([row | {"enough_words": 8}, row], world) == []
-    assert notes([row], SourceConfig(path="mine.jsonl")) == []  # nobody asked for one
-    assert notes([row], world, "replies") == []
+    assert notes([old]) == [
+        "facts: no true score, no mark for an answer that also names a wrong one: the rows of step "
+        "'people' are those of an older hfllm; make it again: hfllm run mine.yaml --only people"
+    ]
+    (note,) = notes([old | {"enough_words": 8}])
+    assert note.startswith("facts: no mark for an answer that also names a wrong one: ")
+    (note,) = notes([old | {"rivals": ["Eve"]}])
+    assert note.startswith("facts: no true score: ")
+    assert notes([new, old]) == []
+    assert notes([{"answer": "7", "check": "number", "enough_words": 4}]) == []
+    assert notes([old], SourceConfig(path="mine.jsonl")) == []  # nobody asked for one
+    assert notes([old], stage="my_tests") == notes([old], kind="replies") == []

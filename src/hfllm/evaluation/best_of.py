@@ -59,7 +59,7 @@ def best_of(
         scorers: `best_of`, the values of n; `reward`, the reward model.
     """
     many = max(scorers.best_of)
-    rows = [row for row in map(choices_as_rivals, spec.taken()) for _ in range(many)]
+    rows = [row for row in map(graded_alone, spec.taken()) for _ in range(many)]
     sampling = copy.copy(tested.generator)
     sampling.temperature = 1.0
     samples = ask(
@@ -89,12 +89,13 @@ def best_of(
     return out
 
 
-def choices_as_rivals(row: TestRow) -> TestRow:
-    """The row with its `choices` moved to `rivals`.
+def graded_alone(row: TestRow) -> TestRow:
+    """The row with its `choices` moved to `rivals`, and without its own `reply`.
 
-    Answers are graded as before, but the confidence in the choices, which costs two forward passes
-    a sample, is not measured.
+    Answers are graded as before, but what costs forward passes for each sample is not measured: the
+    confidence in the choices and the loss on the reply.
     """
+    row = {key: value for key, value in row.items() if key != "reply"}
     if not row.get("choices"):
         return row
     return row | {"choices": None, "rivals": [*(row.get("rivals") or ()), *row["choices"]]}

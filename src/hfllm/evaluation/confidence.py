@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 
 from hfllm.evaluation.model_under_test import ModelUnderTest
-from hfllm.evaluation.specs import TestRow
+from hfllm.evaluation.specs import TestRow, check_finite
 from hfllm.inference.generate import Answer
 from hfllm.inference.logits import batches, row_logits, vocab_size
 from hfllm.inference.loglik import continuation, token_logprobs
@@ -59,7 +59,9 @@ def choice_confidence(
     out = {}
     for i in asked:
         texts = rows[i]["choices"]
-        shares = torch.stack([next(logprobs).sum() for _ in texts]).softmax(0)  # (C,)
+        sums = torch.stack([next(logprobs).sum() for _ in texts])  # (C,)
+        check_finite(sums.tolist(), f"{tested.spec.name}: choices of row {i}")
+        shares = sums.softmax(0)  # (C,)
         best = int(shares.argmax())
         out[i] = (float(shares[best]), texts[best] == rows[i]["answer"])
     return out

@@ -111,6 +111,8 @@ def check(
             )
         if not task.taken():
             raise ValueError(f"task {name!r} has no rows; check its source and limit")
+        if task.kind in CHAT_ONLY and names and not any(spec.chat for spec in models):
+            raise ValueError(f"task {name!r} needs a chat model, and none is under test")
         if task.kind in REWARD_MODEL_SCORED and reward is None:
             raise ValueError(f"task {name!r} tests a reward model; name it under evaluate.reward")
 

@@ -18,7 +18,7 @@ from hfllm.evaluation.intervals import Interval, mean
 from hfllm.evaluation.measure import KL
 from hfllm.evaluation.model_under_test import ModelUnderTest, prompt_of
 from hfllm.evaluation.sample import Sample
-from hfllm.evaluation.specs import ModelSpec, Result, ScorerSpecs, result
+from hfllm.evaluation.specs import ModelSpec, Result, ScorerSpecs, check_finite, result
 from hfllm.inference.load import load_model
 from hfllm.inference.relevance import RelevanceJudge, open_judge
 from hfllm.inference.reward_model import RewardModel, open_reward_model
@@ -63,7 +63,9 @@ def add_rewards(samples: list[Sample], model: RewardModel | None) -> None:
         asked = prompt_of(sample.row, chat=True)
         assert not isinstance(asked, str)
         answered.append(([*asked, {"role": "assistant", "content": sample.output}], sample.ended))
-    for sample, score in zip(samples, model.score(answered, model.name), strict=True):
+    scores = model.score(answered, model.name)
+    check_finite(scores, model.name)
+    for sample, score in zip(samples, scores, strict=True):
         sample.reward = score
 
 
@@ -105,4 +107,7 @@ def divergence(tested: ModelUnderTest, samples: list[Sample], scorers: Scorers) 
     prompts = [prompt_of(sample.row, chat=True) for sample in chosen]
     longest = max(sample.max_new_tokens for sample in chosen)
     nats = sampled_kl(tested, model, prompts, longest)
+    if not nats:
+        print(f"{tested.spec.name}: no KL: every sampled answer is empty", flush=True)
+        return []
     return [result(tested.spec.name, ALL_ANSWERS, KL, mean(nats))]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
@@ -89,6 +90,24 @@ def result(
         measure: the metric (measure.py).
         interval: its value with the 95% interval and the number of rows.
         chance: the value of random guessing, in the metric's unit; None: not known.
+
+    Raises:
+        ValueError: there are no rows, or the value is NaN or infinite: no evaluation is done so.
     """
+    if not interval.n or not all(map(math.isfinite, (interval.value, interval.low, interval.high))):
+        raise ValueError(
+            f"{model}: {task}: {measure.name} is {interval.value} over {interval.n:,} rows, which "
+            "is no result: the model's scores overflow, or no row could be scored; look at its "
+            "training, or leave the task out"
+        )
     row = {"model": model, "task": task, "metric": measure.name, **interval._asdict()}
     return Result(**row, **({} if chance is None else {"chance": chance}))  # type: ignore[typeddict-item]
+
+
+def check_finite(scores: Iterable[float], what: str) -> None:
+    """Raise ValueError, which `what` begins, if a model's score is NaN or infinite.
+
+    Comparisons with NaN are false: without this, the first choice would be the likeliest.
+    """
+    if wrong := [score for score in scores if not math.isfinite(score)]:
+        raise ValueError(f"{what}: the model's score is {wrong[0]}; look at its training")

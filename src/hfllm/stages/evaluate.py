@@ -80,7 +80,7 @@ def run(config: Config, step: Step, manifest: Manifest) -> None:
 
     models = [model_spec(step, reference) for reference in config.models]
     tasks = {name: task_spec(step, task, manifest) for name, task in config.tasks.items()}
-    manifest.notes += (notes := true_score_notes(config, tasks))
+    manifest.notes += (notes := older_world_notes(step, config, tasks))
     for note in notes:
         print(f"  {note}")
     results = evaluate_models(
@@ -94,15 +94,24 @@ def run(config: Config, step: Step, manifest: Manifest) -> None:
     print(format_table(results, [m.name for m in models]))
 
 
-def true_score_notes(config: Config, tasks: dict[str, TaskSpec]) -> list[str]:
-    """Notes on tests of a step whose rows ask for no true score: an older world's do not."""
-    return [
-        f"{name}: no true score: no row of step '{task.source.step}' has `enough_words`; if it is "
-        "a world made by an older hfllm, run it again"
-        for name, task in config.tasks.items()
-        if task.kind == "answers" and task.source.step
-        if not any("enough_words" in row for row in tasks[name].rows)
-    ]
+def older_world_notes(step: Step, config: Config, tasks: dict[str, TaskSpec]) -> list[str]:
+    """Notes on tests of a small world that an older hfllm made, whose rows lack a column."""
+    notes = []
+    for name, task in config.tasks.items():
+        maker = step.recipe.steps.get(task.source.step or "")
+        if task.kind != "answers" or maker is None or maker.stage.name != "world":
+            continue
+        rows = tasks[name].rows
+        lost = ["true score"] if not any("enough_words" in row for row in rows) else []
+        asserting = [row for row in rows if row.get("check") in ("contains", "refusal")]
+        if asserting and not any("rivals" in row for row in asserting):
+            lost.append("mark for an answer that also names a wrong one")
+        if lost:
+            notes.append(
+                f"{name}: no {', no '.join(lost)}: the rows of step '{maker.name}' are those of an "
+                f"older hfllm; make it again: {step.command(only=maker.name)}"
+            )
+    return notes
 
 
 def scorer_specs(config: Config, step: Step) -> ScorerSpecs:

@@ -25,7 +25,7 @@ from hfllm.evaluation.intervals import share
 from hfllm.evaluation.measure import ACC, ACC_NORM
 from hfllm.evaluation.model_under_test import ModelUnderTest
 from hfllm.evaluation.shapes import as_test_row
-from hfllm.evaluation.specs import Result, TaskSpec, TestRow, result
+from hfllm.evaluation.specs import Result, TaskSpec, TestRow, check_finite, result
 from hfllm.evaluation.subsets import subsets_of
 from hfllm.inference.loglik import continuation, split_continuation, token_scores
 from hfllm.inference.prompts import positions
@@ -55,6 +55,7 @@ def score(tested: ModelUnderTest, name: str, spec: TaskSpec) -> tuple[list[Resul
     items = []
     for number, (row, (texts, gold)) in enumerate(zip(rows, options, strict=True)):
         sums = [next(found).total() for _ in texts]
+        check_finite(sums, f"{tested.spec.name}: {name}: row {row.get('id', number)}")
         rates = [s / max(1, len(t.strip())) for s, (_, t) in zip(sums, texts, strict=True)]
         items.append({"id": str(row.get("id", number)), **item_of(sums, rates, gold)})
     fields = [str(row.get("field", "")).replace("/", "_") for row in rows]

@@ -16,7 +16,7 @@ from hfllm.evaluation.intervals import bootstrap, share
 from hfllm.evaluation.measure import ACC, PERPLEXITY
 from hfllm.evaluation.model_under_test import ModelUnderTest
 from hfllm.evaluation.shapes import text_of
-from hfllm.evaluation.specs import Result, TaskSpec, TestRow, result
+from hfllm.evaluation.specs import Result, TaskSpec, TestRow, check_finite, result
 from hfllm.inference.loglik import continuation, split_continuation, token_scores
 from hfllm.inference.prompts import positions
 
@@ -50,7 +50,8 @@ def score(
         }
         for i, (row, scores) in enumerate(zip(rows, found, strict=True))
     ]
-    logprobs = np.array([[item["logprob"]] for item in items])
+    logprobs = np.array([[scores.total()] for scores in found])
+    check_finite(logprobs[:, 0].tolist(), f"{tested.spec.name}: {name}")
     perplexity = bootstrap(logprobs, lambda means: np.exp(np.minimum(-means[..., 0], MAX_LOG)))
     return [
         result(tested.spec.name, name, ACC, share([bool(item["greedy"]) for item in items])),

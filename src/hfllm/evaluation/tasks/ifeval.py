@@ -53,10 +53,10 @@ def ask(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sample]:
             "NLTK's data; run: python -m nltk.downloader punkt_tab",
             flush=True,
         )
-    if not kept:
+    if 2 * lost > len(rows):
         raise ValueError(
-            f"task {task!r}: no prompt is left that can be checked without NLTK's data; "
-            "run: python -m nltk.downloader punkt_tab"
+            f"task {task!r}: {lost:,} of {len(rows):,} prompts, more than half, cannot be checked "
+            "without NLTK's data; run: python -m nltk.downloader punkt_tab"
         )
     samples = replies.ask(tested, task, TaskSpec(spec.kind, kept, None, spec.max_new_tokens))
     for sample in samples:

@@ -16,7 +16,7 @@ from hfllm.evaluation.measure import (
     Measure,
 )
 from hfllm.evaluation.metrics import load_metric
-from hfllm.evaluation.specs import Result, TaskSpec, result
+from hfllm.evaluation.specs import Result, TaskSpec, check_finite, result
 from hfllm.evaluation.subsets import source_of, subsets_of
 from hfllm.inference.reward_model import RewardModel
 from hfllm.training.preference import characters_more, longer_wins
@@ -37,6 +37,7 @@ def score(
         [([*row["prompt"], *row[side]], True) for side in ("chosen", "rejected") for row in rows],
         f"{tested.name}: {name}",
     )
+    check_finite(scores, f"{tested.name}: {name}")
     chosen, rejected = scores[: len(rows)], scores[len(rows) :]
     longer = [characters_more(row) for row in rows]
     scored = list(zip(chosen, rejected, longer, strict=True))
