@@ -1,35 +1,32 @@
-"""Every command of the README's code blocks is run here in a short form, or by .ci/run."""
+"""Every command of README.md and its pages is run here in a short form, or by .ci/run."""
 
-import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from small_demo import ROOT, SMALL
+
+from readme import commands
 
 pytestmark = pytest.mark.e2e
 
 TAKES_OVERRIDES = ("run", "show", "report")
 ELSEWHERE = ("make ", "source ", "pip ")  # .ci/run
 
-
-def commands() -> list[str]:
-    """Lines of the README's bash blocks, comments cut off and continued lines joined."""
-    text = (ROOT / "README.md").read_text().replace("\\\n", " ")
-    blocks = re.findall(r"```bash\n(.*?)```", text, flags=re.S)
-    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line and not line.startswith("#")]
-
-
-REAL_MODEL = [c for c in commands() if "smollm2" in c.lower()]  # tests/smollm2 runs them
+# tests/smollm2 runs these
+REAL_MODEL = [c for c in commands() if "smollm2" in c.lower() and c.startswith("hfllm ")]
 HFLLM = [c for c in commands() if c.startswith("hfllm ") and c not in REAL_MODEL]
 LAUNCH = [c for c in commands() if c.startswith("accelerate launch ")]
+TOOLS = [c for c in commands() if c.startswith("python tools/")]
 
 
 def test_no_command_is_left_out():
-    here = HFLLM + LAUNCH + REAL_MODEL
+    here = HFLLM + LAUNCH + REAL_MODEL + TOOLS
     left = [c for c in commands() if c not in here and not c.startswith(ELSEWHERE)]
-    assert not left and len(HFLLM) >= 6 and len(LAUNCH) >= 1
+    assert not left and len(HFLLM) >= 6 and len(LAUNCH) >= 1 and len(TOOLS) >= 2
     ci = (ROOT / ".ci" / "run").read_text()
     assert all(c.split()[1] in ci or c == "make demo" for c in commands() if c.startswith("make "))
 
@@ -39,8 +36,9 @@ def test_commands_on_the_real_model_are_run_by_its_own_tests():
     run = "\n".join(path.read_text(encoding="utf-8") for path in files)
     assert len(REAL_MODEL) >= 3
     for command in REAL_MODEL:
-        _, verb, target = command.split()[:3]
-        named = (f'"{verb}", folder', f'("{Path(target).stem}"', f'"{Path(target).name}"')
+        verb = command.split()[1]
+        target = next(word for word in command.split() if "smollm2" in word.lower())
+        named = (f'"{verb}"', f'("{Path(target).stem}"', f'"{Path(target).name}"')
         assert any(name in run for name in named), command
 
 
@@ -61,3 +59,19 @@ def test_the_launch_line(demo, tmp_path):
                      "name=launched", "pretrain.trainer.max_steps=4")  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert (demo.folder / "runs/launched/pretrain/model/model.safetensors").is_file()
+
+
+def test_the_demos_table_and_picture_are_made_from_its_run_folder(demo, tmp_path):
+    page, picture = tmp_path / "README.md", tmp_path / "demo.svg"
+    shutil.copy(ROOT / "README.md", page)
+    for words in (
+        ("tools/results.py", demo.run, "--block", "demo", "--into", page),
+        ("tools/picture.py", demo.run, "--into", picture),
+    ):
+        done = subprocess.run(
+            [sys.executable, *map(str, words)], cwd=ROOT, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    block = page.read_text().split("<!-- results:demo ")[1].split("<!-- /results:demo -->")[0]
+    assert "| Known facts, new phrasings: right | " in block and "`hfllm run configs/demo" in block
+    assert picture.read_text().startswith("<svg")

@@ -146,4 +146,4 @@ def test_missing_data_is_told_in_one_line_per_source_before_anything_starts(tmp_
     assert done.returncode == 1 and not list(tmp_path.iterdir())
     assert len(lines) == len(set(lines)) > 10
     for line in lines:
-        assert "no file no/such/data/" in line and "get the data (README.md, Data)" in line
+        assert "no file no/such/data/" in line and "get the data (docs/your-data.md)" in line

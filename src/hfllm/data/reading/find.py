@@ -140,4 +140,4 @@ def _hint(path: Path) -> str:
         return f"; it is not in {path.parent}, change the path"
     if made := how_to_get(path):
         return made
-    return f"; there is no folder {wrong}: get the data (README.md, Data) or change the path"
+    return f"; there is no folder {wrong}: get the data (docs/your-data.md) or change the path"
