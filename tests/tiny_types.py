@@ -102,6 +102,7 @@ NOT_SMALL: dict[str, str] = {
     "musicgen_melody": "its config, of three models, has no sizes of its own",
     "zamba": "its tied layers cannot be fewer than in the published model",
 }
+NOT_CAUSAL = ("cpmant", "prophetnet", "xlnet")  # their tokens see those that follow
 MOST_PARAMETERS = 10_000_000
 
 
@@ -131,6 +132,6 @@ def tiny_causal(model_type: str, std: float = 0.3) -> Any:
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(tiny_config(model_type), dtype=torch.float32).eval()
     for parameter in model.parameters():
-        if parameter.dim() >= 2:
+        if parameter.dim() >= 2 and parameter.requires_grad:  # no table of sines
             torch.nn.init.normal_(parameter, std=std)
     return model

@@ -14,14 +14,13 @@ from hfllm.modeling.isolation import (
     sees_later_tokens,
     turn_off_cache,
 )
-from tiny_types import NOT_SMALL, VOCABULARY, is_small, tiny_causal
+from tiny_types import NOT_CAUSAL, NOT_SMALL, VOCABULARY, is_small, tiny_causal
 
 SEQ_LEN = 24
 PACKED = ("llama", "gpt2", "gemma3_text", "mistral", "qwen3")
 APART = (
     "gpt_oss", "qwen3_next", "lfm2", "jamba", "mamba", "mamba2", "bloom", "opt", "recurrent_gemma",
 )  # fmt: skip
-NOT_CAUSAL = ("cpmant", "prophetnet", "xlnet")
 SEE = "see each other"
 
 

@@ -22,6 +22,7 @@ from transformers import (
 
 from hfllm.rl import guards
 from hfllm.rl.ppo_trainer import PPOTrainer
+from tiny_types import tiny_causal
 
 
 def refused(words):
@@ -38,7 +39,7 @@ def test_fewer_prompts_than_a_rollout(settings, prompts):
 def test_learned_positions_that_nobody_tells_the_model_are_refused(policy):
     small = dict(vocab_size=64, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
     sizes = dict(d_model=16, decoder_layers=1, decoder_attention_heads=2, init_std=1.0)
-    with refused(r"BartForCausalLM has a table of positions \(.*embed_positions\).*another model"):
+    with refused("BartForCausalLM gives other tokens when it samples in batches.*another model"):
         guards.check_left_padding(BartForCausalLM(BartConfig(vocab_size=64, **sizes)))
     # RoFormer's table turns queries and keys: only distances matter
     guards.check_left_padding(RoFormerForCausalLM(RoFormerConfig(is_decoder=True, **small)))
@@ -47,6 +48,17 @@ def test_learned_positions_that_nobody_tells_the_model_are_refused(policy):
         OPTForCausalLM(OPTConfig(ffn_dim=16, word_embed_proj_dim=16, **small))
     )
     guards.check_left_padding(policy)
+
+
+@pytest.mark.parametrize("model_type", ["llama", "mamba", "lfm2", "gpt_oss", "qwen3_next"])
+def test_states_and_caches_that_take_padding_in_stride_are_accepted(model_type):
+    guards.check_left_padding(tiny_causal(model_type))
+
+
+@pytest.mark.parametrize("model_type", ["rwkv", "recurrent_gemma", "minimax", "xlstm", "roberta"])
+def test_states_and_caches_that_padding_changes_are_refused(model_type):
+    with refused("gives other tokens when it samples in batches"):
+        guards.check_left_padding(tiny_causal(model_type))
 
 
 def test_a_reference_that_cannot_be_the_start_is_refused(

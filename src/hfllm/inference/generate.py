@@ -6,7 +6,8 @@
 2. Rows are sorted by length and cut into batches, padded on the left; position ids count from the
    first real token, so a padded row gives the tokens that it gives alone.
 3. One forward over the prompts (prefill), then one per token. A row that has stopped leaves the
-   batch (fast_cpu/decoding.py).
+   batch (fast_cpu/decoding.py). Models that this does not suit are decoded in another way
+   (inference/decoders.py), which a trial on a few tokens finds out.
 
 Cost: a forward over the prompt tokens plus one per new token. On two CPU cores the number of steps
 decides, so large batches pay. Greedy decoding is exact in float32. A bfloat16 copy of the weights
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hfllm.fast_cpu.decoding import decode
+from hfllm.inference.decoders import way_of
 from hfllm.inference.logits import vocab_size
 from hfllm.inference.progress import track
 from hfllm.inference.prompts import (
@@ -50,7 +51,7 @@ class Generator:
     """Batched generation with one model.
 
     Args:
-        model: a causal LM with rotary or learned positions; it is put into eval mode.
+        model: a causal LM; it is put into eval mode.
         tokenizer: the model's tokenizer.
         batch_size: prompts per batch.
         dtype: None uses the model itself, another dtype (torch.bfloat16) a copy of its weights.
@@ -149,10 +150,6 @@ class Generator:
             max_new_tokens: upper bound for each row.
             temperature: of the sampling; 0 is greedy.
         """
-        width = max(map(len, prompts))
-        pad = self.tokenizer.pad_token_id or 0
-        ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts])  # (B, P)
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts])  # (B, P)
 
         def next_token(_: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
             return self._pick(logits, temperature)
@@ -160,9 +157,8 @@ class Generator:
         def is_done(_: torch.Tensor, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
             return self.stops[token] | (position + 2 >= self.max_positions)
 
-        device = self.model.device
-        rows = (ids.to(device), mask.to(device))
-        yield from decode(self.model, rows, max_new_tokens, next_token, is_done)
+        way = way_of(self.model)
+        yield from way(self.model, prompts, max_new_tokens, next_token, is_done)
 
     def _pick(self, logits: torch.Tensor, temperature: float) -> torch.Tensor:
         if temperature <= 0:
