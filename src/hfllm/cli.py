@@ -89,10 +89,12 @@ def show(
         from hfllm.runs.quiet import quiet_libraries
 
         quiet_libraries()  # before transformers is imported
+        from hfllm.runs.preflight import check_values
         from hfllm.training.defaults import choose_defaults
 
         loaded = _load(recipe, overrides)
         names = [name for name in loaded.steps if step in (None, name)]
+        check_values(loaded, names)
         choose_defaults(loaded, names)
         for line in show_recipe(loaded, step, everything):
             print(line)

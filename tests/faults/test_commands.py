@@ -21,6 +21,7 @@ def hfllm(*words):
         (("run", "recipe.yaml", "--only", "ppo"), "'ppo' needs 'tokenizer', which is missing"),
         (("run", "recipe.yaml", "--dry-run", "sft.trainer.packing=1"), "the step's data.packing"),
         (("show", "recipe.yaml", "--step", "sfft"), "no step 'sfft'. Did you mean: 'sft'?"),
+        (("show", "recipe.yaml", "sft.data.turns=some"), "sft.data.turns: 'some' is none of all"),
         (("show", "recipe.yaml", "sft.trainer.max_step=1"), "sft.trainer.max_step: Key 'max_step'"),
         (("report", "recipe.yaml"), "runs/tiny: nothing has run yet; run `hfllm run recipe.yaml`"),
         (("eval", "runs/tiny/sft/model"), "nothing to evaluate on: give --tests FILE.jsonl"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hfllm.recipe.errors import RecipeError
-from hfllm.runs.preflight import preflight
+from hfllm.runs.preflight import check_values, preflight
 from tiny import MODEL
 
 ALL = ["tokenizer", "pretrain", "sft", "reward", "ppo"]
@@ -209,3 +209,19 @@ def test_sources_that_would_share_a_folder_are_told_before_any_training(workspac
         "pretrain.data.heldout: sources 'my set' and 'my/set' would be packed into one folder "
         "(my_set); give one of them another `name:`"
     ]
+
+
+def test_show_and_the_checks_before_a_run_refuse_the_same_values(workspace):
+    workspace.recipe({"evaluate": EVALUATE})
+    wrong = (
+        "evaluate.tasks.pairs.kind=guess",
+        "sft.data.turns=some",
+        "pretrain.data.seq_len=2",
+        "sft.data.mixture=[{path: gone.jsonl}, {path: gone.jsonl}]",  # a missing file may be shown
+    )
+    recipe = workspace.load(*wrong)
+    with pytest.raises(RecipeError) as shown:
+        check_values(recipe, list(recipe.steps))
+    run = problems(workspace, *wrong, names=list(recipe.steps))
+    assert [one for one in run if "no file" not in one] == shown.value.problems
+    assert len(shown.value.problems) == 5

@@ -38,13 +38,28 @@ def preflight(recipe: Recipe, names: list[str], with_trainers: bool = True) -> N
     for name in names:
         spec = recipe.steps[name]
         problems += _missing_models(recipe, spec) + _source_problems(recipe, spec)
-        problems += _length_problems(spec) + _eval_strategy_problems(spec)
-        problems += _heldout_file_problems(recipe, spec) + value_problems(spec)
+        problems += _value_problems(recipe, spec)
     problems += _disk_problems(recipe) + _launch_problems(recipe)
     if not problems and with_trainers:
         problems += _library_problems(recipe, names)
     if problems:
         raise RecipeError(recipe.path, problems)
+
+
+def check_values(recipe: Recipe, names: list[str]) -> None:
+    """Check what the recipe itself says of the named steps; RecipeError with all problems.
+
+    For `hfllm show`: the values that `preflight` refuses, whatever files and models are there yet.
+    """
+    problems = [p for name in names for p in _value_problems(recipe, recipe.steps[name])]
+    if problems:
+        raise RecipeError(recipe.path, problems)
+
+
+def _value_problems(recipe: Recipe, spec: StepSpec) -> list[str]:
+    """Problems of values, alone and together; no source and no model is looked at."""
+    problems = _label_problems(spec) + _length_problems(spec) + _eval_strategy_problems(spec)
+    return problems + _heldout_file_problems(recipe, spec) + value_problems(spec)
 
 
 def _library_problems(recipe: Recipe, names: list[str]) -> list[str]:
@@ -112,8 +127,6 @@ def _model_problem(recipe: Recipe, spec: StepSpec) -> str | None:
 
 
 def _source_problems(recipe: Recipe, spec: StepSpec) -> list[str]:
-    from hfllm.data.packing.folders import folder_problems
-    from hfllm.data.reading.examples import label
     from hfllm.data.reading.source_checks import check_sources
 
     step = Step(recipe, spec)
@@ -121,7 +134,15 @@ def _source_problems(recipe: Recipe, spec: StepSpec) -> list[str]:
     for key, source in sources_in(spec.config):
         if not source.step:  # the files of another step may not exist yet
             problems += [f"{spec.name}.{key}: {p}" for p in check_sources([source], step.data_of)]
+    return problems
+
+
+def _label_problems(spec: StepSpec) -> list[str]:
+    from hfllm.data.packing.folders import folder_problems
+    from hfllm.data.reading.examples import label
+
     data: Any = getattr(spec.config, "data", None)
+    problems = []
     for split, extra in (("mixture", "replay"), ("heldout", "")):
         sources = [*(getattr(data, split, None) or []), *(getattr(data, extra, None) or [])]
         found = folder_problems(map(label, sources), isinstance(data, PACKED))
