@@ -22,7 +22,8 @@ ALL_ANSWERS = "all_answers"  # task name of the means over the answers of all ta
 class TaskConfig:
     """One held-out test: rows from `source`, scored by `kind` (evaluation/tasks/)."""
 
-    kind: str = MISSING  # one of TASK_KINDS
+    # bits_per_byte, answers, replies, preference, choices, continuation, instructions or ifeval
+    kind: str = MISSING
     source: SourceConfig = MISSING
     limit: int | None = None  # of the first rows; default: all
     max_new_tokens: int | None = None  # of an answer; default: 512 for ifeval, else 48

@@ -25,13 +25,13 @@ class SourceConfig:
     """
 
     name: str | None = None  # label in the ledger; default: the file's or step's name
-    step: str | None = None
-    file: str | None = None
-    path: str | None = None
-    hub: str | None = None
-    subset: str | None = None
-    split: str = "train"
-    revision: str | None = None
+    step: str | None = None  # an earlier step, whose data is read
+    file: str | None = None  # one of the step's files; default: kept.jsonl, or the only one
+    path: str | None = None  # a file, a glob or a folder
+    hub: str | None = None  # a data set's id on the Hugging Face hub
+    subset: str | None = None  # of the hub's data set
+    split: str = "train"  # of the hub's data set
+    revision: str | None = None  # of the hub's data set: a branch, tag or commit
     format: str | None = None  # row adapter; default: guessed from the columns
     columns: dict[str, str] = field(default_factory=dict)  # rename: {column in the file: our name}
     where: dict[str, Any] = field(default_factory=dict)  # keep {column: value, glob or list}
@@ -60,7 +60,7 @@ class ChatDataConfig:
     mixture: list[SourceConfig] = MISSING
     heldout: list[SourceConfig] = field(default_factory=list)
     seq_len: int = 512  # tokens
-    packing: bool = True
+    packing: bool = True  # several chats in a row; false: one
     # loss on all answers of a chat in one row (all), on its last one (last), or one row per answer
     # (each)
     turns: str | None = None
@@ -85,7 +85,7 @@ class PromptDataConfig:
     """Prompts for reinforcement learning; the other columns are passed to the reward functions."""
 
     mixture: list[SourceConfig] = MISSING
-    max_prompt_tokens: int = 256
+    max_prompt_tokens: int = 256  # longer prompts are dropped and counted
     decontaminate: list[SourceConfig] | None = None  # held-out tests; drop prompts holding one
 
 

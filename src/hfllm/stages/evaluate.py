@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Config:
     """Evaluate several models on the same held-out tests."""
 
-    models: list[str] = model_refs(MISSING)
+    models: list[str] = model_refs(MISSING)  # steps, folders, hub ids or .gguf files
     tasks: dict[str, TaskConfig] = MISSING
     reward: str | None = model_ref(makes=REWARD_MODEL)  # scores the answers too
     reference: str | None = model_ref()  # the KL of the answers is measured to this model

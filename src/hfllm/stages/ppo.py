@@ -53,6 +53,7 @@ class Config(TrainConfig):
     """Reinforcement learning with PPO on a reward model and/or reward functions."""
 
     init: str | None = model_ref("sft", required=True)
+    # the reward model; default: the step `reward`, or none where there are reward functions alone
     reward: str | None = model_ref("reward", makes=REWARD_MODEL, instead="reward_functions")
     reward_functions: list[str] = field(default_factory=list)  # "package.module:function"
     # a chat model that weights the functions' scores by the answer's relevance to the question

@@ -13,7 +13,7 @@ from hfllm.runs.manifest import Manifest
 class Config:
     """Title and extent of the page; licence and credits of the model cards."""
 
-    title: str | None = None
+    title: str | None = None  # of the page; default: the run's name
     side_by_side: int = 12  # prompts shown with the answer of every model
     license: str | None = None  # of the models: a Hugging Face licence id
     credits: list[str] | None = None  # sources of the data with their licences, one a line

@@ -13,15 +13,15 @@ from hfllm.recipe.config import SourceConfig
 class FilterConfig:
     """Thresholds of the document filters (reasons: data/curation/filters.py); `null`: off."""
 
-    languages: list[str] | None = field(default_factory=lambda: ["en"])
+    languages: list[str] | None = field(default_factory=lambda: ["en"])  # ISO 639-1, kept
     min_language_score: float = 0.5  # drop where another language scores at least this
-    min_words: int | None = 5
-    max_words: int | None = 100_000
-    max_symbol_ratio: float | None = 0.1
-    min_alpha_word_ratio: float | None = 0.6
-    max_repeated_line_ratio: float | None = 0.3
-    max_repeated_ngram_ratio: float | None = 0.4
-    min_stop_words: int | None = 2
+    min_words: int | None = 5  # of a document
+    max_words: int | None = 100_000  # of a document
+    max_symbol_ratio: float | None = 0.1  # symbols per word
+    min_alpha_word_ratio: float | None = 0.6  # share of words with a letter
+    max_repeated_line_ratio: float | None = 0.3  # share of lines that stand twice or more
+    max_repeated_ngram_ratio: float | None = 0.4  # share of words in 5-grams that occurred before
+    min_stop_words: int | None = 2  # different stop words (English)
     exempt: dict[str, list[str]] = field(default_factory=dict)  # {source: reasons not applied}
 
 
@@ -29,11 +29,11 @@ class FilterConfig:
 class DedupConfig:
     """Exact (hash of the normalised text) and near (MinHash LSH over word shingles) duplicates."""
 
-    exact: bool = True
-    near: bool = True
-    similarity: float = 0.8
-    shingle_words: int = 5
-    hashes: int = 112
+    exact: bool = True  # drop documents with the same text
+    near: bool = True  # drop documents with nearly the same text
+    similarity: float = 0.8  # of the shingles (Jaccard) from which two are near duplicates
+    shingle_words: int = 5  # words of a shingle
+    hashes: int = 112  # of a document's MinHash signature
 
 
 @dataclass
