@@ -13,7 +13,7 @@ from trl.trainer.utils import FusedCausalLMOutput, add_fused_lm_head
 from hfllm.fast_cpu import NAMES, SWITCH, is_on, stacked_muon
 from hfllm.fast_cpu import shared_prefix as prefix
 from hfllm.fast_cpu.decoding import rows_can_leave
-from hfllm.fast_cpu.trained_head import KEPT, score_trained_positions
+from hfllm.fast_cpu.trained_head import score_trained_positions, why_kept
 from hfllm.inference.generate import Generator
 from hfllm.inference.logits import row_logits
 from hfllm.inference.loglik import token_scores
@@ -163,7 +163,7 @@ def test_the_note_names_the_switch(llama, monkeypatch):
     monkeypatch.setenv(SWITCH, "trained_head")
     add_fused_lm_head(llama, outputs=FUSED)
     assert not score_trained_positions(llama, FusedCausalLMOutput)
-    assert f"{SWITCH} names trained_head" in KEPT
+    assert f"{SWITCH} names trained_head" in why_kept(llama)
 
 
 def test_the_state_of_one_muon_serves_the_other(monkeypatch):

@@ -2,10 +2,13 @@
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as TYPES
 from trl.trainer.utils import FusedCausalLMOutput, add_fused_lm_head
 
 from hfllm.fast_cpu import trained_head
+from hfllm.fast_cpu.trained_head import why_kept
+from hfllm.modeling.eval_mode import eval_mode
+from tiny_types import NOT_SMALL, VOCABULARY, tiny_causal
 
 FIELDS = ("log_probs", "entropy", "is_top1")
 
@@ -78,11 +81,48 @@ def test_the_model_itself_answers_as_before(llama):
 
 
 def test_a_model_that_caps_its_logits_keeps_the_head_of_trl():
-    sizes = dict(hidden_size=16, intermediate_size=32, num_hidden_layers=1, head_dim=8)
-    heads = dict(num_attention_heads=2, num_key_value_heads=2, vocab_size=300)
-    capped = AutoConfig.for_model("gemma2", final_logit_softcapping=0.05, **sizes, **heads)
-    model = AutoModelForCausalLM.from_config(capped)
+    model = tiny_causal("gemma2")
     assert not score_trained_positions(fused(model))
+    assert "changes its hidden states before the head, or its logits" in why_kept(model)
+
+
+PLAIN = ("llama", "gpt2", "qwen3", "gemma3_text", "opt", "phi3", "mamba", "stablelm")
+CHANGED = ("gemma2", "cohere", "cohere2", "minicpm3", "recurrent_gemma", "nanochat")
+
+
+def is_scaled(model):
+    """Whether logits are the head's matrix times the hidden states, where caps show."""
+    ids = torch.randint(4, VOCABULARY, (2, 12), generator=torch.Generator().manual_seed(0))
+    with eval_mode(model):
+        model.get_output_embeddings().weight.mul_(300.0)
+        expected = model.get_output_embeddings()(model.base_model(ids).last_hidden_state)
+        return torch.allclose(model(ids).logits, expected, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("model_type", [*PLAIN, *CHANGED])
+def test_a_plain_head_is_known_whatever_the_weights(model_type):
+    """An untrained model's logits are far below any cap."""
+    model = tiny_causal(model_type)
+    assert trained_head.has_plain_head(model) == (model_type in PLAIN) == is_scaled(model)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_type", sorted(set(TYPES) - {*PLAIN, *CHANGED, *NOT_SMALL}))
+def test_no_head_of_any_model_type_is_wrongly_called_plain(model_type):
+    model = tiny_causal(model_type)
+    assert not trained_head.has_plain_head(model) or is_scaled(model)
+
+
+def test_a_plain_head_is_plain_under_autocast(llama):
+    """TRL's reference is prepared: its forward runs in bf16, its trunk called alone does not."""
+    torch.nn.init.normal_(llama.get_input_embeddings().weight, std=1.0)
+    # as Accelerator.prepare_model does; an Accelerator would change the state of the process
+    llama.forward = torch.autocast("cpu", torch.bfloat16)(llama.forward)
+    with eval_mode(llama):
+        ids = torch.arange(7, 17)[None]
+        apart = llama(input_ids=ids).logits - llama.lm_head(llama.model(ids).last_hidden_state)
+    assert apart.abs().max() > 1e-3  # what was compared before
+    assert trained_head.has_plain_head(llama)
 
 
 def test_sft_uses_it(trained, monkeypatch):

@@ -24,19 +24,13 @@ import torch
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from hfllm.fast_cpu import is_on
+from hfllm.fast_cpu import SWITCH, is_on
 from hfllm.fast_cpu.shared_prefix import last_hidden
 from hfllm.modeling.adapters import without_adapter
 from hfllm.modeling.eval_mode import eval_mode
 
 CHUNK = 2**27  # logits kept for the backward pass: 512 MB in float32; more are recomputed there
 SLICE = 2**22  # logits held at once without a backward pass
-# The manifest's note where `score_trained_positions` did nothing.
-KEPT = (
-    "trl's fused head is kept, slower on a CPU: the model changes its logits after the head, or "
-    "HFLLM_SLOW names trained_head"
-)
-
 _has_plain_head: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()  # tested once
 
 
@@ -100,28 +94,78 @@ def may_score_positions(model: PreTrainedModel) -> bool:
     return is_on("trained_head") and has_plain_head(model)
 
 
+def why_kept(model: Any) -> str:
+    """The manifest's note where `score_trained_positions` did nothing to a model on a CPU."""
+    base = without_adapter(model)
+    if not is_on("trained_head"):
+        why = f"{SWITCH} names trained_head"
+    elif _routes_tokens(base):
+        why = "its loss has a part of the experts' router"
+    else:
+        why = "the model changes its hidden states before the head, or its logits behind it"
+    return f"trl's fused head is kept, slower on a CPU: {why}"
+
+
 def has_plain_head(model: PreTrainedModel) -> bool:
     """Whether the model's logits are its head's matrix times its last hidden state.
 
-    Tested on two tokens, once per model, rather than read from the config: each architecture names
-    its extras (soft-capping, scaling) in its own way.
+    Tested once per model, rather than read from the config: each architecture names its extras
+    (soft-capping, scaling) in its own way. In one forward pass the trunk's hidden states and the
+    head's output are replaced by known numbers: the first must reach the head, and the second the
+    caller, unchanged. So weights, dtype and autocast play no part.
     """
     if model not in _has_plain_head:
         try:
-            _has_plain_head[model] = _logits_are_the_heads(model)
+            _has_plain_head[model] = not _routes_tokens(model) and _passes_through(model)
         except (TypeError, ValueError, AttributeError, RuntimeError):  # no trunk of its own, ...
             _has_plain_head[model] = False
     return _has_plain_head[model]
 
 
-def _logits_are_the_heads(model: Any) -> bool:
-    if getattr(model.config.get_text_config(), "output_router_logits", None) is not None:
-        return False
+def _routes_tokens(model: Any) -> bool:
+    return getattr(model.config.get_text_config(), "output_router_logits", None) is not None
+
+
+def _passes_through(model: Any) -> bool:
+    """Whether planted hidden states reach the head, and planted logits the caller, unchanged."""
     ids = torch.tensor([[0, 1]], device=model.device)
+    states: list[torch.Tensor] = []  # of the trunk
+    at_head: list[torch.Tensor] = []  # what reached the head
+    logits: list[torch.Tensor] = []  # of the head
+
+    def plant_states(_module: Any, _args: Any, output: Any) -> None:
+        states.append(_known(output.last_hidden_state))
+        output.last_hidden_state = states[-1]
+
+    def plant_logits(_module: Any, args: Any, output: torch.Tensor) -> torch.Tensor:
+        at_head.append(args[0])
+        logits.append(_known(output))
+        return logits[-1]
+
+    hooks = [model.get_output_embeddings().register_forward_hook(plant_logits)]
     with eval_mode(model):
-        whole = model(input_ids=ids, use_cache=False).logits
-        hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-        return torch.allclose(whole, model.get_output_embeddings()(hidden), rtol=1e-3, atol=1e-3)
+        try:
+            hooks.append(model.base_model.register_forward_hook(plant_states))
+            found = model(input_ids=ids, use_cache=False).logits
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if len(logits) != 1 or not _equal(found, logits[0]):
+            return False
+        if states:
+            return _equal(at_head[0], states[0])
+        # OPT runs the decoder inside its trunk by itself. Another factor is more than rounding.
+        alone = model.base_model(input_ids=ids, use_cache=False).last_hidden_state.float()
+        return bool((alone - at_head[0].float()).norm() < 0.02 * alone.norm())
+
+
+def _equal(x: torch.Tensor, y: torch.Tensor) -> bool:
+    return x.shape == y.shape and torch.equal(x.float(), y.float())
+
+
+def _known(x: torch.Tensor) -> torch.Tensor:
+    """Whole numbers from -100 to 100 in the shape of `x`: exact in every dtype, beyond any cap."""
+    return (torch.arange(x.numel(), device=x.device) % 201 - 100).reshape(x.shape).to(x.dtype)
 
 
 def _fields(

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from trl.trainer.utils import FusedCausalLMOutput
 
-from hfllm.fast_cpu.trained_head import KEPT, Scoring, score_trained_positions
+from hfllm.fast_cpu.trained_head import Scoring, score_trained_positions, why_kept
 from hfllm.rl.critic import Critic, padded_state_values, state_values
 from hfllm.rl.unpad import Rows, UnpaddedBatch, restore_order, unpadded_chunks
 
@@ -86,5 +86,5 @@ def critic_values(critic: Any, rows: Rows, size: int, unpads: bool) -> torch.Ten
 
 def score_written_tokens_only(models: Sequence[Any], how: Scoring) -> list[str]:
     """Install the CPU head that skips prompt tokens; return a note if a model keeps TRL's head."""
-    done = [score_trained_positions(model, FusedCausalLMOutput, how) for model in models]
-    return [] if all(done) else [KEPT]
+    kept = [m for m in models if not score_trained_positions(m, FusedCausalLMOutput, how)]
+    return list(dict.fromkeys(map(why_kept, kept)))

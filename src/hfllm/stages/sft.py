@@ -147,7 +147,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[OnePassSFTTra
     from hfllm.data.packing.dataset import as_hf_dataset
     from hfllm.data.packing.mixture import chat_mixture
     from hfllm.data.packing.pack import PackedCollator
-    from hfllm.fast_cpu.trained_head import KEPT, score_trained_positions
+    from hfllm.fast_cpu.trained_head import score_trained_positions, why_kept
     from hfllm.modeling.isolation import prepare_for_packing
     from hfllm.training.datasets import packed_chats
     from hfllm.training.eval_loss import nll_metrics
@@ -187,7 +187,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[OnePassSFTTra
     # a sharded model cannot be compared before the processes are set up
     fused = is_sharded(args) or score_trained_positions(trainer.model, FusedCausalLMOutput)
     if not fused and model.device.type == "cpu":
-        manifest.notes.append(KEPT)
+        manifest.notes.append(why_kept(trainer.model))
     stats = train.stats
     info = TrainingInfo(
         tokenizer=tokenizer,
