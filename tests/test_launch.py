@@ -119,11 +119,32 @@ def test_a_failed_step_that_is_asked_for_again_keeps_its_checkpoints(workspace, 
     assert not step.folder.exists()  # a finished one is set aside, to be made anew
 
 
-def test_help_names_the_stage_and_the_default_recipe(capsys):
+def test_help_names_the_stage(capsys):
     main("sft", ["--help"])
     out = capsys.readouterr().out
-    assert "stage: sft; default recipe: configs/demo.yaml" in out
+    assert "usage: accelerate launch launch/sft.py RECIPE [--step NAME] [step.key=value ...]" in out
     assert "accelerate launch launch/sft.py RECIPE" in out
+
+
+@pytest.mark.parametrize("stage", ["sft", None])
+@pytest.mark.parametrize("words", [[], ["seed=1"]])
+def test_without_a_recipe_nothing_starts(workspace, monkeypatch, capsys, stage, words):
+    monkeypatch.setattr(launch, "run_step", lambda step: pytest.fail("it started"))
+    with pytest.raises(SystemExit) as caught:
+        main(stage, words)
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: usage: accelerate launch launch/{stage or 'stage'}.py RECIPE")
+
+
+def test_a_step_ends_with_what_was_made_and_where(workspace, capsys):
+    main("tokenizer", ["recipe.yaml"])
+    last = capsys.readouterr().out.splitlines()[-1]
+    manifest = Manifest.read(workspace.step("tokenizer").manifest)
+    assert last.startswith(f"tokenizer: done in {manifest.wall_s:.0f} s, ")
+    assert last.endswith("; runs/tiny/tokenizer/tokenizer")
+    main("tokenizer", ["recipe.yaml"])
+    assert capsys.readouterr().out.endswith("nothing to do; runs/tiny/tokenizer/tokenizer\n")
 
 
 @pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (ValueError("x"), 1)])

@@ -33,6 +33,23 @@ RecipeArgument = Annotated[Path, typer.Argument(help="a YAML recipe, e.g. config
 Overrides = Annotated[list[str] | None, typer.Argument(help="step.key=value ...")]
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"hfllm {version('hfllm')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print it and end")
+    ] = False,
+) -> None:
+    """Raw text to an aligned chat model on the Hugging Face stack, from one recipe."""
+
+
 @contextmanager
 def clear_errors() -> Iterator[None]:
     """Turn what the user can mend into "error:" lines and an exit code; Ctrl-C into 130."""
@@ -71,8 +88,10 @@ def run(
 ) -> None:
     """Run the missing and stale steps in order; print why each of the others is skipped."""
     with clear_errors():
+        from hfllm.fast_cpu import switched_off
         from hfllm.runs.pipeline import run_recipe
 
+        switched_off()  # a typo in HFLLM_SLOW would end the first step
         run_recipe(_load(recipe, overrides), only=only, start=start, dry_run=dry_run)
 
 

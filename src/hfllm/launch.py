@@ -16,15 +16,14 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
 from typing import NoReturn
 
 from hfllm.data.ledger import Ledger
 from hfllm.fast_cpu import SWITCH, switched_off
 from hfllm.recipe.errors import first_line
 from hfllm.recipe.graph import ancestors
-from hfllm.recipe.load import load_recipe
-from hfllm.recipe.recipe import Recipe
+from hfllm.runs.arguments import arguments, usage
+from hfllm.runs.last_word import say_last
 from hfllm.runs.layout import Step, overrides_of, step_named
 from hfllm.runs.lock import run_lock
 from hfllm.runs.preflight import preflight
@@ -45,7 +44,6 @@ from hfllm.runs.status import status
 from hfllm.runs.user_errors import explain
 from hfllm.stages import find_stages
 
-DEFAULT_RECIPE = "configs/demo.yaml"
 RESUMABLE = ("interrupted", "failed")  # forced or not, such a step resumes from its checkpoints
 
 
@@ -58,14 +56,14 @@ def main(stage: str | None = None, argv: list[str] | None = None) -> None:
     words = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(words):
         print(f"{(__doc__ or '').strip()}\n")
-        print(f"stage: {stage or 'any'}; default recipe: {DEFAULT_RECIPE}")
+        print(usage(stage))
         return
     quiet_libraries()
     use_all_cores()
     use_one_gpu()
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        recipe, name = _arguments(stage, words)
+        recipe, name = arguments(stage, words, find_stages())
         step = step_named(recipe, name)
         run_step(step)
         wait_for_all()
@@ -80,51 +78,14 @@ def main(stage: str | None = None, argv: list[str] | None = None) -> None:
 
 def _fail(message: str, code: int) -> NoReturn:
     if is_main_process():
-        for line in message.splitlines():
-            print(f"error: {line}", file=sys.stderr, flush=True)
+        text = "".join(f"error: {line}\n" for line in message.splitlines())
+        print(text, end="", file=sys.stderr, flush=True)
+        say_last(text)
     raise SystemExit(code)
 
 
 def _terminated(*_: object) -> NoReturn:
     raise SystemExit(143)  # outside training; during training StopOnSignal handles the signal
-
-
-def _arguments(stage: str | None, words: list[str]) -> tuple[Recipe, str]:
-    """The recipe and the name of the step that the command line asks for."""
-    chosen = None
-    if "--step" in words:
-        at = words.index("--step")
-        if at + 1 >= len(words):
-            raise ValueError("--step needs the name of a step")
-        chosen = words[at + 1]
-        del words[at : at + 2]
-    words[:] = [w for w in words if not w.startswith("--local_rank")]  # deepspeed's launcher
-    unknown = [w for w in words if w.startswith("-")]
-    if unknown:
-        raise ValueError(f"unknown option {unknown[0]}; overrides are written step.key=value")
-    files = [w for w in words if "=" not in w]
-    if len(files) > 1:
-        raise ValueError(
-            f"one recipe at a time, found {files[0]} and {files[1]!r}; overrides are written "
-            "step.key=value"
-        )
-    if stage is None and not files:
-        raise ValueError("which recipe? launch/stage.py RECIPE --step NAME")
-    path = Path(files[0] if files else DEFAULT_RECIPE)
-    recipe = load_recipe(path, find_stages(), [w for w in words if "=" in w])
-    if stage is None:
-        if chosen is None:
-            raise ValueError(f"--step NAME is needed; {path} has {', '.join(recipe.steps)}")
-        return recipe, chosen
-    name = chosen or recipe.step_of_stage(stage)
-    if name is None:
-        steps = ", ".join(recipe.steps)
-        raise ValueError(f"{path}: no step of stage '{stage}'; the recipe has {steps}")
-    step = step_named(recipe, name)
-    if step.stage.name != stage:
-        other = step.stage.name
-        raise ValueError(f"{path}: step '{name}' is of stage '{other}', not '{stage}'")
-    return recipe, name
 
 
 def run_step(step: Step) -> None:
@@ -136,7 +97,7 @@ def run_step(step: Step) -> None:
     now = status(step)
     if now.is_done and not forced:
         if is_main_process():
-            print(f"{step.name}: {now.reason}; nothing to do", flush=True)
+            print(f"{step.name}: {now.reason}; nothing to do; {step.product}", flush=True)
         return
     if not is_main_process():
         if not step.stage.trains:
@@ -150,6 +111,7 @@ def run_step(step: Step) -> None:
         if step.folder.is_dir() and (now.state == "stale" or forced and now.state not in RESUMABLE):
             print(f"{step.name}: {now.reason}; {set_aside(step)}", flush=True)
         _run_stage(step)
+        print(f"{step.name}: {status(step).reason}; {step.product}", flush=True)
 
 
 def _run_on_another_rank(step: Step) -> None:

@@ -25,5 +25,5 @@ def init(self: Any, *args: Any, **kwargs: Any) -> None:
 
 if __name__ == "__main__":
     AcceleratorState.__init__ = init
-    processes._has_gpu = lambda: True
+    processes.has_gpu = lambda: True
     main(sys.argv[1], sys.argv[2:])

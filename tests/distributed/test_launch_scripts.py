@@ -146,7 +146,7 @@ def test_no_process_leaves_while_the_main_one_still_works(tmp_path):
         "    if dist.get_rank() == 0:\n"
         "        time.sleep(3)\n"
         "        pathlib.Path('manifest').write_text('done')\n"
-        "launch._arguments, launch.step_named = lambda *_: (None, None), lambda *_: None\n"
+        "launch.arguments, launch.step_named = lambda *_: (None, None), lambda *_: None\n"
         "launch.run_step = late\n"
         "launch.main('sft', [])\n"
         "assert pathlib.Path('manifest').read_text() == 'done'\n"

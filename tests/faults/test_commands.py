@@ -46,3 +46,17 @@ def test_a_dry_run_and_a_show_succeed(workspace):
     result = hfllm("show", "recipe.yaml", "--step", "sft", "sft.trainer.learning_rate=1e-5")
     assert result.exit_code == 0
     assert "trainer.learning_rate: 1e-05" in result.stdout
+
+
+def test_the_version_is_told(workspace):
+    from importlib.metadata import version
+
+    result = hfllm("--version")
+    assert (result.exit_code, result.stdout) == (0, f"hfllm {version('hfllm')}\n")
+
+
+def test_a_dry_run_finds_a_typo_in_hfllm_slow(workspace, monkeypatch):
+    monkeypatch.setenv("HFLLM_SLOW", "decodign")
+    result = hfllm("run", "recipe.yaml", "--dry-run")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: HFLLM_SLOW: 'decodign' is no fast path")

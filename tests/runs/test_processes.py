@@ -46,10 +46,10 @@ def test_what_does_what_it_says_is_let_through(words, line):
 def test_fsdp_on_a_cpu_is_refused(words, monkeypatch):
     words()
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    monkeypatch.setattr(processes, "_has_gpu", lambda: False)
+    monkeypatch.setattr(processes, "has_gpu", lambda: False)
     with pytest.raises(ValueError, match="FSDP through accelerate on a CPU is plain DDP"):
         check_launch_line()
-    monkeypatch.setattr(processes, "_has_gpu", lambda: True)
+    monkeypatch.setattr(processes, "has_gpu", lambda: True)
     check_launch_line()
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hfllm.recipe.recipe import Recipe, StepSpec
-from hfllm.recipe.stage import TOKENIZER, Stage
+from hfllm.recipe.stage import DATA, RESULTS, TOKENIZER, Stage
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,14 @@ class Step:
     def tokenizer(self) -> Path:
         """The tokenizer folder that the step writes; for a model step, its model folder."""
         return self.folder / TOKENIZER if self.stage.makes == TOKENIZER else self.model
+
+    @property
+    def product(self) -> Path:
+        """What the step makes: the folder of a model, tokenizer, data or page, or results.json."""
+        if self.stage.makes_model:
+            return self.model
+        places = {DATA: self.data, TOKENIZER: self.tokenizer, RESULTS: self.folder / "results.json"}
+        return places.get(self.stage.makes, self.folder)
 
     @property
     def checkpoints(self) -> Path:

@@ -15,8 +15,10 @@ from hfllm.recipe.checks import value_problems
 from hfllm.recipe.config import ChatDataConfig, TextDataConfig, TrainConfig
 from hfllm.recipe.errors import RecipeError, first_line
 from hfllm.recipe.graph import model_references, sources_in
+from hfllm.recipe.load import launch_words
 from hfllm.recipe.model_names import how_to_get, is_gguf
 from hfllm.recipe.recipe import Recipe, StepSpec
+from hfllm.runs.launch_checks import launch_file_problems, launch_problems
 from hfllm.runs.layout import Step
 
 MIN_FREE_GB = 1.0
@@ -39,7 +41,7 @@ def preflight(recipe: Recipe, names: list[str], with_trainers: bool = True) -> N
         spec = recipe.steps[name]
         problems += _missing_models(recipe, spec) + _source_problems(recipe, spec)
         problems += _value_problems(recipe, spec)
-    problems += _disk_problems(recipe) + _launch_problems(recipe)
+    problems += _disk_problems(recipe) + launch_file_problems(recipe)
     if not problems and with_trainers:
         problems += _library_problems(recipe, names)
     if problems:
@@ -70,6 +72,7 @@ def _library_problems(recipe: Recipe, names: list[str]) -> list[str]:
         return problems
     from hfllm.recipe.trainers import check_trainers
 
+    problems += launch_problems(launch_words(recipe.launch))
     try:
         check_trainers(recipe, training)
     except RecipeError as error:
@@ -187,14 +190,6 @@ def _heldout_file_problems(recipe: Recipe, spec: StepSpec) -> list[str]:
             where = f"{source.step}.{'holdout' if data is maker.config else 'data.holdout'}"
             problems.append(f"{spec.name}.{key}: {source.step} holds nothing out; set {where}=0.1")
     return problems
-
-
-def _launch_problems(recipe: Recipe) -> list[str]:
-    config = recipe.launch.get("config")
-    if config is None or Path(str(config)).is_file():
-        return []
-    found = ", ".join(sorted(str(p) for p in Path("configs/accelerate").glob("*.yaml")))
-    return [f"launch.config: no file {config}" + (f"; there are {found}" if found else "")]
 
 
 def _disk_problems(recipe: Recipe) -> list[str]:

@@ -59,9 +59,9 @@ def check_launch_line() -> None:
                 "with ACCELERATE_USE_CPU, accelerate silently trains as plain DDP instead of "
                 "DeepSpeed: leave it out, a CPU is found without it"
             )
-        if not _has_gpu():
+        if not has_gpu():
             os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    if is_on("ACCELERATE_USE_FSDP") and not _has_gpu():
+    if is_on("ACCELERATE_USE_FSDP") and not has_gpu():
         raise ValueError(
             "FSDP through accelerate on a CPU is plain DDP under another name: every process "
             "holds the whole model; use configs/accelerate/ddp.yaml or zero2.yaml on CPUs"
@@ -151,10 +151,16 @@ def _launcher_environment() -> dict[str, str]:
         return dict(os.environ)
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
+    """Whether torch finds a GPU; imports torch."""
+    return count_gpus() > 0
+
+
+def count_gpus() -> int:
+    """The number of GPUs that torch finds; imports torch."""
     import torch
 
-    return torch.cuda.is_available()
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def is_sharded(args: Any) -> bool:
