@@ -17,10 +17,18 @@ def test_a_mean_is_taken_over_all_processes_and_nan_does_not_count():
     assert metrics["eval"]["x"] == [33 / 4] and not metrics["train"]
 
 
-def test_the_parts_of_a_step_add_up_to_the_step_that_trl_measures(build):
-    trainer = build()
+@pytest.mark.parametrize("accumulation", [1, 2, 3])
+def test_the_parts_of_a_step_add_up_to_the_step(build, accumulation):
+    """In every line of the log, also where accumulation does not divide an epoch (12 batches)."""
+    trainer = build(
+        gradient_accumulation_steps=accumulation,
+        max_steps=10,
+        per_device_train_batch_size=8,
+        steps_per_generation=1,
+        num_iterations=4 if accumulation < 3 else 1,
+    )
     trainer.train()
     parts = [logged(trainer, f"time/{part}_s") for part in ("generate", "score", "update")]
-    assert len(parts[0]) == 4
+    assert len(parts[0]) == len(logged(trainer, "step_time")) == 10
     for *seconds, step in zip(*parts, logged(trainer, "step_time"), strict=True):
         assert sum(seconds) == pytest.approx(step, abs=1e-6) and min(seconds) >= 0

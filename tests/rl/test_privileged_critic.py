@@ -15,7 +15,8 @@ from rl_helpers import (
 )
 
 from hfllm.rl.build_rewards import LengthFloorReward
-from hfllm.rl.privileged_critic import PrefixFeatures, PrivilegedCritic, RidgeRegression, prefixes
+from hfllm.rl.prefix_features import PrefixFeatures, prefixes
+from hfllm.rl.privileged_critic import PrivilegedCritic, RidgeRegression
 from hfllm.rl.rewards import share_of_constraints
 
 SHARED = {"shared_critic": True, "critic": None}
@@ -218,3 +219,25 @@ def test_a_floor_of_length_hands_on_what_is_known():
     assert known("A", **row) != known("a", **row) and sum(known("a", **row)) == 1
     assert sum(known("a", constraints=None)) == 0
     assert LengthFloorReward(even_tokens, 4).prefix_features is None
+
+
+def test_prefix_features_of_another_shape_are_one_line():
+    def fails(prefix, /, **row):
+        return [1 / len(prefix)]
+
+    wrong = {
+        "the reward function f: too many positional arguments; .*columns answer": lambda: [0.0],
+        "got an unexpected keyword argument 'answer'": lambda prefix: [0.0],
+        "multiple values for argument 'answer'": lambda answer: [0.0],
+        r"failed at .*test_privileged_critic.py:\d+: ZeroDivisionError": fails,
+        "gives None for ''; return a list of numbers": lambda prefix, /, **row: None,
+        "gives 0.5 for ''": lambda prefix, /, **row: 0.5,
+        "gives ab for ''": lambda prefix, /, **row: "ab",
+        r"gives \['a'\] for ''": lambda prefix, /, **row: ["a"],
+        r"gives \[\] for ''": lambda prefix, /, **row: [],
+        r"gives \[inf\]": lambda prefix, /, **row: [float("inf")],
+    }
+    for words, function in wrong.items():
+        with pytest.raises(ValueError, match=words) as caught:
+            PrefixFeatures("f", function).of(["", "a"], {"answer": "x"})
+        assert "\n" not in str(caught.value)

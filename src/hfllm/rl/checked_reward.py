@@ -69,11 +69,7 @@ class CheckedReward(RewardWrapper):
         ours = isinstance(self.function, RewardWrapper | RewardModelScorer)
         if ours or is_out_of_memory(error):
             return error
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        return ValueError(
-            f"reward function {self.__name__} failed at {last.filename}:{last.lineno}: "
-            f"{type(error).__name__}: {first_line(error)}"
-        )
+        return failure(f"reward function {self.__name__}", error)
 
     def _checked(self, scores: Any, given: dict[str, Any]) -> Scores:
         answers = len(given["completions"])
@@ -97,6 +93,15 @@ class CheckedReward(RewardWrapper):
             f"reward function {self.__name__} gave {value!r} ({type(value).__name__}) for "
             f"{row_name(row, given)}; {WANTED}"
         )
+
+
+def failure(name: str, error: Exception) -> ValueError:
+    """One line on an error of the user's code, with its place."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return ValueError(
+        f"{name} failed at {last.filename}:{last.lineno}: {type(error).__name__}: "
+        f"{first_line(error)}"
+    )
 
 
 class CheckedAsyncReward(CheckedReward):

@@ -4,8 +4,10 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+from transformers import TrainerCallback
 
 from hfllm.rl.advantages import Reduce
 
@@ -52,11 +54,36 @@ class Meter:
     def add_times(self) -> None:
         """Add the seconds since the last log: generating, scoring and updating.
 
-        TRL's `step_time` of a training step includes the rollout at its beginning.
+        A step includes the rollout at its beginning. TRL's own `step_time` is replaced: where
+        accumulation does not divide an epoch it is noted in the middle of a later step.
         """
         spent = self._seconds.pop(self._mode(), defaultdict(float))
         metrics = self.current
+        metrics.pop("step_time", None)
+        if not metrics:
+            return
         metrics["time/generate_s"] = [spent["generate"]]
         metrics["time/score_s"] = [spent["rollout"] - spent["generate"]]
-        if self._mode() == "train":
-            metrics["time/update_s"] = [sum(metrics.get("step_time", [])) - spent["rollout"]]
+        if spent["steps"]:
+            metrics["step_time"] = [spent["step"] / spent["steps"]]
+            metrics["time/update_s"] = [spent["step"] - spent["rollout"]]
+
+    def add_step(self, seconds: float) -> None:
+        """Add an optimizer step's seconds."""
+        self._seconds["train"]["step"] += seconds
+        self._seconds["train"]["steps"] += 1
+
+
+class StepTimer(TrainerCallback):
+    """Measures whole optimizer steps: rollout, forward, backward and the optimizer."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter, self._start = meter, 0.0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Start the clock."""
+        self._start = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Add the step's seconds."""
+        self._meter.add_step(time.perf_counter() - self._start)

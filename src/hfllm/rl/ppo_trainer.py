@@ -42,7 +42,7 @@ from hfllm.rl.logprobs import (
     critic_values,
     score_answers,
 )
-from hfllm.rl.meters import Meter
+from hfllm.rl.meters import Meter, StepTimer
 from hfllm.rl.ppo_config import MEAN_OVER_ROWS, PPOConfig
 from hfllm.rl.prompt_sampler import ResumableSampler
 from hfllm.rl.rewards import place_reward_models
@@ -123,8 +123,8 @@ class PPOTrainer(GRPOTrainer):
         self.scored_answers = ScoredAnswers(self.meter, self._sum, self._say)
         self.critic = self._add_critic(build_value_head(self.model) if critic is None else critic)
         self.critic_warmup = CriticWarmup(args, self.critic, self.is_deepspeed_enabled)
-        self.add_callback(self.scored_answers)
-        self.add_callback(self.critic_warmup)
+        for callback in (self.scored_answers, self.critic_warmup, StepTimer(self.meter)):
+            self.add_callback(callback)
         self._unpads = is_on("unpad")  # off: rows are run as TRL pads them
         if not self._unpads:
             guards.check_padded_rows(self.model)  # policy and critic

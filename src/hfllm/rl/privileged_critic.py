@@ -9,16 +9,14 @@ the expected policy gradient unchanged and reduces its variance: tokens after a 
 get no negative advantage for it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from math import isfinite
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers.decoders import DecodeStream
 
 from hfllm.rl.advantages import Reduce, single_process
-from hfllm.rl.rewards import prefix_features_of
+from hfllm.rl.prefix_features import PrefixFeatures, prefixes
 
 FORGETTING = 0.9  # a rollout's weight is multiplied by it at each later one: about ten count
 PENALTY = 30.0  # ridge penalty, in tokens; not on the constant, so that few data give the mean
@@ -81,55 +79,6 @@ class RidgeRegression:
 
 def _with_constant(features: torch.Tensor) -> torch.Tensor:
     return torch.cat([torch.ones_like(features[..., :1]), features], dim=-1)
-
-
-def prefixes(tokenizer: Any, ids: Sequence[int]) -> Iterator[str]:
-    """The text before each token of `ids`, without special tokens."""
-    backend, text = getattr(tokenizer, "backend_tokenizer", None), ""
-    if backend is None:  # decode each prefix: quadratic in the answer's length
-        yield from (tokenizer.decode(ids[:n], skip_special_tokens=True) for n in range(len(ids)))
-        return
-    stream = DecodeStream(skip_special_tokens=True)
-    for token in ids:
-        yield text
-        text += stream.step(backend, token) or ""  # None: a character is still incomplete
-
-
-class PrefixFeatures:
-    """Calls the `prefix_features` of one reward function and checks the result."""
-
-    def __init__(self, name: str, function: Callable[..., list[float]]) -> None:
-        """Wrap `function`; `name` is the reward function's, for messages."""
-        self.name, self._function = name, function
-        self._count: int | None = None  # K, from the first prefix on
-
-    def of(self, texts: list[str], row: dict[str, Any]) -> torch.Tensor:
-        """Features (T, K) of the T prefixes of an answer; `row` is its prompt's.
-
-        Raises:
-            ValueError: K differs from that of another prefix, or a feature is no finite number.
-        """
-        features = [self._function(text, **row) for text in texts]
-        for text, numbers in zip(texts, features, strict=True):
-            if self._count is None:
-                self._count = len(numbers)
-            if len(numbers) != self._count or any(x is None or not isfinite(x) for x in numbers):
-                raise ValueError(
-                    f"prefix_features of the reward function {self.name} gives {numbers} for "
-                    f"{text!r}; return {self._count} numbers each time, 0.0 for an unknown one"
-                )
-        return torch.tensor(features, dtype=torch.float32)  # (T, K); every answer has a token
-
-
-def features_of(functions: Sequence[Any], names: Sequence[str]) -> list[PrefixFeatures]:
-    """The `PrefixFeatures` of the reward functions that have them.
-
-    Raises:
-        ValueError: a function has them under their old name `so_far`, which would be ignored.
-    """
-    pairs = zip(functions, names, strict=True)
-    found = [(name, prefix_features_of(function, name)) for function, name in pairs]
-    return [PrefixFeatures(name, features) for name, features in found if features]
 
 
 class PrivilegedCritic:

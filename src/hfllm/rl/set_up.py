@@ -8,7 +8,8 @@ from typing import Any
 
 from hfllm.fast_cpu.trained_head import Scoring
 from hfllm.rl.logprobs import score_written_tokens_only
-from hfllm.rl.privileged_critic import PrivilegedCritic, features_of
+from hfllm.rl.prefix_features import features_of
+from hfllm.rl.privileged_critic import PrivilegedCritic
 from hfllm.rl.rollout_policy import RolloutPolicy
 
 
