@@ -16,6 +16,7 @@ from hfllm.report.view.results import tables
 from hfllm.stages import find_stages
 
 STAGES = find_stages()
+METRICS = ("accuracy", "refused_unanswerable")
 
 
 def evaluation(results: list[dict[str, Any]], differences: tuple[dict[str, Any], ...] = ()) -> Run:
@@ -113,8 +114,12 @@ def test_the_outcome_has_the_marked_differences_first_and_names_them(run: Run) -
 
 
 def test_two_metrics_that_say_the_same_are_told_once_and_in_the_clearer_words() -> None:
-    same = [value("a", metric, 0.5, 0.1) for metric in ("accuracy", "refused_unanswerable")]
+    same = [value("a", metric, 0.5, 0.1) for metric in METRICS]
     assert [row.metric for row in tables(evaluation(same))[0].rows] == ["refused rightly"]
+    both = [value(m, k, v, 0.1) for m, v in (("a", 0.5), ("b", 0.55)) for k in METRICS]
+    gap = {"model": "b", "baseline": "a", "task": "t", "metric": "accuracy"}
+    gap |= {"value": 0.05, "low": 0.01, "high": 0.09}
+    assert marks(evaluation(both, (gap,))) == ["", "better"]  # the pair is of the one left out
     apart = [same[0], value("a", "refused_unanswerable", 0.4, 0.1)]
     assert len(tables(evaluation(apart))[0].rows) == 2
 

@@ -17,7 +17,7 @@ from hfllm.evaluation.measure import SHARE, Measure, measure_of
 from hfllm.report.collect import Run, StepView, records
 from hfllm.report.drawing.bars import ColoredInterval, interval_plot
 from hfllm.report.number_format import exact, number, percent, short
-from hfllm.report.view.all_answers import Result, merge_summary, summary_task
+from hfllm.report.view.said_once import Result, merge_summary, summary_task, without_repeats
 
 BETTER, WORSE, OTHER = "better", "worse", "different"
 
@@ -71,9 +71,12 @@ def tables(run: Run) -> list[Table]:
     for step in run.steps:
         results = [r for r in records(step.results, "results") if "model" in r]
         summary = summary_task(results)
-        results = merge_summary(results, summary)
+        differences = merge_summary(records(step.results, "differences"), summary)
+        results, differences = without_repeats(merge_summary(results, summary), differences)
         models = run.in_order(str(r["model"]) for r in results)
-        found_tables = [_table(step, group, results, summary) for group in _groups(models, results)]
+        found_tables = [
+            _table(step, group, results, differences, summary) for group in _groups(models, results)
+        ]
         out += sorted(found_tables, key=lambda table: -len(table.rows))
     return out
 
@@ -103,7 +106,13 @@ def _groups(models: list[str], results: list[Result]) -> list[list[str]]:
     return groups
 
 
-def _table(step: StepView, models: list[str], results: list[Result], summary: str) -> Table:
+def _table(
+    step: StepView,
+    models: list[str],
+    results: list[Result],
+    differences: list[Result],
+    summary: str,
+) -> Table:
     cells = {
         (str(r.get("task")), str(r.get("metric")), str(r["model"])): r
         for r in results
@@ -111,10 +120,9 @@ def _table(step: StepView, models: list[str], results: list[Result], summary: st
     }
     paired = {
         (str(d.get("task")), str(d.get("metric")), str(d.get("model")), str(d.get("baseline"))): d
-        for d in merge_summary(records(step.results, "differences"), summary)
+        for d in differences
     }
     keys = list(dict.fromkeys((task, metric) for task, metric, _ in cells))
-    keys = [key for key in keys if not _is_repeated(*key, cells, keys)]
     tasks = list(dict.fromkeys(task for task, _ in keys))
     keys.sort(key=lambda key: (key[0] != summary, tasks.index(key[0])))  # the summary first
     rows = [
@@ -129,22 +137,6 @@ def _table(step: StepView, models: list[str], results: list[Result], summary: st
     measures = [measure_of(metric) for _, metric in keys]
     meanings = list(dict.fromkeys((m.words, m.meaning) for m in measures if m.meaning))
     return Table(step.name, models, rows, meanings, summary.replace("_", " "))
-
-
-def _is_repeated(
-    task: str, metric: str, cells: dict[tuple[str, str, str], Result], keys: list[tuple[str, str]]
-) -> bool:
-    """Whether another metric of the task says the same of every model, and says it better."""
-
-    def values(name: str) -> dict[str, Any]:
-        return {
-            m: (r.get("value"), r.get("n"))
-            for (t, k, m), r in cells.items()
-            if (t, k) == (task, name)
-        }
-
-    better = [other for at, other in keys if at == task and measure_of(other).instead_of == metric]
-    return any(values(other) == values(metric) for other in better)
 
 
 def _row(

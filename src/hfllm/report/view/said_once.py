@@ -1,6 +1,8 @@
-"""The means over all answers: a task of their own, unless only one task has answers.
+"""Results that would be told twice: means over one task alone, and metrics that say the same.
 
-Where they equal the values of one task, they are shown as that task's, once.
+The means over all answers are a task of their own, unless only one task has answers: then they are
+that task's. A metric that another one declares itself to stand for (`Measure.instead_of`) is left
+out where both have the same values; the paired differences go to the one that stays.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from hfllm.evaluation.config import ALL_ANSWERS
+from hfllm.evaluation.measure import measure_of
 
 Result = dict[str, Any]  # a result or a difference of results.json, as read
 
@@ -41,3 +44,24 @@ def merge_summary(rows: list[Result], summary: str) -> list[Result]:
         for row in rows
         if row.get("task") == ALL_ANSWERS and key(row) not in known
     ]
+
+
+def without_repeats(
+    results: list[Result], differences: list[Result]
+) -> tuple[list[Result], list[Result]]:
+    """Results and differences without the metrics that a clearer one of the same task repeats."""
+    values: dict[tuple[str, str], dict[str, Any]] = {}
+    for r in results:
+        key = (str(r.get("task")), str(r.get("metric")))
+        values.setdefault(key, {})[str(r["model"])] = (r.get("value"), r.get("n"))
+    clearer = {
+        (task, other): metric
+        for (task, metric), found in values.items()
+        if (other := measure_of(metric).instead_of) and values.get((task, other)) == found
+    }
+
+    def key_of(row: Result) -> tuple[str, str]:
+        return str(row.get("task")), str(row.get("metric"))
+
+    kept = [r for r in results if key_of(r) not in clearer]
+    return kept, [d | {"metric": clearer.get(key_of(d), d.get("metric"))} for d in differences]
