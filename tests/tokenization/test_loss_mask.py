@@ -259,8 +259,8 @@ def test_gate_keeps_truncates_drops_and_counts():
 def test_gate_drops_what_the_template_refuses():
     tool = [*chat("a", "b"), {"role": "tool", "content": "c"}]
     report = mask_gate(TOKENIZERS["ours"], rows(chat("a", "b"), tool), seq_len=64)
-    assert report.dropped == {"template": 1}
-    assert "role tool is none of" in report.examples["template"]
+    assert report.dropped == {"tools": 1}
+    assert "role tool is none of" in report.examples["tools"]
 
 
 def set_tokens(**tokens):

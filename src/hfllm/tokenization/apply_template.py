@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import render_jinja_template
 
 Messages = Sequence[Mapping[str, Any]]
+Tools = Sequence[Mapping[str, Any]] | None
 DEFAULT = "default"
 PROBE = "\ue0f2"  # a private-use character, which no template writes by itself
 # What a template's expressions raise on a form of message that it does not expect.
@@ -51,7 +52,10 @@ def _several(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def render_text(
-    tokenizer: PreTrainedTokenizerBase, messages: Messages, add_generation_prompt: bool
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Messages,
+    add_generation_prompt: bool,
+    tools: Tools = None,
 ) -> tuple[str, list[tuple[int, int]]]:
     """Render a conversation as text, and the spans (begin, end) inside `{% generation %}` markers.
 
@@ -59,6 +63,7 @@ def render_text(
         tokenizer: with a chat template.
         messages: dicts with `role` and `content`.
         add_generation_prompt: as in `apply_chat_template`.
+        tools: JSON schemas of the tools that may be called, as in `apply_chat_template`.
 
     Raises:
         ValueError: the tokenizer has no template, or the template refuses the messages.
@@ -78,7 +83,7 @@ def render_text(
     parts = _roles_in_parts(template, special, any(m["role"] == "system" for m in messages))
     given = [_message(message, message["role"] in parts) for message in messages]
     try:
-        return _render(template, special, given, add_generation_prompt)
+        return _render(template, special, given, add_generation_prompt, tools)
     except TemplateSyntaxError as error:
         raise ValueError(f"line {error.lineno} of the chat template: {error.message}") from error
     except (TemplateError, *PYTHON_ERRORS) as error:
@@ -94,11 +99,16 @@ def _message(message: Mapping[str, Any], in_parts: bool) -> dict[str, Any]:
 
 
 def _render(
-    template: str, special: tuple, messages: list[dict[str, Any]], add_generation_prompt: bool
+    template: str,
+    special: tuple,
+    messages: list[dict[str, Any]],
+    add_generation_prompt: bool,
+    tools: Tools = None,
 ) -> tuple[str, list[tuple[int, int]]]:
     """What apply_chat_template(tokenize=False) does, with the marked spans in characters."""
     rendered: Any = render_jinja_template(
         [messages],
+        tools=list(tools) if tools else None,  # type: ignore[arg-type]
         chat_template=template,
         return_assistant_tokens_mask=has_markers(template),
         add_generation_prompt=add_generation_prompt,

@@ -25,6 +25,7 @@ from hfllm.data.ledger import Example, Ledger
 from hfllm.tokenization.apply_template import Messages
 from hfllm.tokenization.render import Rendered, eot_token_id, render
 from hfllm.tokenization.template_plan import untrained_end
+from hfllm.tokenization.tools import uses_tools
 
 COMPARED_ROWS = 100  # rows whose prompt is also rendered as at inference, and compared
 GREEN, RESET = "\x1b[32m", "\x1b[0m"
@@ -102,7 +103,8 @@ def mask_gate(
     `chats` have `messages`, `source` and maybe an `id`. `turns`, for templates that rewrite what
     was said before: train "all" answers of a row, its "last", or "each" in a row of its own. The
     `ledger` gets documents, tokens and bytes: kept, changed:truncated (in tokens alone),
-    dropped:template (the template refuses or rewrites the messages) and dropped:no_trained_tokens
+    dropped:template (the template refuses or rewrites the messages), dropped:tools (or those with
+    tools, which many templates do not write) and dropped:no_trained_tokens
     (nothing trained is left after truncation); of "each" for each row.
 
     Raises ValueError with the row and the reason where the mask is wrong, and where no row or less
@@ -115,14 +117,16 @@ def mask_gate(
     for seen, chat in enumerate(by_turn(chats, turns, ledger), start=1):
         name, messages = f"row {seen - 1} (id {chat.get('id', seen - 1)!r})", chat["messages"]
         try:
-            row = render(tokenizer, messages, train="all" if turns == "all" else "last")
+            train, tools = "all" if turns == "all" else "last", chat.get("tools")
+            row = render(tokenizer, messages, train=train, tools=tools)
         except ValueError as error:
-            report.drop("template", f"{name}: {error}")
-            ledger.drop(chat, "template")
+            reason = "tools" if tools or uses_tools(messages) else "template"
+            report.drop(reason, f"{name}: {error}")
+            ledger.drop(chat, reason)
             continue
         if problem := _mask_problem(tokenizer, row, end):
             raise ValueError(f"mask gate: {name}: {problem}")
-        if len(report.rows) < COMPARED_ROWS and (problem := _differs(tokenizer, messages, row)):
+        if len(report.rows) < COMPARED_ROWS and (problem := _differs(tokenizer, chat, row)):
             raise ValueError(f"mask gate: {name}: {problem}")
         kept = row.truncate(seq_len)
         if not any(kept.trained):
@@ -220,10 +224,11 @@ def _bos_problem(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str | No
     return None
 
 
-def _differs(tokenizer: PreTrainedTokenizerBase, messages: Messages, row: Rendered) -> str | None:
+def _differs(tokenizer: PreTrainedTokenizerBase, chat: Example, row: Rendered) -> str | None:
     """How the row differs from the rendering at inference, up to the last prompt; or None."""
-    last = trained_answers(messages)[-1]
-    prompt = render(tokenizer, messages[:last], add_generation_prompt=True).input_ids
+    last, tools = trained_answers(chat["messages"])[-1], chat.get("tools")
+    before = chat["messages"][:last]
+    prompt = render(tokenizer, before, add_generation_prompt=True, tools=tools).input_ids
     if row.input_ids[: len(prompt)] != prompt:
         return "the prompt has other tokens in training than at inference"
     if not row.trained[len(prompt)] or row.trained[len(prompt) - 1]:

@@ -20,7 +20,7 @@ from itertools import pairwise
 from transformers import PreTrainedTokenizerBase
 
 from hfllm.data.packing.pack import Rendered
-from hfllm.tokenization.apply_template import Messages, render_text
+from hfllm.tokenization.apply_template import Messages, Tools, render_text
 from hfllm.tokenization.template_plan import Plan, after_end, end_of_turn, plan_for
 
 
@@ -29,6 +29,7 @@ def render(
     messages: Messages,
     add_generation_prompt: bool = False,
     train: str = "all",
+    tools: Tools = None,
 ) -> Rendered:
     """Render one conversation.
 
@@ -41,6 +42,7 @@ def render(
             or "none". Templates of reasoning models remove the thoughts of earlier turns and
             rewrite those of the last: "all" refuses that, because the trained text would differ
             from the one at inference; "last" and "none" take what the template writes.
+        tools: JSON schemas of the tools that the assistant may call.
 
     Raises:
         ValueError: the template refuses or drops a message; it rewrites one that must be found in
@@ -48,10 +50,10 @@ def render(
             a trained turn differs between training and inference.
     """
     contents = [_content(message, i) for i, message in enumerate(messages)]
-    roles = tuple(str(message["role"]) for message in messages)
-    plan = plan_for(tokenizer, roles, add_generation_prompt)
+    plan = plan_for(tokenizer, messages, add_generation_prompt, tools)
+    contents = [contents[i] for i in plan.written]
     train = "none" if add_generation_prompt else train
-    text, _ = render_text(tokenizer, messages, add_generation_prompt)
+    text, _ = render_text(tokenizer, messages, add_generation_prompt, tools)
     try:
         wanted = _wanted(plan, train, messages)
         begins = _align(text, plan, contents)  # offset of each piece in the text
@@ -59,13 +61,13 @@ def render(
         if train == "all" or any(map(plan.control.search, contents)):
             raise
         spelled = []
-        spans = [_last_span(tokenizer, messages, text)] if train == "last" else []
+        spans = [_last_span(tokenizer, messages, text, tools)] if train == "last" else []
     else:
         spelled = list(_spelled(text, plan, begins))
         spans = [
             (
-                begins[turn.message] + turn.start,
-                begins[turn.message + 1] + turn.end if turn.message in wanted else -1,
+                begins[turn.first] + turn.start,
+                begins[turn.last] + turn.end if turn.message in wanted else -1,
             )
             for turn in plan.turns
         ]
@@ -98,10 +100,10 @@ def _wanted(plan: Plan, train: str, messages: Messages) -> set[int]:
 
 
 def _last_span(
-    tokenizer: PreTrainedTokenizerBase, messages: Messages, text: str
+    tokenizer: PreTrainedTokenizerBase, messages: Messages, text: str, tools: Tools
 ) -> tuple[int, int]:
     """Span of the last turn, end token included, in a text that cannot be aligned."""
-    prompt, _ = render_text(tokenizer, messages[:-1], True)
+    prompt, _ = render_text(tokenizer, messages[:-1], True, tools)
     token = end_of_turn(tokenizer)
     if not text.startswith(prompt) or token not in text[len(prompt) :]:
         raise ValueError(
@@ -140,9 +142,9 @@ def _align(text: str, plan: Plan, contents: Sequence[str]) -> list[int]:
                 break
         else:
             raise ValueError(
-                f"the chat template rewrites message {i} ({content!r:.60}), so that its tokens "
-                "cannot be told from the template's; train what it writes of the last turn with "
-                "data.turns=last (or each), or set chat_template to another one"
+                f"the chat template rewrites message {plan.written[i]} ({content!r:.60}), so that "
+                "its tokens cannot be told from the template's; train what it writes of the last "
+                "turn with data.turns=last (or each), or set chat_template to another one"
             )
     if at != len(text):
         raise ValueError(f"the chat template writes {text[at:]!r:.60} behind the conversation")

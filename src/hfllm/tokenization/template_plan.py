@@ -15,15 +15,17 @@ where a turn starts and ends is found here.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from transformers import PreTrainedTokenizerBase
 
-from hfllm.tokenization.apply_template import has_markers, render_text
+from hfllm.tokenization.apply_template import Messages, Tools, has_markers, render_text
+from hfllm.tokenization.tools import check_tools_written, uses_tools
 
 _PLACEHOLDER = "\ue0f0{}\ue0f1"
 _PLACEHOLDERS = re.compile("\ue0f0([0-9]+)\ue0f1")
@@ -31,16 +33,24 @@ _PLACEHOLDERS = re.compile("\ue0f0([0-9]+)\ue0f1")
 
 @dataclass(frozen=True)
 class Turn:
-    """A trained turn: from an offset in the piece before its content to one in the next piece."""
+    """A trained turn: from an offset in the piece before its content to one in the next piece.
+
+    A turn that only calls tools has no content of its own: it is all in one piece.
+    """
 
     message: int
-    start: int  # offset in pieces[message]: the end of the prompt
-    end: int  # offset in pieces[message + 1]: after the end-of-turn token
+    first: int  # index of the piece in which it starts
+    start: int  # offset in that piece: the end of the prompt
+    last: int  # index of the piece in which it ends
+    end: int  # offset in that piece: after the end-of-turn token
 
 
 @dataclass(frozen=True)
 class Plan:
     """A template's text for one sequence of roles: pieces[0] content[0] pieces[1] content[1] ...
+
+    Calls of tools are the template's text, so in the pieces; `written` are the messages that have
+    a content, in order: all but those that only call tools.
 
     A turn cannot be trained if its prompt is not a prefix of the conversation, or if it does not
     end with the end-of-turn token (`problems`).
@@ -49,6 +59,7 @@ class Plan:
     pieces: tuple[str, ...]
     turns: tuple[Turn, ...]  # the assistant's, in order
     problems: dict[int, str]  # assistant messages that cannot be trained, and why
+    written: tuple[int, ...]
     control: re.Pattern[str]  # matches the tokenizer's control tokens
     adds_space: bool  # the tokenizer puts a space before a text (SentencePiece)
 
@@ -57,27 +68,43 @@ _plans: WeakKeyDictionary[PreTrainedTokenizerBase, dict[tuple, Plan]] = WeakKeyD
 
 
 def plan_for(
-    tokenizer: PreTrainedTokenizerBase, roles: tuple[str, ...], add_generation_prompt: bool
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Messages,
+    add_generation_prompt: bool,
+    tools: Tools = None,
 ) -> Plan:
-    """The template's plan for these roles, cached per tokenizer.
+    """The template's plan for the roles of these messages, cached per tokenizer.
 
-    Args:
-        tokenizer: with a chat template.
-        roles: of the messages, in order.
-        add_generation_prompt: as in `apply_chat_template`.
-
-    Raises:
-        ValueError: the template drops, repeats or reorders a message.
+    A plan with calls of tools is that of one conversation, so it is not cached. Arguments as in
+    `render_text`; contents do not matter. ValueError: the template drops, repeats or reorders a
+    message, or writes no tools.
     """
+    if tools or uses_tools(messages):
+        return plan_with_tools(tokenizer, messages, add_generation_prompt, tools)
     plans = _plans.setdefault(tokenizer, {})
+    roles = tuple(str(message["role"]) for message in messages)
     template = str(tokenizer.chat_template)
     # All that pieces depend on; a template that writes the date gives other pieces tomorrow.
     today = date.today() if "strftime_now" in template else None
     names = (tokenizer.bos_token, tokenizer.eos_token, len(tokenizer))
     key = (template, today, names, roles, add_generation_prompt)
     if key not in plans:
-        plans[key] = _make_plan(tokenizer, roles, add_generation_prompt)
+        plans[key] = _make_plan(tokenizer, _placeholders(roles), add_generation_prompt)
     return plans[key]
+
+
+def plan_with_tools(
+    tokenizer: PreTrainedTokenizerBase, messages: Messages, add_prompt: bool, tools: Tools
+) -> Plan:
+    """The plan of a conversation with tools; ValueError if the template does not write them."""
+    given = [
+        {key: value for key, value in message.items() if key != "weight"}
+        | {"content": _PLACEHOLDER.format(i) if message["content"] else ""}
+        for i, message in enumerate(messages)
+    ]
+    plan = _make_plan(tokenizer, given, add_prompt, tools)
+    check_tools_written(tokenizer, given, add_prompt, tools, plan.control)
+    return plan
 
 
 def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -146,32 +173,44 @@ def _placeholders(roles: Sequence[str]) -> list[dict[str, str]]:
 
 
 def _make_plan(
-    tokenizer: PreTrainedTokenizerBase, roles: tuple[str, ...], add_generation_prompt: bool
+    tokenizer: PreTrainedTokenizerBase,
+    given: Sequence[Mapping[str, Any]],
+    add_generation_prompt: bool,
+    tools: Tools = None,
 ) -> Plan:
-    text, marked = render_text(tokenizer, _placeholders(roles), add_generation_prompt)
+    """The plan of messages whose contents are placeholders, or empty."""
+    text, marked = render_text(tokenizer, given, add_generation_prompt, tools)
     found = list(_PLACEHOLDERS.finditer(text))
-    if [match[1] for match in found] != [str(i) for i in range(len(roles))]:
+    written = tuple(i for i, message in enumerate(given) if message["content"])
+    if [match[1] for match in found] != [str(i) for i in written]:
         raise ValueError(
             f"the chat template does not write every message once and in order (roles "
-            f"{', '.join(roles)}; messages written: {[int(match[1]) for match in found]}); change "
-            "the template or the conversation, for example put the system text into the user's"
+            f"{', '.join(str(m['role']) for m in given)}; messages written: "
+            f"{[int(match[1]) for match in found]}); change the template or the conversation, for "
+            "example put the system text into the user's"
         )
     edges = [0, *(edge for match in found for edge in match.span()), len(text)]
     pieces = tuple(text[a:b] for a, b in zip(edges[::2], edges[1::2], strict=True))
     turns, problems = [], {}
-    for i, role in enumerate(roles):
-        in_marks = any(a <= found[i].start() and found[i].end() <= b for a, b in marked)
-        if role == "assistant" and (in_marks or not has_markers(str(tokenizer.chat_template))):
-            try:
-                start = _prompt_end(tokenizer, roles[:i], text) - edges[2 * i]
-                turns.append(Turn(i, start, _turn_end(tokenizer, i, pieces[i + 1])))
-            except ValueError as error:
-                problems[i] = str(error)
-                continue
-            assert 0 <= start <= len(pieces[i]), "the prompt ends outside the piece before the turn"
+    for i, message in enumerate(given):
+        first = sum(other < i for other in written)  # the piece before the message
+        last, span = first + (i in written), edges[2 * first + 1 : 2 * first + 3]
+        in_marks = any(a <= span[0] and span[-1] <= b for a, b in marked)
+        by_marks = has_markers(str(tokenizer.chat_template)) and i in written
+        if message["role"] != "assistant" or (by_marks and not in_marks):
+            continue
+        try:
+            start = _prompt_end(tokenizer, given[:i], text, tools) - edges[2 * first]
+            after = 0 if last > first else start
+            end = _turn_end(tokenizer, i, pieces[last][after:]) + after
+            turns.append(Turn(i, first, start, last, end))
+        except ValueError as error:
+            problems[i] = str(error)
+            continue
+        assert 0 <= start <= len(pieces[first]), "the prompt ends outside the piece before the turn"
     special = tuple(t.content for t in tokenizer.added_tokens_decoder.values() if t.special)
     pattern = control_pattern(special)
-    return Plan(pieces, tuple(turns), problems, pattern, _adds_space(tokenizer))
+    return Plan(pieces, tuple(turns), problems, written, pattern, _adds_space(tokenizer))
 
 
 def _adds_space(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -179,13 +218,18 @@ def _adds_space(tokenizer: PreTrainedTokenizerBase) -> bool:
     return both[len(newline) :] != alone
 
 
-def _prompt_end(tokenizer: PreTrainedTokenizerBase, roles: tuple[str, ...], text: str) -> int:
-    prompt, _ = render_text(tokenizer, _placeholders(roles), True)
+def _prompt_end(
+    tokenizer: PreTrainedTokenizerBase,
+    before: Sequence[Mapping[str, Any]],
+    text: str,
+    tools: Tools,
+) -> int:
+    prompt, _ = render_text(tokenizer, before, True, tools)
     if not text.startswith(prompt):
         same = next(i for i, (a, b) in enumerate(zip(prompt, text + "\0", strict=False)) if a != b)
         raise ValueError(
             f"the chat template writes another prompt at inference than in training: message "
-            f"{len(roles)} is asked for by {prompt[same:]!r}, but trained after "
+            f"{len(before)} is asked for by {prompt[same:]!r}, but trained after "
             f"{text[same : same + len(prompt) - same]!r}; where the answers themselves begin so, "
             "set data.turns=last (or each), else set chat_template to one whose prompt is a prefix"
         )

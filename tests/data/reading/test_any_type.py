@@ -97,8 +97,8 @@ def check(path: Path, kind: str) -> None:
 
 def assert_messages(messages: list[dict]) -> None:
     for message in messages:
-        assert set(message) <= {"role", "content", "weight"}, message
-        assert message["role"] in ("system", "user", "assistant")
+        assert set(message) <= {"role", "content", "weight", "tool_calls"}, message
+        assert message["role"] in ("system", "user", "assistant", "tool")
         assert type(message["content"]) is str
 
 

@@ -57,8 +57,6 @@ def test_alpaca_input_follows_the_instruction():
     [
         (chat("user"), "no_assistant_turn"),
         (chat(), "no_assistant_turn"),
-        (chat("user", "tool", "assistant"), "tool_role"),
-        ({"conversations": [{"from": "function_call", "value": "{}"}]}, "tool_role"),
         ({"instruction": "Hi?", "output": " "}, "empty_answer"),
         ({"instruction": "", "output": "Hello."}, "empty_turn"),
     ],
@@ -80,6 +78,11 @@ def test_useless_chats_are_dropped(row, reason):
         ({"messages": "Hi?"}, "where|by assistant|no"),
         ({"messages": [{"role": "user", "content": None}]}, "has null as content"),
         ({"messages": 3}, "'messages' is of type int, not a list"),
+        (chat("user", "tool", "assistant"), "message 2 of 3 is by tool, must be by assistant"),
+        (
+            {"conversations": [{"from": "function_call", "value": "{}"}]},
+            r"conversations\[0\] has a call without the name of a function",
+        ),
     ],
 )
 def test_malformed_chats_are_errors(row, message):

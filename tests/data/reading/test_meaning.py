@@ -81,12 +81,12 @@ def test_nulls_of_a_union_inside_messages():
 
 REFUSED_COLUMNS = {
     "history": [["a", "b"]], "context": "c", "input": "i", "options": ["a"], "choices": {"A": "a"},
-    "images": [b"x"], "tools": [{"name": "f"}], "reasoning": "so", "thinking": "so", "weight": 0.5,
+    "images": [b"x"], "reasoning": "so", "thinking": "so", "weight": 0.5,
     "train": "no",
 }  # fmt: skip
 REFUSED_KEYS = {
     "reasoning_content": "so", "thinking": "so", "images": ["x"], "name": "Ada", "weight": 0.5,
-    "train": "no", "train_detail": [1], "mask": True, "function_call": {"name": "f"},
+    "train": "no", "train_detail": [1], "mask": True,
 }  # fmt: skip
 
 
@@ -128,8 +128,55 @@ def test_rows_that_are_not_to_be_trained():
     for row in ({"weight": 0}, {"train": False}):
         assert as_chat({"messages": [ASK, SAY]} | row) == Drop("weight_0")
         assert as_pair(PAIR | row) == Drop("weight_0")
-    assert as_chat({"prompt": "a", "completion": "b", "label": False}) == Drop("label_false")
     assert as_chat({"messages": [ASK, SAY], "weight": 1.0})["messages"] == [ASK, SAY]
+
+
+CALL = {"type": "function", "function": {"name": "find", "arguments": {"city": "Bonn"}}}
+RESULT, TOOL = {"role": "tool", "content": '{"t": 3}'}, {"name": "find", "parameters": {}}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [{"role": "assistant", "content": None, "tool_calls": [CALL]}],
+        [{"role": "assistant", "content": "", "tool_calls": [CALL["function"]]}],
+        [{"role": "assistant", "content": None, "function_call": CALL["function"]}],
+        [{"from": "function_call", "value": json.dumps(CALL["function"])}],
+        [{"from": "tool_call", "value": json.dumps([CALL["function"]])}],
+        [
+            {
+                "role": "assistant",
+                "tool_calls": [{"function": {"name": "find", "arguments": '{"city": "Bonn"}'}}],
+            }
+        ],
+    ],
+)
+@pytest.mark.parametrize("result", ["tool", "function", "observation", "ipython"])
+def test_calls_and_results_of_tools_in_every_published_form(said, result):
+    row = {"conversations": [ASK, *said, {"role": result, "content": '{"t": 3}'}, SAY]}
+    row |= {"tools": json.dumps([TOOL])}
+    assert as_chat(row) == {
+        "messages": [ASK, {"role": "assistant", "content": "", "tool_calls": [CALL]}, RESULT, SAY],
+        "tools": [{"type": "function", "function": TOOL}],
+    }
+    assert as_prompt({"messages": row["conversations"]}) == Drop("tool_role")
+    assert as_pair(PAIR | {"prompt": row["conversations"]}) == Drop("tool_role")
+
+
+def test_calls_after_a_text_are_part_of_its_turn():
+    call = {"from": "function_call", "value": json.dumps(CALL["function"])}
+    chat = as_chat({"conversations": [ASK, SAY, call, call, RESULT, RESULT, SAY], "tools": "[]"})
+    assert chat["messages"] == [ASK, SAY | {"tool_calls": [CALL, CALL]}, RESULT, RESULT, SAY]
+    assert "tools" not in chat
+
+
+def test_pairs_and_bad_answers_are_no_chats():
+    for row in CHATS:
+        with pytest.raises(DataError, match="the row is a preference pair"):
+            as_chat(row | {"chosen": "a", "rejected": "b"})
+        with pytest.raises(DataError, match=r"'label' is false .*`where: \{label: true\}`"):
+            as_chat(row | {"label": False})
+        assert as_chat(row | {"label": True, "chosen": None})["messages"] == [ASK, SAY]
 
 
 def test_parts_of_text_are_joined_and_others_refused():

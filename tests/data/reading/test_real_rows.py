@@ -15,7 +15,7 @@ DATA = Path(__file__).parents[3] / "shared" / "data"
     ("read", "name", "kept", "reasons"),
     [
         (read_chats, "sft/alpaca_en_demo.jsonl.gz", 987, {}),
-        (read_chats, "sft/chat_glaive_toolcall.jsonl.gz", 147, {"tool_role": 153}),
+        (read_chats, "sft/chat_glaive_toolcall.jsonl.gz", 300, {}),
         (read_chats, "sft/chat_topical.parquet", 1617, {}),
         (read_chats, "sft/chat_oasst.jsonl.gz", 678, {}),
         (read_chats, "sft/dolly_3k.jsonl.gz", 2697, {}),

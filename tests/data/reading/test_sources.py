@@ -195,7 +195,7 @@ def test_a_missing_file_suggests_the_nearest(tmp_path):
         read(tmp_path / "boks" / "web.jsonl")
     with pytest.raises(DataError, match=r"no file .*xyz; it is not in .*books, change the path"):
         read(tmp_path / "books" / "xyz")
-    with pytest.raises(DataError, match=r"no file .*; there is no folder .*/qqq: get .*README"):
+    with pytest.raises(DataError, match=r"no file .*; there is no folder .*/qqq: get .*your-data"):
         read(tmp_path / "qqq" / "text" / "*.parquet")
     with pytest.raises(DataError, match="cannot read .xyz"):
         read(write(tmp_path, "a.xyz", b"x"))

@@ -12,6 +12,7 @@ from typing import Any
 
 from hfllm.data.ledger import DataError, Drop
 from hfllm.data.reading.messages import IS_TRAINED, Messages, kind_of, said, to_messages
+from hfllm.data.reading.tool_turns import tools_of
 
 SYSTEM = ("system", "system_prompt", "system_message")
 GIVEN = ("input", "context")  # a text that the instruction is about
@@ -19,10 +20,10 @@ HISTORY = "history"  # of [question, answer], or of messages
 BESIDE = (*SYSTEM, *GIVEN, HISTORY)
 
 NO_TEXT = dict.fromkeys(("image", "images", "audio", "audios", "video", "videos"), "no text")
-TOOLS = dict.fromkeys(("tools", "functions"), "tools that may be called")
+TOOLS = ("tools", "functions")  # that may be called; of chats only
 # What a row to train on says besides its turns, by column. In prompts these are kept for the reward
 # functions, but those that the model must see to answer.
-REFUSED_IN_PROMPTS = NO_TEXT | TOOLS | {HISTORY: "what was said before"}
+REFUSED_IN_PROMPTS = NO_TEXT | {HISTORY: "what was said before"}
 REFUSED = (
     REFUSED_IN_PROMPTS
     | dict.fromkeys(GIVEN, "what the question is about")
@@ -55,16 +56,16 @@ def with_system(row: dict[str, Any], messages: Messages) -> Messages:
     return messages
 
 
-def instruction(row: dict[str, Any], key: str) -> Messages | Drop:
+def instruction(row: dict[str, Any], key: str) -> Messages:
     """What was said before (`history`), then the instruction and, after a blank line, its input."""
     parts = [text_of(row, key)]
     parts += [text_of(row, name) for name in GIVEN if said(row.get(name)) and name != key]
     asked = "\n\n".join(part for n, part in enumerate(parts) if n == 0 or part.strip())
     before = _history(row.get(HISTORY)) if said(row.get(HISTORY)) else []
-    return before if isinstance(before, Drop) else [*before, {"role": "user", "content": asked}]
+    return [*before, {"role": "user", "content": asked}]
 
 
-def _history(value: Any) -> Messages | Drop:
+def _history(value: Any) -> Messages:
     """Messages of a list of [question, answer]; of messages as they are."""
     turns = value if isinstance(value, list) else [value]
     if all(isinstance(turn, dict) for turn in turns):
@@ -104,6 +105,12 @@ def row_weight(row: dict[str, Any]) -> Drop | None:
         if not value:
             return Drop("weight_0")
     return None
+
+
+def tools_beside(row: dict[str, Any]) -> dict[str, Any]:
+    """{"tools": the tools that a chat's assistant may call}, or nothing."""
+    found = [tools for key in TOOLS if (tools := tools_of(row.get(key)))]
+    return {"tools": found[0]} if found else {}
 
 
 def refuse(row: dict[str, Any], refused: dict[str, str]) -> None:

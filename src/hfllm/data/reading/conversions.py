@@ -14,6 +14,7 @@ from hfllm.data.ledger import DataError, Drop
 from hfllm.data.reading.beside import instruction, text_of
 from hfllm.data.reading.messages import (
     Messages,
+    has_tools,
     parse_transcript,
     to_chat,
     to_messages,
@@ -33,34 +34,30 @@ def is_transcript(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("\n\nHuman:")
 
 
-def exchange(question: Messages | Drop, answer: str) -> Messages | Drop:
+def exchange(question: Messages, answer: str) -> Messages:
     """The question with its answer."""
-    return question if isinstance(question, Drop) else [*question, *answer_messages(answer)]
+    return [*question, *answer_messages(answer)]
 
 
-def asked(key: str, answer: str | None = None) -> Callable[[dict[str, Any]], Messages | Drop]:
+def asked(key: str, answer: str | None = None) -> Callable[[dict[str, Any]], Messages]:
     """The conversion of a question in one column, and an answer in another."""
 
-    def convert(row: dict[str, Any]) -> Messages | Drop:
+    def convert(row: dict[str, Any]) -> Messages:
         question = instruction(row, key)
         return question if answer is None else exchange(question, text_of(row, answer))
 
     return convert
 
 
-def completed(row: dict[str, Any]) -> Messages | Drop:
-    """TRL's prompt and completion, which are texts or messages; a bad one (KTO) is dropped."""
-    if row.get("label") is False:
-        return Drop("label_false")
+def completed(row: dict[str, Any]) -> Messages:
+    """TRL's prompt and completion, which are texts or messages."""
     answer = row["completion"]
     prompt = to_messages(row["prompt"], "prompt")
     side = answer_messages(answer) if isinstance(answer, str) else to_messages(answer, "completion")
-    if isinstance(prompt, Drop) or isinstance(side, Drop):
-        return prompt if isinstance(prompt, Drop) else side
     return [*prompt, *side]
 
 
-def gsm8k(row: dict[str, Any]) -> Messages | Drop:
+def gsm8k(row: dict[str, Any]) -> Messages:
     """A question and its worked solution, without the marks for a calculator."""
     answer = CALCULATOR.sub("", text_of(row, "answer"))
     return exchange(instruction(row, "question"), answer)
@@ -69,14 +66,14 @@ def gsm8k(row: dict[str, Any]) -> Messages | Drop:
 def pair_columns(row: dict[str, Any], context: str | None) -> tuple[Messages, str, str] | Drop:
     """(prompt, chosen, rejected) of columns that are strings, messages or whole conversations."""
     prompt = to_messages(row[context], context) if context else []
-    if isinstance(prompt, Drop):
-        return prompt
+    if has_tools(prompt):
+        return Drop("tool_role")
     sides = []
     for key in ("chosen", "rejected"):
         value = row[key]
         side = answer_messages(value) if isinstance(value, str) else to_messages(value, key)
-        if isinstance(side, Drop):
-            return side
+        if has_tools(side):
+            return Drop("tool_role")
         if not side or side[-1]["role"] != "assistant":
             raise DataError(f"{key!r} must end with the assistant's answer", "bad_roles")
         sides.append(without_weights(side))
@@ -114,11 +111,9 @@ def pandalm(row: dict[str, Any]) -> tuple[Messages, str, str] | Drop:
     if not isinstance(row["label"], int) or row["label"] not in sides:
         raise DataError(f"label is {row['label']!r}, not 0 (tie), 1 or 2", "bad_label")
     better, prompt = sides[row["label"]], instruction(row, "instruction")
-    if isinstance(prompt, Drop) or better is None:
-        return prompt if isinstance(prompt, Drop) else Drop("tie")
-    return prompt, *better
+    return Drop("tie") if better is None else (prompt, *better)
 
 
-def chat_column(key: str) -> Callable[[dict[str, Any]], Messages | Drop]:
+def chat_column(key: str) -> Callable[[dict[str, Any]], Messages]:
     """The conversion of a column that holds the whole chat."""
     return lambda row: to_chat(row[key], key)

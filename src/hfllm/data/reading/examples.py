@@ -24,7 +24,7 @@ from typing import Any
 from hfllm.data.ledger import REMEDY, DataError, Drop, Example, Ledger
 from hfllm.data.reading.files import Resolve
 from hfllm.data.reading.formats import as_chat, as_document, as_pair, as_prompt
-from hfllm.data.reading.messages import said, unread_keys
+from hfllm.data.reading.messages import unread_keys
 from hfllm.data.reading.rows import file_of, label, read_rows
 from hfllm.recipe.config import SourceConfig
 
@@ -149,7 +149,7 @@ def _any_good(source: SourceConfig, resolve: Resolve, adapt: Adapter) -> bool:
 
 
 READS_ALL: dict[Adapter, tuple[str, ...]] = {  # the columns that the consumers of a kind read
-    as_chat: ("messages",),
+    as_chat: ("messages", "tools"),
     as_pair: ("prompt", "chosen", "rejected"),
 }
 
@@ -158,7 +158,7 @@ def _note_unread(row: Example, example: Example, read: tuple[str, ...], ledger: 
     """Note what the conversion read neither of the row nor of its messages."""
     file = file_of(row.place)
     for key, value in example.items():
-        if key not in read and key not in IDENTITY and said(value):
+        if key not in read and key not in IDENTITY and value not in (None, "", [], {}):
             ledger.note(row.source, f"unread:{key}", file)
     for key, value in row.items():
         if key not in example or example[key] is not value:  # a column that was converted

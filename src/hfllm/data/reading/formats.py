@@ -19,11 +19,14 @@ from hfllm.data.reading.beside import (
     REFUSED,
     REFUSED_IN_PROMPTS,
     SYSTEM,
+    TOOLS,
     refuse,
     row_weight,
     text_of,
+    tools_beside,
     with_system,
 )
+from hfllm.data.reading.chat_order import check_chat, check_order
 from hfllm.data.reading.conversions import (
     answer_messages,
     asked,
@@ -36,9 +39,9 @@ from hfllm.data.reading.conversions import (
     pandalm,
 )
 from hfllm.data.reading.messages import (
-    check_chat,
-    check_order,
+    has_tools,
     named,
+    said,
     to_messages,
     without_answer,
     without_weights,
@@ -70,13 +73,31 @@ def as_document(row: dict[str, Any], format: str | None = None) -> dict[str, Any
 def as_chat(row: dict[str, Any], format: str | None = None) -> dict[str, Any] | Drop:
     """A conversation in `messages` that ends with an assistant's answer."""
     used = CHATS[_format(row, format, CHATS)]
+    _refuse_pair(row)
     if drop := row_weight(row):
         return drop
     if isinstance(messages := used.convert(row), Drop):
         return messages
-    messages, rest = with_system(row, messages), _rest(row, used)
+    messages, rest, tools = with_system(row, messages), _rest(row, used), tools_beside(row)
+    rest = {key: value for key, value in rest.items() if key not in TOOLS}
     refuse(rest, REFUSED)
-    return check_chat(messages) or rest | {"messages": messages}
+    return check_chat(messages) or rest | tools | {"messages": messages}
+
+
+def _refuse_pair(row: dict[str, Any]) -> None:
+    """DataError for what is to be compared or learned to avoid, not to be imitated."""
+    if said(row.get("chosen")) and said(row.get("rejected")):
+        raise DataError(
+            "the row is a preference pair ('chosen', 'rejected'), not a chat: read it in a step "
+            "that trains on pairs, or set `ignore: [chosen, rejected]` on the source",
+            "bad_messages",
+        )
+    if row.get("label") is False:
+        raise DataError(
+            "column 'label' is false (KTO's mark of a bad answer): set `where: {label: true}` on "
+            "the source to train on the good ones, or `ignore: [label]`",
+            "bad_label",
+        )
 
 
 def as_pair(row: dict[str, Any], format: str | None = None) -> dict[str, Any] | Drop:
@@ -87,6 +108,8 @@ def as_pair(row: dict[str, Any], format: str | None = None) -> dict[str, Any] | 
     if isinstance(sides := used.convert(row), Drop):
         return sides
     prompt, chosen, rejected = sides
+    if has_tools(prompt) or tools_beside(row):
+        return Drop("tool_role")  # only chats are rendered with tools
     prompt, rest = without_weights(with_system(row, prompt)), _rest(row, used)
     refuse(rest, REFUSED)
     check_order(prompt, last="user")
@@ -107,6 +130,8 @@ def as_prompt(row: dict[str, Any], format: str | None = None) -> dict[str, Any] 
     used = PROMPTS[name]
     if isinstance(prompt := used.convert(row), Drop):
         return prompt
+    if has_tools(prompt) or tools_beside(row):
+        return Drop("tool_role")  # only chats are rendered with tools
     prompt = without_weights(without_answer(with_system(row, prompt)))
     refuse({key: row[key] for key in row if key not in used.also}, REFUSED_IN_PROMPTS)
     check_order(prompt, last="user")
@@ -143,7 +168,7 @@ def _format(row: dict[str, Any], format: str | None, table: dict[str, Format]) -
     for keys in (there, list(row)):  # a null counts where nothing else fits: it is then named
         if (name := _first_fit(row, keys, table)) is not None:
             return name
-    wanted = " or ".join("+".join(fit.columns) for fit in table.values())
+    wanted = " or ".join(dict.fromkeys("+".join(fit.columns) for fit in table.values()))
     others = [kind for kind, known in KINDS.items() if _first_fit(row, there, known)]
     hint = f", which is {' or '.join(others)}" if others else ""
     raise DataError(

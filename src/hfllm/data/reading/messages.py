@@ -1,7 +1,5 @@
-"""Convert lists of messages to {"role", "content"}, and check the order of the roles.
+"""Convert lists of messages to {"role", "content"}, with calls of tools and their results.
 
-A chat is an optional system message, then user and assistant in turn. A chat in another order is
-malformed (DataError); one with nothing to learn from (no answer, an empty answer) is a `Drop`.
 A message keeps `weight: 0` if it says that its answer is not to be trained. Keys that change what a
 message means and are not supported are refused, others are not read (`unread_keys`).
 """
@@ -14,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from hfllm.data.ledger import DataError, Drop
+from hfllm.data.reading.tool_turns import CALL_ROLES, RESULT_ROLES, calls_of
 
 Message = dict[str, Any]
 Messages = list[Message]
@@ -22,29 +21,27 @@ ROLES = {
     "system": "system", "developer": "system", "user": "user", "human": "user", "prompter": "user",
     "assistant": "assistant", "gpt": "assistant", "model": "assistant", "bot": "assistant",
 }  # fmt: skip
-TOOL_ROLES = {"tool", "function", "function_call", "observation", "ipython"}  # not rendered yet
 TURN = re.compile(r"\n\n(Human|Assistant):")
 IS_TRAINED = ("weight", "train", "training", "trainable", "train_on_turn", "loss", "loss_weight")
-READ = ("role", "from", "content", "value", "tool_calls", *IS_TRAINED)
+READ = ("role", "from", "content", "value", "tool_calls", "tool_call_id", *IS_TRAINED)
 # What changes the meaning of a message and is not supported, by key.
 REFUSED = {
     "name": "who speaks",
     **dict.fromkeys(("reasoning_content", "reasoning", "thinking", "thoughts"), "thoughts"),
     **dict.fromkeys(("image", "images", "audio", "audios", "video", "videos"), "no text"),
     **dict.fromkeys(("mask", "masked", "train_detail", "loss_mask"), "what is not trained"),
-    "function_call": "a call of a tool",
     "prefix": "an answer that was begun for the model",
 }
 IGNORE = "move it into the content, or set `ignore: [{}]` on the source"
 
 
-def to_messages(value: Any, column: str) -> Messages | Drop:
+def to_messages(value: Any, column: str) -> Messages:
     """Convert role/content or from/value dicts; a string becomes one user message.
 
-    A struct of lists ({"role": [...], "content": [...]}) is a list of structs.
+    A struct of lists ({"role": [...], "content": [...]}) is a list of structs. Calls of tools are
+    part of the assistant's message before them (tool_turns.py).
 
-    Raises DataError, naming `column`, for a value that is no list of messages; an unsupported role
-    (tools) is a `Drop`.
+    Raises DataError, naming `column`, for a value that is no list of messages.
     """
     if isinstance(value, str):
         return [{"role": "user", "content": value}]
@@ -55,13 +52,15 @@ def to_messages(value: Any, column: str) -> Messages | Drop:
     out: Messages = []
     for number, message in enumerate(value):
         one = _to_message(message, f"{column}[{number}]")
-        if isinstance(one, Drop):
-            return one
-        out.append(one)
+        begun = out and one.get("tool_calls") and out[-1]["role"] == "assistant"
+        if begun and not one["content"]:
+            out[-1]["tool_calls"] = [*out[-1].get("tool_calls", []), *one["tool_calls"]]
+        else:
+            out.append(one)
     return out
 
 
-def to_chat(value: Any, column: str) -> Messages | Drop:
+def to_chat(value: Any, column: str) -> Messages:
     """`to_messages` for a column that holds a whole chat, which may be a list written as JSON."""
     if isinstance(value, str) and value.lstrip().startswith("[{"):
         try:
@@ -85,13 +84,15 @@ def _from_columns(value: dict[str, Any], column: str) -> list[Any]:
     return [dict(zip(lists, values, strict=True)) for values in columns]
 
 
-def _to_message(message: Any, at: str) -> Message | Drop:
+def _to_message(message: Any, at: str) -> Message:
     if not isinstance(message, dict):
         raise DataError(f"{at} is {kind_of(message)}, not a message", "bad_messages")
     role, content = _first(message, "role", "from"), _first(message, "content", "value")
     name = role.strip().lower() if isinstance(role, str) else role
-    if (isinstance(name, str) and name in TOOL_ROLES) or message.get("tool_calls"):
-        return Drop("tool_role")
+    if isinstance(name, str) and name in RESULT_ROLES:
+        return _result(message, content, at)
+    if isinstance(name, str) and name in CALL_ROLES:
+        return {"role": "assistant", "content": "", "tool_calls": calls_of(content, at)}
     if not isinstance(name, str) or name not in ROLES:
         raise DataError(
             f"{at} has the unknown role {role!r:.60}; known: {', '.join(ROLES)}", "bad_roles"
@@ -99,8 +100,22 @@ def _to_message(message: Any, at: str) -> Message | Drop:
     for key, why in REFUSED.items():
         if said(message.get(key)):
             raise DataError(f"{at} has {key!r} ({why}): {IGNORE.format(key)}", "not_supported")
-    out: Message = {"role": ROLES[name], "content": _text_of(content, at)}
+    out: Message = {"role": ROLES[name]}
+    calls = _first(message, "tool_calls", "function_call")
+    if said(calls):
+        text = "" if content is None or content == [] else _text_of(content, at)
+        out |= {"content": text, "tool_calls": calls_of(calls, at)}
+    else:
+        out["content"] = _text_of(content, at)
     return out | ({} if _is_trained(message, out["role"], at) else {"weight": 0})
+
+
+def _result(message: dict[str, Any], content: Any, at: str) -> Message:
+    """The message of a tool's result, which may be any JSON value."""
+    plain = isinstance(content, str | list) and content != []
+    text = _text_of(content, at) if plain else json.dumps(content, ensure_ascii=False)
+    kept = {key: message[key] for key in ("name", "tool_call_id") if said(message.get(key))}
+    return {"role": "tool", "content": text, **kept}
 
 
 def _first(message: dict[str, Any], *keys: str) -> Any:
@@ -181,31 +196,6 @@ def parse_transcript(text: str) -> Messages | Drop:
     return out
 
 
-def check_order(messages: Messages, last: str) -> None:
-    """Raise DataError unless: optional system, then user, assistant ... in turn, `last` last."""
-    turns = messages[1:] if messages and messages[0]["role"] == "system" else messages
-    for number, message in enumerate(turns):
-        wanted = ("user", "assistant")[number % 2]
-        if message["role"] != wanted:
-            at = f"message {number + len(messages) - len(turns) + 1} of {len(messages)}"
-            raise DataError(f"{at} is by {message['role']}, must be by {wanted}", "bad_roles")
-    if not turns or turns[-1]["role"] != last:
-        raise DataError(f"the last message must be by {last}", "bad_roles")
-
-
-def check_chat(messages: Messages) -> Drop | None:
-    """Check the order of a conversation (DataError); a `Drop` if it has nothing to train on."""
-    answers = [message for message in messages if message["role"] == "assistant"]
-    if not answers:
-        return Drop("no_assistant_turn")
-    check_order(messages, last="assistant")
-    if not messages[-1]["content"].strip():
-        return Drop("empty_answer")
-    if all("weight" in answer for answer in answers):
-        return Drop("weight_0")
-    return None if all(m["content"].strip() for m in messages) else Drop("empty_turn")
-
-
 def without_answer(messages: Messages) -> Messages:
     """The conversation without its last answer: the prompt for it."""
     return messages[:-1] if messages and messages[-1]["role"] == "assistant" else messages
@@ -214,6 +204,11 @@ def without_answer(messages: Messages) -> Messages:
 def without_weights(messages: Messages) -> Messages:
     """The messages where no context is trained anyway (pairs, prompts): without `weight`."""
     return [{"role": one["role"], "content": one["content"]} for one in messages]
+
+
+def has_tools(messages: Messages) -> bool:
+    """Whether there are calls of tools or their results."""
+    return any(one["role"] == "tool" or "tool_calls" in one for one in messages)
 
 
 def kind_of(value: Any) -> str:
