@@ -86,3 +86,22 @@ def test_sft_is_tested_in_one_pass_with_the_figures_of_two(trained, monkeypatch,
     assert got["eval_tokens"] == theirs["eval_tokens"] > 0
     for name in ("eval_nll_per_token", "eval_loss"):
         assert got[name] == pytest.approx(theirs[name], rel=1e-5)
+
+
+def test_the_trained_model_is_evaluated_once(workspace):
+    """A last step that was evaluated in training is not evaluated again; the figures are equal."""
+    seen = {}
+    for every in (4, 3):  # the last of 8 steps is evaluated in training, or after it
+        place = f"run_dir=runs-{every}"
+        keys = ("trainer.max_steps=8", f"trainer.eval_steps={every}", "sample_prompts=[Who]")
+        workspace.run("tokenizer", place)
+        step = workspace.run("pretrain", place, *(f"pretrain.{key}" for key in keys))
+        rows = [json.loads(line) for line in step.metrics.read_text().splitlines()]
+        evaluated = [row["step"] for row in rows if "eval_loss" in row]
+        assert evaluated == ([4, 8] if every == 4 else [3, 6, 8])
+        texts = (step.folder / "samples.jsonl").read_text().splitlines()
+        assert [json.loads(line)["step"] for line in texts] == evaluated
+        metrics = Manifest.read(step.manifest).metrics
+        assert metrics["eval_loss"] == [row for row in rows if "eval_loss" in row][-1]["eval_loss"]
+        seen[every] = {key: value for key, value in metrics.items() if key.startswith("eval_")}
+    assert seen[4] == seen[3] and "eval_bpb" in seen[3]

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from transformers import Trainer, TrainerCallback
 
 
 def row_sums(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -41,3 +42,34 @@ def nll_metrics(text_bytes: int | None) -> Callable[[Any], dict[str, float]]:
         return out
 
     return compute
+
+
+class FinalEvaluation(TrainerCallback):
+    """The metrics of the trained model: those of an evaluation at the last step, if there was one.
+
+    Evaluated once more, the same model gives the same figures, a second line in metrics.jsonl and
+    every sample text twice.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        """Start without an evaluation; add it to the trainer's callbacks."""
+        self.trainer = trainer
+        self.last: tuple[int, dict[str, float]] | None = None
+
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any
+    ) -> None:
+        """Keep the metrics and their step."""
+        self.last = state.global_step, dict(metrics or {})
+
+    def metrics(self) -> dict[str, float]:
+        """Call it after training; {} without held-out rows. Times are left out."""
+        if self.trainer.eval_dataset is None:
+            return {}
+        # another checkpoint than the last may have been loaded as the best one
+        same = not self.trainer.args.load_best_model_at_end
+        if same and self.last and self.last[0] == self.trainer.state.global_step:
+            found = self.last[1]
+        else:
+            found = self.trainer.evaluate()
+        return {k: v for k, v in found.items() if not k.endswith(("_runtime", "_per_second"))}

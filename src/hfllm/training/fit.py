@@ -30,6 +30,7 @@ from hfllm.training.checkpoints import (
     step_of,
 )
 from hfllm.training.defaults import choose_defaults
+from hfllm.training.eval_loss import FinalEvaluation
 from hfllm.training.finite import StopWhereNotFinite, check_saved_weights
 from hfllm.training.memory import ModelSize
 from hfllm.training.progress import ProgressLines, memory_lines, step_plan
@@ -89,6 +90,8 @@ def fit(
     trainer.add_callback(stop)
     finite = StopWhereNotFinite(trainer, step)
     trainer.add_callback(finite)
+    final = FinalEvaluation(trainer)
+    trainer.add_callback(final)
     checkpoint = _checkpoint(trainer, step, manifest)
     tokens = _TokensSeen(trainer, tokens_per_step, checkpoint)
     trainer.add_callback(MarkCheckpoints(tokens.save))
@@ -102,9 +105,7 @@ def fit(
     _save(trainer, step, manifest, info)
     metrics = {"train_loss": mean_loss(trainer.state.log_history), "parameters": parameters}
     metrics |= {"steps": trainer.state.global_step, "epochs": trainer.state.epoch}
-    if trainer.eval_dataset is not None:
-        timing = ("_runtime", "_per_second")
-        metrics |= {k: v for k, v in trainer.evaluate().items() if not k.endswith(timing)}
+    metrics |= final.metrics()
     manifest.metrics |= {k: v for k, v in (metrics | info.extra).items() if v is not None}
     _count_cost(trainer, manifest, info, tokens.at(trainer.state.global_step))
     if trainer.is_world_process_zero():
