@@ -59,6 +59,21 @@ CHOICES = [  # (a row of a published test, its options and the right one)
     ),
     ({"sentence_good": "Cats sleep.", "sentence_bad": "Cats sleeps.", "UID": "x"},
      [("", "Cats sleep."), ("", "Cats sleeps.")], 0),
+    (
+        {"article": "Ada bakes.", "question": "Who?", "options": ["Ada", "Eve"], "answer": "B"},
+        [("Ada bakes.\nWho?\nA. Ada\nB. Eve\nAnswer:", " A"),
+         ("Ada bakes.\nWho?\nA. Ada\nB. Eve\nAnswer:", " B")], 1,
+    ),
+    (
+        {"question": "How much?", "options": ["A)10", "B)21"], "rationale": "x", "correct": "B"},
+        [("How much?\nA. 10\nB. 21\nAnswer:", " A"), ("How much?\nA. 10\nB. 21\nAnswer:", " B")],
+        1,
+    ),
+    (
+        {"question": "Q", "mc1_targets": {"choices": ["no", "yes"], "labels": [0, 1]}},
+        [("Question: Q\nAnswer:", " no"), ("Question: Q\nAnswer:", " yes")], 1,
+    ),
+    ({"query": "Q", "choices": {"A": "x", "B": "y"}, "gold": "B"}, [("Q", " x"), ("Q", " y")], 1),
     ({"query": "Q", "choices": [3, 4], "gold": 1.0}, [("Q", " 3"), ("Q", " 4")], 1),
 ]  # fmt: skip
 
@@ -131,12 +146,23 @@ def test_questions_of_published_tests_are_read_as_what_they_are(row, prompt, rig
     assert not is_correct({"check": "contains", **made}, "It is a crow, no. 99.")
 
 
+@pytest.mark.parametrize("column", ["context", "passage", "article"])
+def test_the_text_that_a_question_is_about_is_read_or_refused(column):
+    row = {"question": "Who bakes?", column: "Ada bakes.", "answer": "Ada"}
+    (message,) = as_test_row(row, "answers")["prompt"]
+    assert message["content"] == "Who bakes?\n\nAda bakes."
+    asked = {"prompt": "Ada bakes. Who?", column: "Ada bakes.", "answer": "Ada"}
+    assert as_test_row(asked, "answers")["prompt"][0]["content"] == "Ada bakes. Who?"
+    with pytest.raises(DataError, match="is not in the `prompt`: put it there"):
+        as_test_row(asked | {"prompt": "Who?"}, "answers")
+
+
 def test_every_kind_but_two_has_a_shape_and_every_message_is_one_line():
     assert set(TASK_KINDS) - {shape.kind for shape in SHAPES} == {"bits_per_byte", "preference"}
     for row in ({"question": "Why?"}, {}, {"chosen": "a", "rejected": "b"}):
         with pytest.raises(DataError) as caught:
             kind_of(row)
-        assert "\n" not in str(caught.value) and len(str(caught.value)) < 800
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 900
 
 
 CORE = Path(__file__).parents[3] / "shared" / "data" / "eval" / "core"

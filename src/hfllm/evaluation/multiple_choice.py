@@ -1,8 +1,9 @@
 """The choices of a row and the right one of them, whatever their columns' types.
 
-Choices are a list of texts or numbers, or ARC's `{"text": [...], "label": [...]}`. The right one is
-named by its place (0, 1, ...; a number or digits), by its label or letter (A, B, ...), or by its
-own text. Where two readings differ, the row is refused, as is an empty choice or a null.
+Choices are a list of texts or numbers, ARC's `{"text": [...], "label": [...]}`, or `{"A": "text",
+...}`. The right one is named by its place (0, 1, ...; a number or digits), by its label or letter
+(A, B, ...), or by its own text. Where two readings differ, the row is refused, as is an empty
+choice or a null.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ def labelled(choices: Any, column: str = "choices") -> tuple[list[str], list[str
     ):
         labels = [str(one["label"]) for one in choices]
         choices = [one["text"] for one in choices]
+    elif isinstance(choices, dict):
+        labels, choices = [str(label) for label in choices], list(choices.values())
     texts = _as_list(choices)
     wrong = [one for one in texts if not _is_choice(one)]
     if len(texts) < 2 or wrong or (labels is not None and len(set(labels)) != len(texts)):

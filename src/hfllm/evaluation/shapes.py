@@ -9,15 +9,15 @@ and the row).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from hfllm.data.ledger import DataError, Drop
 from hfllm.data.reading.formats import CHATS, as_chat, as_prompt
+from hfllm.evaluation import published
 from hfllm.evaluation.accepted import BAD_TEST
 from hfllm.evaluation.graders import check_row
-from hfllm.evaluation.multiple_choice import gold_of, labelled, letters
+from hfllm.evaluation.published import GIVEN, given_text, text_of
 from hfllm.evaluation.specs import TestRow
 
 
@@ -91,14 +91,6 @@ def _there(row: TestRow) -> str:
     return ", ".join(str(key) for key in own if key not in ("id", "source")) or "none"
 
 
-def text_of(row: TestRow, column: str) -> str:
-    """A column that must be text; DataError if it is not."""
-    value = row[column]
-    if not isinstance(value, str) or not value.strip():
-        raise DataError(f"`{column}` is a text, found {value!r:.60}")
-    return value
-
-
 def as_reply(row: TestRow, format: str | None) -> TestRow | Drop:
     """A prompt, and as `reply` the answer that the row gives to it, if it gives one."""
     made = as_prompt(row, format)
@@ -122,6 +114,18 @@ def _chat(row: TestRow) -> TestRow:
 
 
 def _prompt(row: TestRow) -> TestRow:
+    """The `prompt` as it is; a text beside it that it does not hold is refused, not passed over."""
+    made = _asked(row)
+    if (given := given_text(row)) and given not in str(made["prompt"][-1]["content"]):
+        raise DataError(
+            f"the text in {' or '.join(GIVEN)} is not in the `prompt`: put it there, call the "
+            "column `question`, or leave the text out (`ignore` on the source)",
+            BAD_TEST,
+        )
+    return made
+
+
+def _asked(row: TestRow) -> TestRow:
     made = as_prompt(row)
     if isinstance(made, Drop):
         raise DataError(f"no prompt: {made.reason}", BAD_TEST)
@@ -129,90 +133,56 @@ def _prompt(row: TestRow) -> TestRow:
 
 
 def _question(row: TestRow) -> TestRow:
-    """A question, with its context before it if there is one; GSM8K's answer is its last number."""
-    made, answer = _prompt(row), row.get("answer")
+    """A question and the text that it is about; GSM8K's answer is what follows its "####"."""
+    given = {"context": given_text(row)} if given_text(row) else {}
+    made, answer = _asked({**row, **given}), row.get("answer")
     if row.get("final") is None and isinstance(answer, str) and "####" in answer:
         made |= {"answer": answer.rpartition("####")[2].strip(), "check": "number"}
     return made
-
-
-def _query(row: TestRow) -> TestRow:
-    texts, labels = labelled(row["choices"])
-    gold = gold_of(row["gold"], texts, labels)
-    return {"query": text_of(row, "query"), "choices": texts, "gold": gold}
-
-
-def _pair(row: TestRow) -> TestRow:
-    return {key: text_of(row, key) for key in ("sentence_good", "sentence_bad")}
-
-
-def _contexts(row: TestRow) -> TestRow:
-    texts, _ = labelled(row["context_options"], "context_options")
-    gold = gold_of(row["gold"], texts, None)
-    return {"context_options": texts, "continuation": text_of(row, "continuation"), "gold": gold}
-
-
-def _arc(row: TestRow) -> TestRow:
-    question = text_of(row, "question" if row.get("question") else "question_stem")
-    texts, labels = labelled(row["choices"])
-    gold = gold_of(row["answerKey"], texts, labels)
-    return {"query": f"Question: {question}", "choices": texts, "gold": gold}
-
-
-def _mmlu(row: TestRow) -> TestRow:
-    """As lm-eval asks: the choices in the question with letters, and the letters are scored."""
-    texts, labels = labelled(row["choices"])
-    names = letters(len(texts))
-    lines = [f"{name}. {text}" for name, text in zip(names, texts, strict=True)]
-    query = "\n".join([text_of(row, "question").strip(), *lines, "Answer:"])
-    return {"query": query, "choices": names, "gold": gold_of(row["answer"], texts, labels)}
-
-
-def _hellaswag(row: TestRow) -> TestRow:
-    def clean(text: str) -> str:  # lm-eval's
-        text = re.sub(r"\[.*?\]", "", text.strip().replace(" [title]", ". "))
-        return text.replace("  ", " ")
-
-    texts, labels = labelled(row["endings"], "endings")
-    context = text_of(row, "ctx")
-    if row.get("ctx_b"):
-        context = f"{row.get('ctx_a', '')} {text_of(row, 'ctx_b').capitalize()}"
-    topic = f"{row['activity_label']}: " if row.get("activity_label") else ""
-    gold = gold_of(row["label"], texts, labels)
-    return {"query": clean(topic + context), "choices": [*map(clean, texts)], "gold": gold}
-
-
-def _winogrande(row: TestRow) -> TestRow:
-    before, blank, after = text_of(row, "sentence").partition("_")
-    if not blank or str(row["answer"]) not in ("1", "2"):
-        raise DataError("WinoGrande's `sentence` has a _ and its `answer` is 1 or 2")
-    options = [before + text_of(row, key) for key in ("option1", "option2")]
-    return {
-        "context_options": options, "continuation": after.strip(), "gold": int(row["answer"]) - 1
-    }  # fmt: skip
-
-
-def _piqa(row: TestRow) -> TestRow:
-    texts = [text_of(row, "sol1"), text_of(row, "sol2")]
-    gold = gold_of(row["label"], texts, None)
-    return {"query": f"Question: {text_of(row, 'goal')}", "choices": texts, "gold": gold}
 
 
 def _continuation(row: TestRow) -> TestRow:
     return {key: text_of(row, key) for key in ("context", "continuation")}
 
 
-CONTEXTS = ("context_options", "continuation", "gold")
 SHAPES: tuple[Shape, ...] = (
-    Shape("choices", ("query", "choices", "gold"), _query),
-    Shape("choices", ("sentence_good", "sentence_bad"), _pair, "BLiMP"),
-    Shape("choices", CONTEXTS, _contexts, "WinoGrande's contexts"),
-    Shape("choices", ("question", "choices", "answerKey"), _arc, "ARC, CommonsenseQA"),
-    Shape("choices", ("question_stem", "choices", "answerKey"), _arc, "OpenBookQA"),
-    Shape("choices", ("question", "choices", "answer"), _mmlu, "MMLU"),
-    Shape("choices", ("ctx", "endings", "label"), _hellaswag, "HellaSwag"),
-    Shape("choices", ("sentence", "option1", "option2", "answer"), _winogrande, "WinoGrande"),
-    Shape("choices", ("goal", "sol1", "sol2", "label"), _piqa, "PIQA"),
+    Shape("choices", ("query", "choices", "gold"), published.query),
+    Shape("choices", ("sentence_good", "sentence_bad"), published.pair, "BLiMP"),
+    Shape(
+        "choices",
+        ("context_options", "continuation", "gold"),
+        published.contexts,
+        "WinoGrande's contexts",
+    ),
+    Shape("choices", ("question", "choices", "answerKey"), published.arc, "ARC, CommonsenseQA"),
+    Shape("choices", ("question_stem", "choices", "answerKey"), published.arc, "OpenBookQA"),
+    Shape(
+        "choices",
+        ("question", "choices", "answer"),
+        published.lettered("choices", "answer"),
+        "MMLU",
+    ),
+    Shape(
+        "choices",
+        ("question", "options", "answer"),
+        published.lettered("options", "answer"),
+        "RACE",
+    ),
+    Shape(
+        "choices",
+        ("question", "options", "correct"),
+        published.lettered("options", "correct"),
+        "AQuA",
+    ),
+    Shape(
+        "choices", ("question", *"ABCD", "answer"), published.lettered("A", "answer"), "MMLU as CSV"
+    ),
+    Shape("choices", ("question", "mc1_targets"), published.truthfulqa, "TruthfulQA"),
+    Shape("choices", ("ctx", "endings", "label"), published.hellaswag, "HellaSwag"),
+    Shape(
+        "choices", ("sentence", "option1", "option2", "answer"), published.winogrande, "WinoGrande"
+    ),
+    Shape("choices", ("goal", "sol1", "sol2", "label"), published.piqa, "PIQA"),
     Shape("ifeval", ("prompt", "instruction_id_list", "kwargs")),
     Shape("instructions", ("prompt", "constraints")),
     Shape("continuation", ("context", "continuation"), _continuation),

@@ -15,7 +15,7 @@ from hfllm.evaluation.accepted import named, place
 from hfllm.evaluation.intervals import bootstrap, share
 from hfllm.evaluation.measure import ACC, PERPLEXITY
 from hfllm.evaluation.model_under_test import ModelUnderTest
-from hfllm.evaluation.shapes import text_of
+from hfllm.evaluation.published import text_of
 from hfllm.evaluation.specs import Result, TaskSpec, TestRow, check_finite, result
 from hfllm.inference.loglik import continuation, split_continuation, token_scores
 from hfllm.inference.prompts import positions
