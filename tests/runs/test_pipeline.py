@@ -24,7 +24,7 @@ STEPS = ["tokenizer", "pretrain", "sft", "reward", "ppo"]
 def ran(monkeypatch):
     """Steps that would have run, in order, with whether each was forced."""
     ran = []
-    monkeypatch.setattr(pipeline, "preflight", lambda *_: None)
+    monkeypatch.setattr(pipeline, "preflight", lambda *_, **__: None)
     monkeypatch.setattr(
         pipeline, "_run_step", lambda step, forced, lock: ran.append((step.name, forced))
     )
@@ -93,7 +93,7 @@ def test_two_failed_reruns_lose_no_finished_step_and_the_old_keys_put_it_back(
         raise StepFailed("ill", 1)
 
     finish(workspace, *STEPS)
-    monkeypatch.setattr(pipeline, "preflight", lambda *_: None)
+    monkeypatch.setattr(pipeline, "preflight", lambda *_, **__: None)
     monkeypatch.setattr(pipeline, "_run_step", fails)
     for steps in (5, 6):
         with pytest.raises(StepFailed):
@@ -125,7 +125,7 @@ def test_a_done_step_runs_when_its_parent_comes_out_different_in_the_same_run(
 
     for name in STEPS:
         write(workspace.step(name), name)
-    monkeypatch.setattr(pipeline, "preflight", lambda *_: None)
+    monkeypatch.setattr(pipeline, "preflight", lambda *_, **__: None)
     monkeypatch.setattr(pipeline, "_run_step", again)
     workspace.step("tokenizer").manifest.unlink()
     run_recipe(workspace.load())
@@ -185,7 +185,7 @@ def test_the_recipe_says_how_training_is_launched(workspace, launch, expected):
 
 
 def stand_in(monkeypatch, code):
-    monkeypatch.setattr(pipeline, "preflight", lambda *_: None)
+    monkeypatch.setattr(pipeline, "preflight", lambda *_, **__: None)
     monkeypatch.setattr(pipeline, "command_of", lambda step: [sys.executable, "-c", code])
 
 
@@ -252,7 +252,7 @@ RUN = """
 from hfllm.cli import app
 from hfllm.runs import pipeline
 import sys
-pipeline.preflight = lambda *_: None
+pipeline.preflight = lambda *_, **__: None
 pipeline.command_of = lambda step: [sys.executable, "accelerate_launcher.py"]
 app(["run", "recipe.yaml"])
 """

@@ -43,14 +43,15 @@ class CheckedReward(RewardWrapper):
         Raises:
             ValueError: one line that names the function and what is wrong.
         """
-        self._check_arguments(given)
+        self.check_arguments(given)
         try:
             scores = self.function(**given)
         except Exception as error:
             raise self._explained(error) from error
         return self._checked(scores, given)
 
-    def _check_arguments(self, given: dict[str, Any]) -> None:
+    def check_arguments(self, given: Mapping[str, Any]) -> None:
+        """Raise ValueError if the function cannot be called with these arguments."""
         try:
             signature = inspect.signature(self.function)
         except (ValueError, TypeError):  # of a function written in C
@@ -109,7 +110,7 @@ class CheckedAsyncReward(CheckedReward):
 
     async def __call__(self, **given: Any) -> Scores:  # type: ignore[override]
         """The function's scores."""
-        self._check_arguments(given)
+        self.check_arguments(given)
         try:
             scores = await self.function(**given)
         except Exception as error:

@@ -26,8 +26,9 @@ from hfllm.recipe.recipe import Recipe
 from hfllm.runs.layout import Step, step_named
 from hfllm.runs.lock import run_lock
 from hfllm.runs.manifest import write_atomically
-from hfllm.runs.preflight import preflight
+from hfllm.runs.preflight import preflight, unread_rows
 from hfllm.runs.processes import step_processes
+from hfllm.runs.quiet import quiet_libraries
 from hfllm.runs.set_aside import restore
 from hfllm.runs.status import Status, recipe_statuses, status
 
@@ -111,7 +112,8 @@ def run_recipe(
     console = Console(highlight=False, soft_wrap=True)
     steps = plan(recipe, only, start)
     todo = [item.step.name for item in steps if item.action == "run"]
-    preflight(recipe, todo)
+    quiet_libraries()
+    preflight(recipe, todo, with_rows=True)
     forced = {only} if only else {n for n in todo if start and _at_or_after(recipe, n, start)}
     for item in steps:
         reason = "asked for" if item.step.name in forced else item.status.reason
@@ -121,6 +123,8 @@ def run_recipe(
         if dry_run and item.action == "run":
             console.print(f"      {' '.join(command_of(item.step))}", markup=False)
     if dry_run:
+        if line := unread_rows(recipe, todo):
+            console.print(line, markup=False)
         return
     with _signals_as_exits(), run_lock(recipe.run_dir) as lock:
         write_atomically(recipe.run_dir / "config.yaml", OmegaConf.to_yaml(recipe.resolved))

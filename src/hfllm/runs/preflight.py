@@ -1,13 +1,14 @@
 """Check a recipe's steps before any of them runs: models, files, values, disk, `trainer:` sections.
 
 Order, cheapest first: checks without heavy imports, for all steps; then, if they found nothing, the
-checks that import torch and the libraries (about 3 s). All problems are listed at once. The files
-of data sources are looked at too, but not read whole.
+checks that import torch and the libraries (about 3 s); then, before `hfllm run`, what each stage
+finds in the first rows of its sources. All problems of one kind are listed at once.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,17 @@ MIN_FREE_GB = 1.0
 PACKED = (TextDataConfig, ChatDataConfig)  # sections whose sources are packed, a folder each
 
 
-def preflight(recipe: Recipe, names: list[str], with_trainers: bool = True) -> None:
+def preflight(
+    recipe: Recipe, names: list[str], with_trainers: bool = True, with_rows: bool = False
+) -> None:
     """Check the named steps.
 
     Args:
         recipe: a recipe that `load_recipe` accepted.
         names: the steps that will run.
         with_trainers: include the checks that import torch and the libraries.
+        with_rows: include what each stage finds in the first rows of its sources, if there is no
+            other problem.
 
     Raises:
         RecipeError: with all problems, one line each.
@@ -44,6 +49,8 @@ def preflight(recipe: Recipe, names: list[str], with_trainers: bool = True) -> N
     problems += _disk_problems(recipe) + launch_file_problems(recipe)
     if not problems and with_trainers:
         problems += _library_problems(recipe, names)
+    if not problems and with_rows:
+        problems += [line for name in names for line in _first_row_problems(recipe, name)]
     if problems:
         raise RecipeError(recipe.path, problems)
 
@@ -62,6 +69,22 @@ def _value_problems(recipe: Recipe, spec: StepSpec) -> list[str]:
     """Problems of values, alone and together; no source and no model is looked at."""
     problems = _label_problems(spec) + _length_problems(spec) + _eval_strategy_problems(spec)
     return problems + _heldout_file_problems(recipe, spec) + value_problems(spec)
+
+
+def _first_row_problems(recipe: Recipe, name: str) -> list[str]:
+    spec = recipe.steps[name]
+    return [f"{name}.{line}" for line in spec.stage.first_rows(Step(recipe, spec))]
+
+
+def unread_rows(recipe: Recipe, names: list[str]) -> str | None:
+    """One line on the sources whose rows cannot be looked at before the run, or None."""
+    from hfllm.data.reading.first_rows import unread
+
+    found = Counter(why for n in names for why in unread(Step(recipe, recipe.steps[n])))
+    if not found:
+        return None
+    each = ", ".join(f"{why} ({count})" if count > 1 else why for why, count in found.items())
+    return f"rows not looked at, of {found.total()} source(s): {each}"
 
 
 def _library_problems(recipe: Recipe, names: list[str]) -> list[str]:

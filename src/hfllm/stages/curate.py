@@ -20,6 +20,13 @@ def check(spec: StepSpec) -> Iterator[str]:
     yield from check_curate(spec.config)
 
 
+def first_rows(step: Step) -> Iterator[str]:
+    """Rows that are no documents."""
+    from hfllm.data.reading.first_rows import first_rows as read
+
+    yield from read(step, {"sources": "documents", "decontaminate": "rows"})[1]
+
+
 def key_figure(view: StepView) -> Figure | tuple[()]:
     """The number of documents kept."""
     return (compact(view.counts.total("kept")), "documents kept") if view.ledger else ()

@@ -59,6 +59,13 @@ def check(spec: StepSpec) -> Iterator[str]:
         yield f"best_of: needs {needs}, and numbers from 1 to 64, each once"
 
 
+def first_rows(step: Step) -> Iterator[str]:
+    """Tests whose rows have another shape."""
+    from hfllm.evaluation.first_rows import task_problems
+
+    yield from task_problems(step)
+
+
 def key_figure(view: StepView) -> Figure | tuple[()]:
     """The number of results."""
     found = records(view.results, "results")
@@ -69,6 +76,7 @@ STAGE = Stage(
     config=Config,
     makes=RESULTS,
     check=check,
+    first_rows=first_rows,
     key_figure=key_figure,
 )
 

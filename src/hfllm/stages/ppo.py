@@ -83,6 +83,17 @@ def row(spec: StepSpec) -> RowShape:
     )
 
 
+def first_rows(step: Step) -> Iterator[str]:
+    """Rows that are no prompts; reward functions that cannot be called; a wrong adapter."""
+    from hfllm.rl.first_rows import function_problems
+    from hfllm.training.first_rows import prompt_problems
+
+    found: dict[str, list[Any]] = {}
+    yield from prompt_problems(step, {"data.mixture": "prompts"}, found)
+    columns = {column for rows in found.values() for row in rows for column in row}
+    yield from function_problems(step.spec.config.reward_functions, sorted(columns))
+
+
 def key_figure(view: StepView) -> Figure | tuple[()]:
     """Mean score of the answers in the last tenth of the log."""
     scores = first_and_last(view)
@@ -128,6 +139,7 @@ STAGE = Stage(
         "trust_remote_code": "models with code of their own are not supported",
     },
     check=check,
+    first_rows=first_rows,
     row=row,
     rates=(Rate(5e8, 1e-5, 1e-4), Rate(3e9, 3e-6, 3e-5), Rate(1e13, 1e-6, 1e-5)),
     console=(

@@ -98,6 +98,13 @@ def row(spec: StepSpec) -> RowShape:
     return RowShape(tokens=seq_len, scored=seq_len)
 
 
+def first_rows(step: Step) -> Iterator[str]:
+    """Rows that are no documents."""
+    from hfllm.training.first_rows import document_problems
+
+    yield from document_problems(step, {"data.mixture": "texts", "data.heldout": "texts"})
+
+
 def key_figure(view: StepView) -> Figure | tuple[()]:
     """Bits per byte of held-out text, else the held-out or the training loss."""
     for keys, unit in (
@@ -153,6 +160,7 @@ STAGE = Stage(
     },
     set_elsewhere={"num_train_epochs": "set max_steps; the order of rows is computed for it"},
     check=check,
+    first_rows=first_rows,
     row=row,
     rates=RATES,
     chat=False,

@@ -98,6 +98,13 @@ def row(spec: StepSpec) -> RowShape:
     return RowShape(tokens=2 * spec.config.data.seq_len)
 
 
+def first_rows(step: Step) -> Iterator[str]:
+    """Rows that are no pairs; a template or adapter that is wrong."""
+    from hfllm.training.first_rows import prompt_problems
+
+    yield from prompt_problems(step, {"data.mixture": "pairs", "data.heldout": "pairs"})
+
+
 def key_figure(view: StepView) -> Figure | tuple[()]:
     """Accuracy on held-out pairs, else in training."""
     for key, unit in (("eval_accuracy", "of pairs right"), ("accuracy", "right in training")):
@@ -139,6 +146,7 @@ STAGE = Stage(
     },
     set_elsewhere=TRL_ELSEWHERE | {"max_length": "set the step's data.seq_len"},
     check=check,
+    first_rows=first_rows,
     row=row,
     rates=(Rate(5e8, 5e-5, 2e-4), Rate(3e9, 2e-5, 1e-4), Rate(1e13, 1e-5, 1e-4)),
     console=(*CONSOLE_HEAD, "accuracy", "eval_accuracy", *CONSOLE_TAIL),

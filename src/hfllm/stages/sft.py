@@ -80,6 +80,14 @@ def row(spec: StepSpec) -> RowShape:
     return RowShape(tokens=seq_len, scored=seq_len * 6 // 10, fused=True)
 
 
+def first_rows(step: Step) -> Iterator[str]:
+    """Rows that are no chats or that the mask gate refuses; a wrong template or adapter."""
+    from hfllm.training.first_rows import chat_problems
+
+    chats, replay = dict.fromkeys(("data.mixture", "data.heldout"), "chats"), "data.replay"
+    yield from chat_problems(step, {**chats, replay: "texts", "data.decontaminate": "rows"})
+
+
 def key_figure(view: StepView) -> Figure | tuple[()]:
     """The held-out loss, else the training loss."""
     for keys, unit in ((("eval_loss",), "held-out loss"), (("loss",), "training loss")):
@@ -122,6 +130,7 @@ STAGE = Stage(
         "dataset_text_field": "rename columns with `columns:` of a source",
     },
     check=check,
+    first_rows=first_rows,
     row=row,
     rates=(
         Rate(5e8, 1e-4, 5e-4),

@@ -50,6 +50,7 @@ class ProgressLines:
                 desc=self.label,
                 unit="step",
                 leave=False,
+                disable=False,  # whatever TQDM_DISABLE said when tqdm was imported
                 dynamic_ncols=True,
             )
 
