@@ -5,6 +5,7 @@ import torch
 
 from hfllm.modeling.build import build_config, build_model, check_positions, make_config
 from tiny import MODEL
+from tiny_types import tiny_config
 
 GPT2 = {"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 2}
 
@@ -86,3 +87,32 @@ def test_a_config_can_be_checked_before_there_is_a_tokenizer():
 def test_a_model_without_positions_takes_rows_of_any_length():
     mamba = {"model_type": "mamba", "hidden_size": 32, "num_hidden_layers": 1}
     check_positions(make_config(mamba, 64), 10**6, "x")
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (
+            {"model_type": "roberta", "is_decoder": True, "hidden_size": 32,
+             "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2},
+            "a row of data.seq_len=64 tokens does not fit this roberta (index 64 is out of",
+        ),
+        (
+            {"model_type": "git", "hidden_size": 32, "intermediate_size": 32,
+             "num_hidden_layers": 1, "num_attention_heads": 2,
+             "vision_config": {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1,
+                               "num_attention_heads": 2}},
+            "a git does not train on text (Expected input batch_size (0)",
+        ),
+        (
+            {"model_type": "llama4", "text_config": tiny_config("llama4_text").to_dict()},
+            "llama4_text embeds 64 tokens, the tokenizer has 300: set vocab_size",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_model_cannot_be_trained_on_is_one_line_before_training(bpe, model, expected):
+    model = {k: v for k, v in model.items() if not k.startswith(("pad_", "bos_", "eos_", "trans"))}
+    with pytest.raises(ValueError) as caught:
+        build_model(model, bpe, 64, seed=0)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)

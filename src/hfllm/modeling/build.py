@@ -15,7 +15,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from hfllm.modeling.isolation import sees_later_tokens
+from hfllm.modeling.trial import try_model
 from hfllm.recipe.did_you_mean import did_you_mean
 from hfllm.recipe.errors import first_line
 
@@ -154,21 +154,5 @@ def build_model(
     except (ValueError, RuntimeError, KeyError) as error:
         reason = first_line(error)
         raise ValueError(f"model: transformers cannot build it: {reason}") from error
-    check_causal(made, "model.model_type", "set model.is_decoder=true")
+    try_model(made, "model.model_type", seq_len, len(tokenizer))
     return made
-
-
-def check_causal(model: PreTrainedModel, key: str, remedy: str) -> None:
-    """Raise ValueError if tokens see those that follow (BERT's do, after a mere warning).
-
-    Args:
-        model: to be trained to predict the next token.
-        key: of the recipe, which names the model.
-        remedy: for a type that has `is_decoder`.
-    """
-    if sees_later_tokens(model):
-        remedy = remedy if hasattr(model.config, "is_decoder") else "choose another"
-        raise ValueError(
-            f"{key}: {model.config.model_type} sees the tokens that follow, so it would learn "
-            f"to copy them: {remedy}"
-        )

@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
 from hfllm.modeling.adapters import adapted_head
-from hfllm.modeling.build import check_causal, check_positions
+from hfllm.modeling.build import check_positions
 from hfllm.modeling.gguf import as_folder
+from hfllm.modeling.trial import try_model
 from hfllm.recipe.errors import first_line
 from hfllm.recipe.trainers import peft_problem
 from hfllm.runs.fingerprint import file_digest
@@ -149,10 +150,7 @@ def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> Pre
             f"{type(model).__name__}, first {lacking[0]}: it is another kind of model, or cut off; "
             "choose another, or fetch it again"
         )
-    if auto_class is AutoModelForCausalLM and is_main_process():  # others may lack weights: FSDP
-        remedy = 'set `"is_decoder": true` in its config.json'
-        check_causal(model, f"{step.name}.init", remedy)
-    if seq_len := getattr(step.spec.config.data, "seq_len", None):
+    if seq_len := getattr(step.spec.config.data, "seq_len", 0):
         try:
             check_positions(model.config, seq_len, reference)
         except ValueError as error:
@@ -165,6 +163,8 @@ def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> Pre
             f"{step.name}: the tokenizer has {len(tokenizer)} tokens, the model of `init` "
             f"({reference}) {rows}: it is another model's tokenizer; leave `tokenizer:` out"
         )
+    if is_main_process():  # others may lack weights: FSDP
+        try_model(model, f"{step.name}.init", seq_len, len(tokenizer), auto_class)
     return model
 
 
