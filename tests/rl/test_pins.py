@@ -134,3 +134,12 @@ def test_vllm_syncs_the_policys_parameters_by_name():
     from trl.generation.vllm_generation import VLLMGeneration
 
     assert "named_parameters" in inspect.getsource(VLLMGeneration._iter_named_params)
+
+
+def test_the_count_of_tokens_that_a_resumed_run_restores():
+    from trl import RewardTrainer, SFTTrainer
+
+    from hfllm.training.resume import COUNTED_BY_TRL
+
+    for trainer in (SFTTrainer, RewardTrainer):
+        assert f"self.{COUNTED_BY_TRL} +=" in inspect.getsource(trainer)

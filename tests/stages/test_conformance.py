@@ -149,6 +149,13 @@ def test_every_metric_it_logs_has_a_chart_or_is_named_as_left_out(space, name, c
     assert [key for key in stage.console if f"  {key} " in line][0] == "loss"
 
 
+def rows_of(step: Any) -> list[dict[str, Any]]:
+    """The log without what is a time, or a mean since the process began."""
+    rows = [json.loads(line) for line in step.metrics.read_text().splitlines()]
+    times = re.compile(r"time|_runtime|_per_s|^train_|model_preparation")
+    return [{k: v for k, v in row.items() if not times.search(k)} for row in rows]
+
+
 def digests(folder: Path) -> dict[str, str]:
     files = sorted(folder.rglob("*.safetensors"))
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
@@ -161,7 +168,7 @@ def test_a_killed_run_resumes_to_the_same_bits(space, name, number, monkeypatch)
     import transformers
 
     recipe_of(space, name, variants(name)[number])
-    straight = digests(make(space, name).model)
+    straight, told = digests(make(space, name).model), rows_of(space.step(name))
     shutil.rmtree(space.step(name).folder)
     train = transformers.Trainer.training_step
 
@@ -178,6 +185,7 @@ def test_a_killed_run_resumes_to_the_same_bits(space, name, number, monkeypatch)
     resumed = make(space, name)
     assert "resuming from" in resumed.manifest.read_text()
     assert straight and digests(resumed.model) == straight
+    assert told and rows_of(resumed) == told
 
 
 @pytest.mark.parametrize("name", STAGES)

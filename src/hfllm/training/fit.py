@@ -34,7 +34,13 @@ from hfllm.training.eval_loss import FinalEvaluation
 from hfllm.training.finite import StopWhereNotFinite, check_saved_weights
 from hfllm.training.memory import ModelSize
 from hfllm.training.progress import ProgressLines, memory_lines, step_plan
-from hfllm.training.resume import Progress, keep_rows_per_step, rows_per_step, what_is_anew
+from hfllm.training.resume import (
+    COUNTED_BY_TRL,
+    Progress,
+    keep_rows_per_step,
+    rows_per_step,
+    what_is_anew,
+)
 
 
 @dataclass
@@ -120,8 +126,10 @@ class _TokensSeen:
         self.trainer, self.per_step = trainer, per_step
         self.start, self.before = 0, 0
         if checkpoint:
-            self.start, found = step_of(Path(checkpoint)), Progress.read(Path(checkpoint)).tokens
-            self.before = self.start * (per_step or 0) if found is None else found
+            self.start, found = step_of(Path(checkpoint)), Progress.read(Path(checkpoint))
+            self.before = self.start * (per_step or 0) if found.tokens is None else found.tokens
+            if found.counted is not None:
+                setattr(trainer, COUNTED_BY_TRL, found.counted)
 
     def at(self, step: int) -> int:
         """Tokens up to a step of this run."""
@@ -131,8 +139,8 @@ class _TokensSeen:
 
     def save(self, checkpoint: Path, step: int) -> None:
         """Write the tokens and what they are made of to a checkpoint."""
-        args = self.trainer.args
-        Progress(args.world_size, rows_per_step(args), self.at(step)).save(checkpoint)
+        args, counted = self.trainer.args, getattr(self.trainer, COUNTED_BY_TRL, None)
+        Progress(args.world_size, rows_per_step(args), self.at(step), counted).save(checkpoint)
 
 
 def _count_cost(trainer: Trainer, manifest: Manifest, info: TrainingInfo, seen: int) -> None:

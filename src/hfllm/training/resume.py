@@ -20,6 +20,7 @@ from hfllm.runs.processes import is_on, world_size
 from hfllm.training.checkpoints import newest_complete
 
 FILE = "progress.json"
+COUNTED_BY_TRL = "_total_train_tokens"  # attribute of its trainers, logged as num_tokens
 ACCUMULATION, PER_ROLLOUT = "gradient_accumulation_steps", "steps_per_generation"
 
 
@@ -35,6 +36,7 @@ class Progress:
     processes: int
     rows_per_step: int | None = None  # None: written before it was recorded
     tokens: int | None = None  # seen so far; None: unknown
+    counted: int | None = None  # TRL's own count (COUNTED_BY_TRL), which it does not save
 
     def save(self, checkpoint: Path) -> None:
         """Write it to the checkpoint."""
