@@ -68,6 +68,15 @@ def clear_errors() -> Iterator[None]:
         raise typer.Exit(told[1]) from None
 
 
+def _require(model: str) -> None:
+    """Refuse a hub id that cannot be fetched before torch is imported, which takes seconds."""
+    from hfllm.recipe.hub import require
+    from hfllm.recipe.model_names import names_hub
+
+    if names_hub(model):
+        require(model)
+
+
 def _load(path: Path, overrides: list[str] | None) -> Recipe:
     """Load and check the recipe, with hfllm's stages and those of installed packages."""
     from hfllm.recipe.load import load_recipe
@@ -134,6 +143,7 @@ def evaluate(
 ) -> None:
     """Score one model on held-out tests; print each score with n and a 95% interval."""
     with clear_errors():
+        _require(model)
         from hfllm.evaluation.folder import evaluate_folder
 
         done = evaluate_folder(
@@ -154,6 +164,7 @@ def chat(
 ) -> None:
     """Talk to a model; if standard input is not a terminal, each of its lines is a question."""
     with clear_errors():
+        _require(model)
         from hfllm.inference.chat import chat_loop
 
         chat_loop(
@@ -175,6 +186,8 @@ def import_model(
     with clear_errors():
         from hfllm.runs.quiet import quiet_libraries
 
+        if not file.is_file():
+            raise ValueError(f"{file}: no such file; `hfllm import` reads one .gguf file")
         quiet_libraries()  # before transformers is imported
         from hfllm.modeling.gguf import import_gguf
 

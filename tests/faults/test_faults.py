@@ -288,7 +288,7 @@ DATA = [
     Fault(
         "hub out of reach",
         "sft sft.data.mixture=[{hub: org/none}]",
-        ("hub data set org/none, split 'train': ",),
+        ("sft.data.mixture[0].hub: the hub id org/none is not in the cache", "HF_HUB_OFFLINE=1"),
     ),
 ]
 

@@ -76,6 +76,6 @@ def test_a_steps_folder_holds_its_tokenizer(folder, tmp_path):
 
 def test_an_unknown_hub_id_is_one_line(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(ValueError, match="no folder nobody/nothing, and no tokenizer.json on") as e:
+    with pytest.raises(ValueError, match="the hub id nobody/nothing is not in the cache") as e:
         show_tokens("x", "nobody/nothing")
     assert "\n" not in str(e.value)

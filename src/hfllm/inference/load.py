@@ -29,7 +29,8 @@ from transformers.utils import logging
 from hfllm.modeling.gguf import as_folder
 from hfllm.recipe.did_you_mean import first_missing, near_path
 from hfllm.recipe.errors import first_line
-from hfllm.recipe.model_names import how_to_get, is_gguf, is_hub_id
+from hfllm.recipe.hub import require
+from hfllm.recipe.model_names import how_to_get, is_gguf, names_hub
 from hfllm.tokenization.apply_template import take_default_template
 
 MODEL_FILES = ("config.json", "adapter_config.json")
@@ -54,7 +55,8 @@ def find_model(folder: str | Path) -> str:
         return as_folder(str(folder))
     if path.exists():
         raise ValueError(f"{path} is a file: name the folder that holds it")
-    if is_hub_id(str(folder)) and not path.parent.is_dir():
+    if names_hub(str(folder)):
+        require(str(folder))
         return str(folder)
     raise ValueError(f"no folder {path}{_hint(path)}")
 
@@ -197,7 +199,10 @@ def is_chat_model(folder: str | Path) -> bool:
     place = Path(find_model(folder))
     if any(chats(where / "manifest.json") is False for where in (place, place.parent)):
         return False
-    return AutoTokenizer.from_pretrained(place).chat_template is not None
+    try:
+        return AutoTokenizer.from_pretrained(place).chat_template is not None
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(f"no tokenizer to read in {place}: {first_line(error)}") from error
 
 
 def chats(manifest: Path) -> bool | None:

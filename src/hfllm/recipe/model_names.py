@@ -36,3 +36,9 @@ def is_hub_id(reference: str) -> bool:
     if owner in OUR_FOLDERS or owner.startswith("."):
         return False
     return bool(_OWNER_NAME.fullmatch(reference))
+
+
+def names_hub(reference: str) -> bool:
+    """Whether a model reference is to be fetched from the hub: of its form, and no folder here."""
+    path = Path(reference)
+    return is_hub_id(reference) and not path.exists() and not path.parent.is_dir()

@@ -66,7 +66,7 @@ def _refused_by_accelerate(words: list[str]) -> str | None:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            launch_command_parser().parse_args([*words, "script.py"])
+            launch_command_parser().parse_args([*words, "script"])
     except SystemExit:
         lines = said.getvalue().strip().splitlines()
         return lines[-1].partition("error: ")[2] if lines else "the options are refused"

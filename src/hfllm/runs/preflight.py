@@ -16,8 +16,9 @@ from hfllm.recipe.checks import value_problems
 from hfllm.recipe.config import ChatDataConfig, TextDataConfig, TrainConfig
 from hfllm.recipe.errors import RecipeError, first_line
 from hfllm.recipe.graph import model_references, sources_in
+from hfllm.recipe.hub import DATA, MODEL, hub_problem
 from hfllm.recipe.load import launch_words
-from hfllm.recipe.model_names import how_to_get, is_gguf
+from hfllm.recipe.model_names import how_to_get, is_gguf, names_hub
 from hfllm.recipe.recipe import Recipe, StepSpec
 from hfllm.runs.launch_checks import launch_file_problems, launch_problems
 from hfllm.runs.layout import Step
@@ -47,6 +48,8 @@ def preflight(
         problems += _missing_models(recipe, spec) + _source_problems(recipe, spec)
         problems += _value_problems(recipe, spec)
     problems += _disk_problems(recipe) + launch_file_problems(recipe)
+    if not problems:
+        problems += [line for name in names for line in _hub_problems(recipe, recipe.steps[name])]
     if not problems and with_trainers:
         problems += _library_problems(recipe, names)
     if not problems and with_rows:
@@ -113,6 +116,22 @@ def _missing_models(recipe: Recipe, spec: StepSpec) -> list[str]:
         for key, reference, _ in model_references(spec.config)
         if reference not in recipe.steps and how_to_get(reference) and not Path(reference).exists()
     ]
+
+
+def _hub_problems(recipe: Recipe, spec: StepSpec) -> list[str]:
+    """Hub ids of models and data that are neither in the cache nor to be reached."""
+    ids = [
+        (key, reference, MODEL)
+        for key, reference, _ in model_references(spec.config)
+        if reference not in recipe.steps and names_hub(reference)
+    ]
+    ids += [
+        (f"{key}.hub", source.hub, DATA)
+        for key, source in sources_in(spec.config)
+        if source.hub and not Path(source.hub).exists()
+    ]
+    found = [(key, hub_problem(name, kind)) for key, name, kind in ids]
+    return [f"{spec.name}.{key}: {problem}" for key, problem in found if problem]
 
 
 def _gguf_problems(spec: StepSpec) -> list[str]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from hfllm.recipe.errors import first_line
-from hfllm.recipe.model_names import how_to_get, is_hub_id
+from hfllm.recipe.hub import require
+from hfllm.recipe.model_names import how_to_get, names_hub
 
 COLORS = (41, 42, 43, 44, 45, 46)  # ANSI background colours, taken in turn
 RESET = "\x1b[0m"
@@ -64,7 +65,7 @@ def _byte_of_character() -> dict[str, int]:
 
 def _load(place: str) -> Tokenizer:
     folder = Path(place)
-    if not is_hub_id(place) or folder.is_dir() or folder.parent.is_dir():
+    if not names_hub(place):
         found = [folder / inner / "tokenizer.json" for inner in ("", "model", "tokenizer")]
         path = next((path for path in found if path.is_file()), None)
         if path is None:
@@ -72,6 +73,7 @@ def _load(place: str) -> Tokenizer:
             raise ValueError(f"no tokenizer in {place}: tokenizer.json is missing{what}")
         tokenizer = Tokenizer.from_file(str(path))
     else:
+        require(place)
         try:
             tokenizer = Tokenizer.from_pretrained(place)
         except Exception as error:  # the library raises Exception itself
