@@ -204,7 +204,7 @@ DATA = [
     Fault(
         "truncated gzip",
         "tokenizer tokenizer.data=[{path: data/d.jsonl.gz}]",
-        ("data/d.jsonl.gz: the gzip file is cut off after line ", SKIP),
+        ("data/d.jsonl.gz: the file is cut off after line ", SKIP),
         half_gzip,
     ),
     Fault(
