@@ -38,6 +38,6 @@ def test_every_test_that_is_named_exists():
 
 
 def test_what_holds_on_two_processes_is_tested_on_two():
-    for claim in ("Resume",):
+    for claim in ("Ledger", "Mask", "Isolation", "Manifests", "Resume", "PPO"):
         files = {ROOT / file for file, _ in named_tests(claim)}
         assert any("distributed" in path.parts for path in files)
