@@ -1,9 +1,11 @@
 """Numbers: every common way to write one, in answers and in references."""
 
+from random import Random
+
 import pytest
 
 from hfllm.evaluation.graders import is_correct
-from hfllm.evaluation.numbers import same_number, the_number
+from hfllm.evaluation.numbers import given, same_number, the_number
 
 RIGHT = [  # (reference, a text that gives it)
     # thousands and decimals
@@ -63,3 +65,15 @@ def test_a_reference_that_is_not_one_number_is_refused_with_its_row(wanted):
 )
 def test_hostile_texts_take_no_more_than_linear_time(piece):
     same_number(piece * 20_000, "1")
+
+
+def test_no_text_whatever_is_an_error():
+    """Signs, digits and separators in any order: a text never fails, and 7 at its end is found."""
+    random = Random(0)
+    signs = ["1", "23", "456", ".", ",", "-", "/", "^", " ", "%", "e", "x10^", "(", ")", "½", "²"]
+    signs += ["\u2009", "$", "=", "minus ", " million", "\\frac{1}{", "}", "\\boxed{", "####", "'"]
+    for _ in range(20_000):
+        text = "".join(random.choices(signs, k=random.randrange(1, 12)))
+        given(text)
+        if "boxed" not in text:
+            assert same_number(f"{text} #### 7", "7")

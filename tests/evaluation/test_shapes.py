@@ -131,6 +131,9 @@ ANSWERS = [  # (row, prompt, a right answer)
          "answers": {"text": ["Ada"], "answer_start": [0]}},
         "Who?\n\nAda bakes.", "Ada.",
     ),
+    ({"question": "How many?", "answer": "9 (apples)"}, "How many?", "Nine, that is 9."),
+    ({"question": "How many?", "final": "1", "type": "x"}, "How many?", "1"),
+    ({"task": "x", "input": "Which?", "target": "(A)"}, "Which?", "It is (A)."),
     ({"question": "Is it?", "answer": True}, "Is it?", "Yes."),
     ({"prompt": "Who?", "answer": "Ada", "check": "exact"}, "Who?", "ada."),
     ({"prompt": [{"from": "human", "value": "Who?"}], "answer": "Ada"}, "Who?", "Ada bakes."),
@@ -141,9 +144,17 @@ ANSWERS = [  # (row, prompt, a right answer)
 def test_questions_of_published_tests_are_read_as_what_they_are(row, prompt, right):
     assert kind_of(row) == "answers"
     made = as_test_row(row, "answers")
-    assert made["prompt"] == [{"role": "user", "content": prompt}]
+    assert made["prompt"] in (prompt, [{"role": "user", "content": prompt}])
     assert is_correct({"check": "contains", **made}, right)
     assert not is_correct({"check": "contains", **made}, "It is a crow, no. 99.")
+
+
+def test_a_question_that_ends_with_answer_is_asked_as_it_is():
+    row = {"context": "Question: Who?\nAnswer:", "answer": "Ada", "aliases": ["Eve"]}
+    made = as_test_row(row, kind_of(row))
+    assert made["plain"] == row["context"] and is_correct(made, "Eve.")
+    with pytest.raises(DataError, match='must end with "Answer:"'):
+        as_test_row(row | {"context": "Ada bakes."}, "answers")
 
 
 @pytest.mark.parametrize("column", ["context", "passage", "article"])
@@ -162,7 +173,7 @@ def test_every_kind_but_two_has_a_shape_and_every_message_is_one_line():
     for row in ({"question": "Why?"}, {}, {"chosen": "a", "rejected": "b"}):
         with pytest.raises(DataError) as caught:
             kind_of(row)
-        assert "\n" not in str(caught.value) and len(str(caught.value)) < 900
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000
 
 
 CORE = Path(__file__).parents[3] / "shared" / "data" / "eval" / "core"

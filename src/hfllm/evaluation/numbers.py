@@ -193,4 +193,5 @@ def _values_of(digits: str) -> set[Fraction]:
         digits = digits.replace(".", "").replace(",", ".")
     elif re.fullmatch(rf"\d{{1,3}}{GROUP}+(?:\.\d+)?", digits):
         digits = digits.replace(",", "")
-    return {Fraction(digits.replace(",", "."))}
+    digits = digits.replace(",", ".")
+    return {Fraction(digits)} if re.fullmatch(r"\d*\.?\d+", digits) else set()

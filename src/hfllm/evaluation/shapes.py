@@ -9,6 +9,7 @@ and the row).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -133,18 +134,32 @@ def _asked(row: TestRow) -> TestRow:
 
 
 def _question(row: TestRow) -> TestRow:
-    """A question and the text that it is about; GSM8K's answer is what follows its "####"."""
+    """A question and what it is about; of GSM8K's answer the number, and of "9 (apples)"."""
     given = {"context": given_text(row)} if given_text(row) else {}
     made, answer = _asked({**row, **given}), row.get("answer")
     if row.get("final") is None and isinstance(answer, str) and "####" in answer:
         made |= {"answer": answer.rpartition("####")[2].strip(), "check": "number"}
+    elif isinstance(answer, str) and (number := NUMBER_AND_UNIT.fullmatch(answer)):
+        made |= {"answer": number[1], "check": "number"}
     return made
+
+
+def _completed(row: TestRow) -> TestRow:
+    """A question in the form "Question: ... Answer:", as base models are asked."""
+    if not text_of(row, "context").rstrip().endswith(":"):
+        raise DataError('`context` without `question` must end with "Answer:"', BAD_TEST)
+    return {"plain": row["context"]}
 
 
 def _continuation(row: TestRow) -> TestRow:
     return {key: text_of(row, key) for key in ("context", "continuation")}
 
 
+def _bbh(row: TestRow) -> TestRow:
+    return {"prompt": text_of(row, "input"), "answer": row["target"]}
+
+
+NUMBER_AND_UNIT = re.compile(r"([-+$]?\d[\d.,/]*) ?\([^()]*\)")  # ASDiv: "9 (apples)"
 SHAPES: tuple[Shape, ...] = (
     Shape("choices", ("query", "choices", "gold"), published.query),
     Shape("choices", ("sentence_good", "sentence_bad"), published.pair, "BLiMP"),
@@ -191,6 +206,9 @@ SHAPES: tuple[Shape, ...] = (
     Shape("answers", ("prompt", "check"), _prompt),
     Shape("answers", ("question", "answer"), _question, "GSM8K, TriviaQA"),
     Shape("answers", ("question", "answers"), _question, "SQuAD"),
+    Shape("answers", ("question", "final"), _question, "SVAMP"),
+    Shape("answers", ("input", "target"), _bbh, "BBH"),
+    Shape("answers", ("context", "answer"), _completed),
     Shape("replies", ("messages",), _chat),
     *(Shape("replies", shape.columns, _chat, name) for name, shape in CHATS.items()),
     Shape("replies", ("prompt",), _prompt),
