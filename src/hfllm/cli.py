@@ -117,7 +117,7 @@ def show(
         from hfllm.runs.quiet import quiet_libraries
 
         quiet_libraries()  # before transformers is imported
-        from hfllm.runs.preflight import check_values
+        from hfllm.runs.values import check_values
         from hfllm.training.defaults import choose_defaults
 
         loaded = _load(recipe, overrides)

@@ -12,7 +12,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from hfllm.recipe.checks import value_problems
 from hfllm.recipe.config import ChatDataConfig, TextDataConfig, TrainConfig
 from hfllm.recipe.errors import RecipeError, first_line
 from hfllm.recipe.graph import model_references, sources_in
@@ -20,6 +19,7 @@ from hfllm.recipe.hub import DATA, MODEL, hub_problem
 from hfllm.recipe.load import launch_words
 from hfllm.recipe.model_names import how_to_get, is_gguf, names_hub
 from hfllm.recipe.recipe import Recipe, StepSpec
+from hfllm.runs import values
 from hfllm.runs.launch_checks import launch_file_problems, launch_problems
 from hfllm.runs.layout import Step
 
@@ -46,7 +46,7 @@ def preflight(
     for name in names:
         spec = recipe.steps[name]
         problems += _missing_models(recipe, spec) + _source_problems(recipe, spec)
-        problems += _value_problems(recipe, spec)
+        problems += _label_problems(spec) + values.problems(recipe, spec)
     problems += _disk_problems(recipe) + launch_file_problems(recipe)
     if not problems:
         problems += [line for name in names for line in _hub_problems(recipe, recipe.steps[name])]
@@ -56,22 +56,6 @@ def preflight(
         problems += [line for name in names for line in _first_row_problems(recipe, name)]
     if problems:
         raise RecipeError(recipe.path, problems)
-
-
-def check_values(recipe: Recipe, names: list[str]) -> None:
-    """Check what the recipe itself says of the named steps; RecipeError with all problems.
-
-    For `hfllm show`: the values that `preflight` refuses, whatever files and models are there yet.
-    """
-    problems = [p for name in names for p in _value_problems(recipe, recipe.steps[name])]
-    if problems:
-        raise RecipeError(recipe.path, problems)
-
-
-def _value_problems(recipe: Recipe, spec: StepSpec) -> list[str]:
-    """Problems of values, alone and together; no source and no model is looked at."""
-    problems = _label_problems(spec) + _length_problems(spec) + _eval_strategy_problems(spec)
-    return problems + _heldout_file_problems(recipe, spec) + value_problems(spec)
 
 
 def _first_row_problems(recipe: Recipe, name: str) -> list[str]:
@@ -192,45 +176,6 @@ def _label_problems(spec: StepSpec) -> list[str]:
         sources = [*(getattr(data, split, None) or []), *(getattr(data, extra, None) or [])]
         found = folder_problems(map(label, sources), isinstance(data, PACKED))
         problems += [f"{spec.name}.data.{split}: {problem}" for problem in found]
-    return problems
-
-
-def _length_problems(spec: StepSpec) -> list[str]:
-    seq_len = getattr(getattr(spec.config, "data", None), "seq_len", None)
-    if seq_len is not None and seq_len < 8:
-        return [f"{spec.name}.data.seq_len: {seq_len} is too short; use 8 or more"]
-    return []
-
-
-def _eval_strategy_problems(spec: StepSpec) -> list[str]:
-    """An eval_strategy that the recipe sets without held-out rows; a stage's default may stay."""
-    data: Any = getattr(spec.config, "data", None)
-    trainer = getattr(spec.config, "trainer", {})
-    strategy = trainer.get("eval_strategy", "no")
-    if strategy in (None, "no", False) or data is None:
-        return []
-    if getattr(data, "heldout", None) or getattr(data, "holdout", False):
-        return []
-    if not hasattr(data, "heldout"):
-        return [
-            f"{spec.name}.trainer.eval_strategy: {strategy}, but {spec.stage.name} holds no rows "
-            "out; remove this key"
-        ]
-    where = f"{spec.name}.data.heldout" + (" or holdout" if hasattr(data, "holdout") else "")
-    return [f"{spec.name}.trainer.eval_strategy: {strategy} needs {where}"]
-
-
-def _heldout_file_problems(recipe: Recipe, spec: StepSpec) -> list[str]:
-    """Sources that read heldout.jsonl of a step that holds nothing out."""
-    problems = []
-    for key, source in sources_in(spec.config):
-        if not source.step or source.file != "heldout.jsonl":
-            continue
-        maker = recipe.steps[source.step]
-        data: Any = getattr(maker.config, "data", maker.config)
-        if not (getattr(data, "holdout", True) or getattr(data, "heldout", None)):
-            where = f"{source.step}.{'holdout' if data is maker.config else 'data.holdout'}"
-            problems.append(f"{spec.name}.{key}: {source.step} holds nothing out; set {where}=0.1")
     return problems
 
 
