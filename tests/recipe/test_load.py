@@ -222,3 +222,11 @@ def test_a_bad_override_is_told_in_one_line(problems, override, expected):
     found = problems("name: r\n" + SMALL, override)
     assert len(found) == 1
     assert expected in found[0]
+
+
+def test_no_is_text_in_a_recipe_only_in_quotes(load, problems):
+    text = "curate: {{sources: [{{hub: a/b, subset: {0}}}], filters: {{languages: [{0}]}}}}"
+    subset, languages = problems(text.format("no"))
+    assert "YAML reads no" in subset and subset.startswith("curate.sources[0].subset: ")
+    assert languages.startswith("curate.filters.languages: must be text, not true or false")
+    assert load(text.format("'no'")).steps["curate"].config.filters.languages == ["no"]

@@ -35,8 +35,8 @@ __all__ = ["REMEDY", "UNITS", "Counted", "DataError", "Drop", "Example", "Ledger
 
 UNITS = ("documents", "tokens", "bytes")
 # beside the sums: what of kept rows is not read or not trained, which files are read or not, tests
-# that cannot be looked for
-NOTED = ("unread:", "untrained:", "files:", "passed_over:", "unsearched:")
+# that cannot be looked for, values of `where` that match no row
+NOTED = ("unread:", "untrained:", "files:", "passed_over:", "unsearched:", "unmatched:")
 _numbers = count()
 
 

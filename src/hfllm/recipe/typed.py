@@ -29,6 +29,8 @@ def typed_config(name: str, schema: type, given: dict[str, Any]) -> tuple[Any, l
     Returns:
         The config (None if there is a problem), and the problems, one line each.
     """
+    if misread := list(_misread(name, schema, given)):
+        return None, misread
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), given)
     except (OmegaConfBaseException, TypeError, ValueError) as error:
@@ -37,6 +39,32 @@ def typed_config(name: str, schema: type, given: dict[str, Any]) -> tuple[Any, l
     if missing:
         return None, [f"{name}.{key}: must be set" for key in missing]
     return OmegaConf.to_object(merged), []
+
+
+def _misread(where: str, schema: type, given: Any) -> Iterator[str]:
+    """One line for each true or false where a text belongs: YAML reads `no` (Norwegian) so."""
+    hints = get_type_hints(schema)
+    for key, value in given.items() if isinstance(given, dict) else ():
+        container, inside = _shape(hints.get(key))
+        values = value if isinstance(value, list) else [value]
+        if isinstance(value, dict) and container is dict:
+            values = list(value.values())
+        if inside is not None:
+            for number, item in enumerate(values):
+                place = f"[{number}]" if isinstance(value, list) else ""
+                yield from _misread(f"{where}.{key}{place}", inside, item)
+        elif _is_text(hints.get(key)) and any(isinstance(item, bool) for item in values):
+            yield (
+                f"{where}.{key}: must be text, not true or false: YAML reads no, off, yes and on "
+                "so; put the word in quotes"
+            )
+
+
+def _is_text(hint: Any) -> bool:
+    """Whether a type is text, or a list or mapping of texts, and takes no true or false."""
+    kinds = {hint, *get_args(hint)}
+    kinds |= {inner for kind in kinds for inner in get_args(kind)}
+    return str in kinds and not kinds & {bool, Any}
 
 
 def key_problem(schema: Any, key: Any, value: Any) -> str | None:

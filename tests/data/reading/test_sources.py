@@ -7,8 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from omegaconf import OmegaConf
 
 from hfllm.data.ledger import DataError, Ledger
+from hfllm.data.reading.account import account_lines, check_shares
 from hfllm.data.reading.examples import (
     label,
     read_chats,
@@ -99,6 +101,42 @@ def test_globs_select_and_what_is_left_out_is_counted(tmp_path):
         chosen(where_not={"title": "x"})
 
 
+def test_yaml_reads_no_as_false_and_digits_as_a_number(tmp_path):
+    rows = [{"text": "x", "id": n, "lang": lang} for n, lang in enumerate(("en", "no", "de", "No"))]
+    rows += [{"text": "x", "id": "007", "lang": False}, {"text": "x", "id": "1.5", "lang": 0}]
+    path = write(tmp_path, "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+    def chosen(**where) -> list[str]:
+        given = OmegaConf.to_object(OmegaConf.create(yaml_of(where)))
+        return [row["id"] for row in read(path, where=given)]
+
+    def yaml_of(where: dict[str, str]) -> str:
+        return "".join(f"{key}: {value}\n" for key, value in where.items())
+
+    assert chosen(lang="[en, no]") == ["0", "1", "3", "007"]
+    assert chosen(lang="'no'") == ["1"]
+    assert chosen(id="1") == ["1"] and chosen(id="[0, 1.5]") == ["0", "1.5"]
+    assert chosen(lang="0") == ["1.5"]  # a number is not false
+
+
+def test_a_condition_that_matches_no_row_is_said_and_one_that_selects_none_stops(tmp_path):
+    path = write(tmp_path, "a.jsonl", b'{"text": "x", "lang": "en"}\n' * 3)
+
+    def said(**more) -> list[str]:
+        ledger, source = Ledger(), SourceConfig(path=str(path), **more)
+        for row in read_documents([source], nowhere, ledger):
+            ledger.keep(row)
+        check_shares(ledger, [source])
+        return [line for line in account_lines(ledger, [source]) if "match no row" in line]
+
+    assert said(where={"lang": ["en", "nb"]}, where_not={"id": "b*"}) == [
+        "a: `where` or `where_not` match no row with lang: 'nb'; id: 'b*'"
+    ]
+    assert said(where={"lang": "e?"}, where_not={"id": "*1"}) == []
+    with pytest.raises(DataError, match="`where` and `where_not` select none of its 3 rows"):
+        said(where={"lang": "nb"})
+
+
 def test_rows_without_an_id_can_be_held_out_by_their_number(tmp_path):
     path = write(tmp_path, "chats.jsonl", b'{"text": "x"}\n' * 30)
     held = read(path, where={"id": "*7"})
@@ -149,7 +187,8 @@ def test_damage_is_named_with_its_place_and_remedy(tmp_path, name, raw, message)
     with pytest.raises(DataError, match=message) as caught:
         read(path)
     assert "\n" not in str(caught.value)
-    assert "on_error: skip" in str(caught.value)
+    left = read(path, on_error="skip")  # where nothing is left, to skip is no advice
+    assert ("on_error: skip" in str(caught.value)) == bool(left)
 
 
 @pytest.mark.parametrize(("name", "raw", "message"), BROKEN)

@@ -44,6 +44,8 @@ def account_lines(ledger: Ledger, sources: Iterable[SourceConfig]) -> Iterator[s
             )
             yield f"{name}: {sum(reasons.values()):,} of {came:,} rows left out: {left}"
         yield from _files(ledger, name)
+        if unmatched := [what for what, _ in _notes(ledger, name, "unmatched:")]:
+            yield f"{name}: `where` or `where_not` match no row with {'; '.join(unmatched)}"
         if unread := [_noted(*item) for item in _notes(ledger, name, "unread:")]:
             yield f"{name}: not read: {'; '.join(unread)}"
         for item in _notes(ledger, name, "untrained:"):
@@ -95,13 +97,19 @@ def check_shares(
 
 def _check_share(ledger: Ledger, source: SourceConfig, asked_for: set[str]) -> None:
     name = label(source)
+    came, kept = (ledger.rows[name, bucket]["documents"] for bucket in ("in", "kept"))
+    if came and not kept and ledger.rows[name, "dropped:where"]["documents"] == came:
+        raise DataError(
+            f"source {name!r}: `where` and `where_not` select none of its {came:,} rows; change "
+            "them, or leave the source out"
+        )
     reasons = {
         reason: count
         for reason, count in ledger.reasons(source=name).items()
         if reason not in asked_for
     }
     lost = sum(reasons.values())
-    read = lost + ledger.rows[name, "kept"]["documents"]
+    read = lost + kept
     allowed = MOST if source.allow_dropped is None else source.allow_dropped
     if lost > allowed * read:
         why = "; ".join(f"{n:,} {r}{_first(ledger, name, r)}" for r, n in reasons.items())

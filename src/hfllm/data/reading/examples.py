@@ -25,7 +25,7 @@ from hfllm.data.ledger import REMEDY, DataError, Drop, Example, Ledger
 from hfllm.data.reading.files import Resolve
 from hfllm.data.reading.formats import as_chat, as_document, as_pair, as_prompt
 from hfllm.data.reading.messages import unread_keys
-from hfllm.data.reading.rows import file_of, label, read_rows
+from hfllm.data.reading.rows import TRIED, file_of, label, read_rows
 from hfllm.recipe.config import SourceConfig
 
 __all__ = [
@@ -39,7 +39,6 @@ __all__ = [
     "read_texts",
 ]
 
-TRIED = 100  # rows, to find out whether all are wrong
 IDENTITY = ("id", "source", "origin")  # who a row is, of use to messages and to the ledger
 OnDrop = Callable[[Example, Drop], None]
 Adapter = Callable[[dict[str, Any], str | None], dict[str, Any] | Drop]

@@ -20,10 +20,12 @@ from hfllm.data.reading.arrow_values import as_json_value
 from hfllm.data.reading.files import LocatedRow, OnDamage, Resolve, read_file
 from hfllm.data.reading.find import Found, find
 from hfllm.data.reading.messages import named, said
-from hfllm.data.reading.select_rows import selected
+from hfllm.data.reading.select_rows import Selection
 from hfllm.recipe.config import SourceConfig
 from hfllm.recipe.errors import first_line
 from hfllm.recipe.paths import shown
+
+TRIED = 100  # rows, to find out whether all are wrong
 
 
 def read_rows(
@@ -40,12 +42,12 @@ def read_rows(
         DataError: naming file, row and byte, unless the source sets `on_error: skip`.
     """
     name, ledger = label(source), Ledger() if ledger is None else ledger
-    on_damage = _damage_handler(source, ledger)
-    found = 0
+    on_damage = _damage_handler(source, ledger, resolve)
+    found, selection = 0, Selection(source)
     for place, raw in _hub(source) if source.hub else _files(source, resolve, ledger):
         try:
             row = _with_id(_rename(_without(raw, source.ignore), source.columns), place)
-            wanted = selected(row, source)
+            wanted = selection.wants(row)
         except DataError as error:
             on_damage(f"{place}: {error}", bytes=row_bytes(raw))
             continue
@@ -56,6 +58,8 @@ def read_rows(
         yield _labelled(row, name, place)
         if found == source.limit:  # before the next row is read: it may be unreadable
             return
+    for condition in selection.unmatched():
+        ledger.note(name, f"unmatched:{condition}")
 
 
 def label(source: SourceConfig) -> str:
@@ -72,20 +76,41 @@ def label(source: SourceConfig) -> str:
     return stem.split(".")[0] or path.parent.name or where
 
 
-def _damage_handler(source: SourceConfig, ledger: Ledger) -> OnDamage:
+def _damage_handler(source: SourceConfig, ledger: Ledger, resolve: Resolve) -> OnDamage:
     """The callback of a reader for unreadable rows: raise, or with `on_error: skip` count them."""
 
     def on_damage(message: str, rows: int = 1, bytes: int = 0) -> None:
         if source.on_error != "skip":
-            raise DataError(f"{message}; {REMEDY}")
+            remedy = f"; {REMEDY}" if _any_row(source, resolve) else ""
+            raise DataError(f"{message}{remedy}")
         if rows:
             ledger.skip(label(source), "unreadable", rows, bytes, message)
 
     return on_damage
 
 
+class _AllDamagedError(Exception):
+    """The first rows of a source are all unreadable."""
+
+
+def _any_row(source: SourceConfig, resolve: Resolve) -> bool:
+    """Whether one of the first rows can be read: else to skip the others is no advice."""
+    damaged = Counter[str]()
+
+    def count(*_: Any, **__: Any) -> None:
+        damaged["rows"] += 1
+        if damaged["rows"] == TRIED:
+            raise _AllDamagedError
+
+    try:
+        rows = (row for path in find(source, resolve).files for row in read_file(path, count))
+        return next(rows, None) is not None
+    except _AllDamagedError:
+        return False
+
+
 def _files(source: SourceConfig, resolve: Resolve, ledger: Ledger) -> Iterator[LocatedRow]:
-    found, on_damage = find(source, resolve), _damage_handler(source, ledger)
+    found, on_damage = find(source, resolve), _damage_handler(source, ledger, resolve)
     _note_files(found, label(source), ledger)
     for path in found.files:
         yield from read_file(path, on_damage)
