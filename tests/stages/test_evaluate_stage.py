@@ -2,10 +2,14 @@
 
 from types import SimpleNamespace
 
+from hfllm.data.ledger import Ledger
 from hfllm.evaluation.config import TaskConfig
+from hfllm.evaluation.first_rows import task_problems
+from hfllm.evaluation.read_tests import read_test
 from hfllm.evaluation.specs import TaskSpec
 from hfllm.recipe.config import SourceConfig
 from hfllm.stages.evaluate import Config, older_world_notes
+from tiny import write_jsonl
 
 
 def step_of(stage):
@@ -38,3 +42,26 @@ def test_tests_of_an_older_world_are_noted_by_what_they_lack():
     assert notes([{"answer": "7", "check": "number", "enough_words": 4}]) == []
     assert notes([old], SourceConfig(path="mine.jsonl")) == []  # nobody asked for one
     assert notes([old], stage="my_tests") == notes([old], kind="replies") == []
+
+
+def test_the_check_before_a_run_reads_the_rows_as_the_run_does(workspace):
+    """What a task would read is not refused before, and what it would refuse is."""
+    rows = {
+        "alone": ("replies", {"instruction": "Say why."}),
+        "chats": ("replies", {"messages": [{"role": "user", "content": "Why?"}]}),
+        "quiz": ("choices", {"query": "Q", "choices": ["a", "b"], "gold": 3}),
+        "skipped": ("choices", {"query": "Q", "choices": ["a", "b"], "gold": 3}),
+    }
+    tasks = {}
+    for name, (kind, row) in rows.items():
+        path = write_jsonl(workspace.folder / f"{name}.jsonl", [row])
+        tasks[name] = {"kind": kind, "source": {"path": str(path)}}
+    tasks["skipped"]["source"]["on_error"] = "skip"
+    workspace.recipe({"evaluate": {"models": ["sft"], "tasks": tasks}})
+    step = workspace.step("evaluate")
+    (problem,) = task_problems(step)
+    assert problem.startswith("tasks.quiz.source: ")
+    assert problem.endswith("quiz.jsonl:1: gold 3 is none of 2 choices")
+    for name in ("alone", "chats"):
+        task = step.spec.config.tasks[name]
+        assert len(read_test(task.source, task.kind, step.data_of, Ledger())) == 1

@@ -11,7 +11,8 @@ from hfllm.data.reading.first_rows import first_rows
 from hfllm.evaluation.shapes import as_test_row
 from hfllm.runs.layout import Step
 
-READ_AS = {"bits_per_byte": "texts", "preference": "pairs"}  # others: rows of a shape
+# others: rows of a shape (shapes.py)
+READ_AS = {"bits_per_byte": "texts", "preference": "pairs", "replies": "prompts"}
 
 
 def task_problems(step: Step) -> Iterator[str]:
@@ -22,7 +23,8 @@ def task_problems(step: Step) -> Iterator[str]:
     yield from problems
     for name, task in tasks.items():
         key = f"tasks.{name}.source"
-        for row in found.get(key, []) if task.kind not in READ_AS else []:
+        of_a_shape = task.kind not in READ_AS and task.source.on_error != "skip"
+        for row in found.get(key, []) if of_a_shape else []:
             try:
                 as_test_row(row, task.kind)
             except ValueError as error:
