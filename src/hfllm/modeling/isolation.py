@@ -169,15 +169,16 @@ def _gathered(model: torch.nn.Module) -> Iterator[None]:
     if not any(hasattr(p, "ds_id") for p in model.parameters()):
         yield
         return
-    from deepspeed.zero import GatheredParameters
+    from deepspeed import zero
 
     lists = [m for m in model.modules() if isinstance(m, torch.nn.ModuleList)]
-    blocks = {block for blocks in lists for block in blocks}
+    blocks = {block for each in lists for block in each}
+    blocks -= {inner for block in blocks for inner in block.modules() if inner is not block}
     in_blocks = {p for block in blocks for p in block.parameters()}
     open_blocks: dict[torch.nn.Module, Any] = {}
 
     def gather(block: torch.nn.Module, *_: Any) -> None:
-        own = GatheredParameters(list(block.parameters()))
+        own = zero.GatheredParameters(list(block.parameters()))
         own.__enter__()
         open_blocks[block] = own
 
@@ -186,8 +187,12 @@ def _gathered(model: torch.nn.Module) -> Iterator[None]:
 
     with ExitStack() as stack:
         others = [p for p in model.parameters() if p not in in_blocks]
-        stack.enter_context(GatheredParameters(others))
+        stack.enter_context(zero.GatheredParameters(others))
         for block in blocks:
             stack.callback(block.register_forward_pre_hook(gather).remove)
             stack.callback(block.register_forward_hook(release).remove)
-        yield
+        try:
+            yield
+        finally:
+            for block in list(open_blocks):  # of a forward pass that failed
+                release(block)
