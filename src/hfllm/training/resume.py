@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hfllm.recipe.trainers import build_trainer_config
 from hfllm.runs.layout import Step
 from hfllm.runs.processes import is_on, world_size
 from hfllm.training.checkpoints import newest_complete
@@ -74,8 +75,6 @@ def keep_rows_per_step(step: Step) -> None:
 
 def _accumulation(step: Step, before: Progress) -> dict[str, int]:
     """The accumulation that keeps the rows of a step; {} if they cannot be divided so."""
-    from hfllm.recipe.trainers import build_trainer_config
-
     args = build_trainer_config(step.spec, step.seed, str(step.checkpoints))
     rows = before.rows_per_step or rows_per_step(args) // args.world_size * before.processes
     micro_batches, rest = divmod(rows, args.train_batch_size * args.world_size)
