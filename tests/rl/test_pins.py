@@ -63,7 +63,7 @@ def test_only_the_pinned_class_defines_it(owner, name):
 
 OURS = [
     "notes", "meter", "critic", "privileged_critic", "rollout_policy", "_passes", "_rewards",
-    "_unpads", "_add_critic", "_is_sharded", "_mode", "_sum", "_old_logps_and_values",
+    "_errors", "_unpads", "_add_critic", "_is_sharded", "_mode", "_sum", "_old_logps_and_values",
     "_critic_values", "_token_rewards", "_add_advantages", "_value_loss", "_resume_rollout", "_say",
     "scored_answers", "critic_warmup",
 ]  # fmt: skip

@@ -8,14 +8,8 @@ from rl_helpers import rollout
 from transformers import TrainerCallback
 from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
-from hfllm.rl.rollout import (
-    Rollout,
-    has_rollout_of,
-    load_micro_batches,
-    rollout_file,
-    save_micro_batches,
-    steps_into_rollout,
-)
+from hfllm.rl import rollout_files
+from hfllm.rl.rollout import Rollout
 
 NAMES = {field.name for field in dataclasses.fields(Rollout)}
 
@@ -60,25 +54,25 @@ def test_it_comes_back_from_a_checkpoint_also_from_one_with_the_old_names(tmp_pa
     values, told = torch.rand(2, 3), torch.rand(2, 3)
     new = {"values": values, "privileged_values": told}
     for saved in (new, {"values": values, "informed": told}):
-        save_micro_batches(tmp_path / "rollout_0.pt", 3, [dict(saved)])
-        used, (batch,) = load_micro_batches(tmp_path / "rollout_0.pt", torch.device("cpu"))
+        rollout_files.save(tmp_path / "rollout_0.pt", 3, [dict(saved)])
+        used, (batch,) = rollout_files.load(tmp_path / "rollout_0.pt", torch.device("cpu"))
         assert used == 3 and batch.keys() == {*new, "scored_share"}
         assert torch.equal(batch["privileged_values"], told)
-    save_micro_batches(tmp_path / "rollout_0.pt", 3, [{"values": values}])
-    _, (batch,) = load_micro_batches(tmp_path / "rollout_0.pt", torch.device("cpu"))
+    rollout_files.save(tmp_path / "rollout_0.pt", 3, [{"values": values}])
+    _, (batch,) = rollout_files.load(tmp_path / "rollout_0.pt", torch.device("cpu"))
     assert torch.equal(batch["privileged_values"], torch.zeros(2, 3))
 
 
 def test_a_rollout_belongs_to_the_number_of_processes_that_saved_it(tmp_path):
-    assert not has_rollout_of(tmp_path, 1)
+    assert not rollout_files.is_of(tmp_path, 1)
     for process in range(2):
-        save_micro_batches(rollout_file(tmp_path, process), 1, [])
-    assert [has_rollout_of(tmp_path, count) for count in (1, 2, 3)] == [False, True, False]
+        rollout_files.save(rollout_files.file_of(tmp_path, process), 1, [])
+    assert [rollout_files.is_of(tmp_path, count) for count in (1, 2, 3)] == [False, True, False]
 
 
 def test_a_process_of_several_loads_its_part_although_its_device_has_an_index(tmp_path):
-    save_micro_batches(tmp_path / "r.pt", 1, [{"values": torch.rand(2, 3), "num_images": [1, 2]}])
-    _, (batch,) = load_micro_batches(tmp_path / "r.pt", torch.device("cpu:0"))
+    rollout_files.save(tmp_path / "r.pt", 1, [{"values": torch.rand(2, 3), "num_images": [1, 2]}])
+    _, (batch,) = rollout_files.load(tmp_path / "r.pt", torch.device("cpu:0"))
     assert batch["values"].device.type == "cpu" and batch["num_images"] == [1, 2]
 
 
@@ -109,4 +103,6 @@ def test_the_place_in_a_rollout_follows_from_the_optimizer_step(build, accumulat
     )
     counted = CountedSteps(trainer)
     trainer.train()
-    assert counted.places == [steps_into_rollout(trainer.args, range(24), n) for n in range(1, 15)]
+    assert counted.places == [
+        rollout_files.steps_into_rollout(trainer.args, range(24), n) for n in range(1, 15)
+    ]

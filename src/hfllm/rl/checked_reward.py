@@ -10,19 +10,25 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from math import isfinite
 from numbers import Real
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 
 from hfllm.recipe.errors import first_line, is_out_of_memory
 from hfllm.rl.rewards import RewardModelScorer, prefix_features_of
 
 Scores = list[float | None]
 WANTED = "return a list with one number per answer, None where it does not score a row"
+
+
+class RewardError(ValueError):
+    """What is wrong with a reward function, in one line."""
 
 
 class RewardWrapper:
@@ -35,7 +41,13 @@ class RewardWrapper:
 
 
 class CheckedReward(RewardWrapper):
-    """A reward function whose arguments, errors and results are checked."""
+    """A reward function whose arguments, errors and results are checked.
+
+    With a list `errors` an error is added to it and nothing is scored, so that a trainer of several
+    processes can raise it on all of them (`raise_together`).
+    """
+
+    errors: list[Exception] | None = None
 
     def __call__(self, **given: Any) -> Scores:
         """The function's scores; arguments as TRL passes them.
@@ -43,12 +55,18 @@ class CheckedReward(RewardWrapper):
         Raises:
             ValueError: one line that names the function and what is wrong.
         """
-        self.check_arguments(given)
         try:
-            scores = self.function(**given)
+            self.check_arguments(given)
+            return self._checked(self.function(**given), given)
         except Exception as error:
-            raise self._explained(error) from error
-        return self._checked(scores, given)
+            return self._failed(error, given)
+
+    def _failed(self, error: Exception, given: dict[str, Any]) -> Scores:
+        explained = self._explained(error)
+        if self.errors is None:
+            raise explained from error
+        self.errors.append(explained)
+        return [None] * len(given["completions"])
 
     def check_arguments(self, given: Mapping[str, Any]) -> None:
         """Raise ValueError if the function cannot be called with these arguments."""
@@ -60,7 +78,7 @@ class CheckedReward(RewardWrapper):
             signature.bind(**given)
         except TypeError as error:
             names = ", ".join(key for key, value in given.items() if isinstance(value, list))
-            raise ValueError(
+            raise RewardError(
                 f"reward function {self.__name__}: {error}; it is called with {names} (one list "
                 "each) and others: take what it does not read with **kwargs"
             ) from None
@@ -68,17 +86,17 @@ class CheckedReward(RewardWrapper):
     def _explained(self, error: Exception) -> Exception:
         """An error of the function as one line with its place; ours are passed on."""
         ours = isinstance(self.function, RewardWrapper | RewardModelScorer)
-        if ours or is_out_of_memory(error):
+        if ours or isinstance(error, RewardError) or is_out_of_memory(error):
             return error
         return failure(f"reward function {self.__name__}", error)
 
     def _checked(self, scores: Any, given: dict[str, Any]) -> Scores:
         answers = len(given["completions"])
         if not isinstance(scores, Iterable) or isinstance(scores, str | bytes | Mapping):
-            raise ValueError(f"reward function {self.__name__} returned {scores!r}; {WANTED}")
+            raise RewardError(f"reward function {self.__name__} returned {scores!r}; {WANTED}")
         found = list(scores)
         if len(found) != answers:
-            raise ValueError(
+            raise RewardError(
                 f"reward function {self.__name__} returned {len(found)} values for {answers} "
                 f"answers; {WANTED}"
             )
@@ -90,16 +108,16 @@ class CheckedReward(RewardWrapper):
         plain = value.item() if getattr(value, "ndim", None) == 0 else value  # torch, numpy
         if isinstance(plain, Real | Decimal) and isfinite(plain):
             return float(plain)
-        raise ValueError(
+        raise RewardError(
             f"reward function {self.__name__} gave {value!r} ({type(value).__name__}) for "
             f"{row_name(row, given)}; {WANTED}"
         )
 
 
-def failure(name: str, error: Exception) -> ValueError:
+def failure(name: str, error: Exception) -> RewardError:
     """One line on an error of the user's code, with its place."""
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return ValueError(
+    return RewardError(
         f"{name} failed at {last.filename}:{last.lineno}: {type(error).__name__}: "
         f"{first_line(error)}"
     )
@@ -110,12 +128,11 @@ class CheckedAsyncReward(CheckedReward):
 
     async def __call__(self, **given: Any) -> Scores:  # type: ignore[override]
         """The function's scores."""
-        self.check_arguments(given)
         try:
-            scores = await self.function(**given)
+            self.check_arguments(given)
+            return self._checked(await self.function(**given), given)
         except Exception as error:
-            raise self._explained(error) from error
-        return self._checked(scores, given)
+            return self._failed(error, given)
 
 
 def checked(function: Any) -> Any:
@@ -127,9 +144,42 @@ def checked(function: Any) -> Any:
     return CheckedAsyncReward(function) if is_async else CheckedReward(function)
 
 
-def all_checked(functions: Any) -> list[Any]:
-    """`checked` of one reward function or of a list, as TRL takes them."""
-    return [checked(f) for f in (functions if isinstance(functions, list) else [functions])]
+def all_checked(functions: Any, errors: list[Exception]) -> list[Any]:
+    """`checked` of one reward function or of a list, as TRL takes them; they fill `errors`."""
+    out = [checked(f) for f in (functions if isinstance(functions, list) else [functions])]
+    for function in out:
+        if isinstance(function, CheckedReward):
+            function.errors = errors
+    return out
+
+
+def raise_together(errors: list[Exception], processes: int) -> None:
+    """Raise the first error on every process; the others would wait for this one for ever.
+
+    Args:
+        errors: of this process.
+        processes: how many meet here.
+
+    Raises:
+        Exception: this process's error, or ValueError with the message of another one's.
+    """
+    texts = [str(error) for error in errors[:1]]
+    found = gather_object(texts) if processes > 1 else texts
+    if errors:
+        raise errors[0]
+    if found:
+        raise ValueError(found[0])
+
+
+@contextmanager
+def together(processes: int) -> Iterator[None]:
+    """Context, without collectives in it, whose error is raised on all of so many processes."""
+    errors: list[Exception] = []
+    try:
+        yield
+    except Exception as error:
+        errors.append(error)
+    raise_together(errors, processes)
 
 
 def row_name(row: int, given: dict[str, Any]) -> str:

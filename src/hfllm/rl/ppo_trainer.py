@@ -24,7 +24,7 @@ from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import RepeatSampler, disable_dropout_in_model
 
 from hfllm.fast_cpu import is_on
-from hfllm.rl import guards
+from hfllm.rl import guards, rollout_files
 from hfllm.rl.advantages import (
     explained_variance,
     final_score,
@@ -34,7 +34,7 @@ from hfllm.rl.advantages import (
     value_errors,
     whiten,
 )
-from hfllm.rl.checked_reward import all_checked, check_scores
+from hfllm.rl.checked_reward import all_checked, check_scores, raise_together, together
 from hfllm.rl.critic import Critic, build_critic, build_value_head, split_state
 from hfllm.rl.critic_warmup import CriticWarmup
 from hfllm.rl.logprobs import (
@@ -46,16 +46,7 @@ from hfllm.rl.meters import Meter, StepTimer
 from hfllm.rl.ppo_config import MEAN_OVER_ROWS, PPOConfig
 from hfllm.rl.prompt_sampler import ResumableSampler
 from hfllm.rl.rewards import place_reward_models
-from hfllm.rl.rollout import (
-    Batch,
-    Rollout,
-    has_rollout_of,
-    load_micro_batches,
-    rollout_file,
-    save_micro_batches,
-    step_of,
-    steps_into_rollout,
-)
+from hfllm.rl.rollout import Batch, Rollout
 from hfllm.rl.scored_answers import ScoredAnswers
 from hfllm.rl.set_up import (
     gradient_depends_on_rows,
@@ -93,6 +84,7 @@ class PPOTrainer(GRPOTrainer):
     # Results that TRL's methods, which call two of our overrides, do not return:
     _passes: list[ForwardPass]  # in a rollout the policy's pass, then the reference's
     _rewards: torch.Tensor  # (B, F): of this process, by function (NaN for None)
+    _errors: list[Exception]  # of the reward functions of this process
 
     # ---- set-up
 
@@ -111,7 +103,9 @@ class PPOTrainer(GRPOTrainer):
             raise ValueError("give a critic, or set shared_critic; one of the two")
         if critic is not None and not isinstance(critic, PreTrainedModel):
             critic = build_critic(critic)
-        super().__init__(model=model, reward_funcs=all_checked(reward_funcs), args=args, **kwargs)
+        self._errors = []
+        functions = all_checked(reward_funcs, self._errors)
+        super().__init__(model=model, reward_funcs=functions, args=args, **kwargs)
         guards.check_left_padding(self.model)
         # None with beta 0, and with PEFT, where the reference is the policy without its adapter.
         if self.ref_model is not None:
@@ -186,7 +180,8 @@ class PPOTrainer(GRPOTrainer):
             rollout = Rollout.from_batch(batch)
             own_values = self._old_logps_and_values(rollout)
             answers, width = rollout.answers(), own_values.size(1)
-            features = self.privileged_critic.observe(inputs, answers, width)  # (B, T, K)
+            with together(self.accelerator.num_processes if self.privileged_critic.sources else 1):
+                features = self.privileged_critic.observe(inputs, answers, width)  # (B, T, K)
             features = features.to(own_values.device)
             predicted = self.privileged_critic.predict(features)  # (B, T)
             rollout.privileged_values = predicted * rollout.completion_mask
@@ -282,6 +277,7 @@ class PPOTrainer(GRPOTrainer):
     def _calculate_rewards(self, inputs: Any, prompts: Any, *args: Any) -> torch.Tensor:
         """Store this process's rewards: GRPO's output has only group-normalised advantages."""
         per_function = super()._calculate_rewards(inputs, prompts, *args)  # (B x processes, F)
+        raise_together(self._errors, self.accelerator.num_processes)
         check_scores(per_function, self.reward_funcs, self.reward_func_names)
         start = self.accelerator.process_index * len(prompts)
         self._rewards = per_function[start : start + len(prompts)]
@@ -390,8 +386,8 @@ class PPOTrainer(GRPOTrainer):
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
         used = self._step % ((self.args.steps_per_generation or 1) * self.num_iterations)
         if used and self._buffered_inputs is not None:
-            file = rollout_file(folder, self.accelerator.process_index)
-            save_micro_batches(file, used, self._buffered_inputs)
+            file = rollout_files.file_of(folder, self.accelerator.process_index)
+            rollout_files.save(file, used, self._buffered_inputs)
         if self.args.should_save:
             self.privileged_critic.save(folder)
 
@@ -417,10 +413,11 @@ class PPOTrainer(GRPOTrainer):
 
     def _resume_rollout(self, checkpoint: Path) -> None:
         """Load the rollout in use; sample it again if other processes saved it."""
-        if has_rollout_of(checkpoint, self.accelerator.num_processes):
-            file = rollout_file(checkpoint, self.accelerator.process_index)
-            self._step, self._buffered_inputs = load_micro_batches(file, self.accelerator.device)
-        elif used := steps_into_rollout(self.args, self.train_dataset, step_of(checkpoint)):
+        step = rollout_files.step_of(checkpoint)
+        if rollout_files.is_of(checkpoint, self.accelerator.num_processes):
+            file = rollout_files.file_of(checkpoint, self.accelerator.process_index)
+            self._step, self._buffered_inputs = rollout_files.load(file, self.accelerator.device)
+        elif used := rollout_files.steps_into_rollout(self.args, self.train_dataset, step):
             self._step = used  # on every process, or the others would wait for this one's answers
             self._say("the rollout in use was of other processes: its answers are sampled again")
 
