@@ -74,6 +74,10 @@ def filled(path: Path, name: str, spec: dict[str, Any], folders: list[Path]) -> 
     if spec["columns"] != "runs" and len(folders) != 1:
         raise ValueError(f"block {name}: its columns are models, so give one run folder")
     runs = [read_run(folder, STAGES) for folder in folders]
+    for run in runs:
+        of = str(evaluation_of(run).manifest.get("recipe"))
+        if Path(of).name != Path(spec["recipe"]).name:
+            raise ValueError(f"{run.folder}: a run of {of}; block {name} is of {spec['recipe']}")
     origins = [origin(run) for run in runs]
     marks = json.dumps({"recipe": spec["recipe"], "runs": origins})
     body = f"{table(spec, runs)}\n{provenance(spec, runs, origins)}\n"
@@ -104,7 +108,7 @@ def origin(run: Run) -> dict[str, Any]:
         waiting += [known[name] for name in new]
     git = step.section("git")
     return {
-        "overrides": step.manifest.get("overrides") or [],
+        "overrides": step.manifest.get("overrides"),  # None: of a version that kept none
         "commit": str(git.get("commit", "unknown")) + ("+changes" if git.get("dirty") else ""),
         "steps": {s.name: s.manifest["config_fingerprint"] for s in run.steps if s.name in needed},
     }
@@ -157,11 +161,13 @@ def provenance(spec: dict[str, Any], runs: list[Run], origins: list[dict[str, An
     lines = []
     for run, known in zip(runs, origins, strict=True):
         step, total = evaluation_of(run), total_of(run)
-        command = " ".join(["hfllm run", spec["recipe"], *public(known["overrides"])])
+        command = " ".join(["hfllm run", spec["recipe"], *public(known["overrides"] or [])])
+        unknown = " (its overrides are not recorded)" if known["overrides"] is None else ""
+        date = str(step.manifest["started"])[:10]
+        changes = ", with changes" if known["commit"].endswith("+changes") else ""
         machine = "; ".join(total.hardware) or "machine not recorded"
         lines.append(
-            f"`{command}`, {str(step.manifest['started'])[:10]}, commit {known['commit'][:8]}"
-            f"{', with changes' if known['commit'].endswith('+changes') else ''}; {machine}; "
+            f"`{command}`{unknown}, {date}, commit {known['commit'][:8]}{changes}; {machine}; "
             f"{duration(total.wall_s)}."
         )
     return "\n".join(lines)
@@ -191,6 +197,8 @@ def check(specs: dict[str, Any]) -> int:
 def state(known: dict[str, Any]) -> str:
     """Whether a block is older than its recipe, and which steps changed."""
     for run in known["runs"]:
+        if run["overrides"] is None:
+            return "its run's overrides are not recorded; run the recipe again"
         recipe = load_recipe(ROOT / known["recipe"], STAGES, run["overrides"])
         now = {name: config_fingerprint(recipe, name) for name in recipe.steps}
         changed = [name for name, mark in run["steps"].items() if now.get(name) != mark]

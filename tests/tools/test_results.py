@@ -16,6 +16,7 @@ SPEC = importlib.util.spec_from_file_location("results", ROOT / "tools" / "resul
 assert SPEC and SPEC.loader
 results = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(results)
+STAGES = results.STAGES
 
 BLOCKS = {
     "small": {
@@ -83,6 +84,18 @@ def test_an_unfinished_run_and_a_page_without_the_block_are_one_line_each(tmp_pa
         results.filled(page, "seeds", BLOCKS["seeds"], [run])
     with pytest.raises(ValueError, match="give one run folder"):
         results.filled(page, "small", BLOCKS["small"], [run, run])
+    other = {**BLOCKS["small"], "recipe": "configs/demo.yaml"}
+    with pytest.raises(ValueError, match="a run of configs/small.yaml; block small is of"):
+        results.filled(page, "small", other, [run])
+
+
+def test_a_run_that_kept_no_overrides_is_not_called_one_without(tmp_path, page):
+    run = write_run(tmp_path / "small")
+    assert "(its overrides are not recorded), 2026" in results.filled(
+        page, "small", BLOCKS["small"], [run]
+    )
+    known = {"recipe": "configs/demo.yaml", "runs": [results.origin(results.read_run(run, STAGES))]}
+    assert results.state(known) == "its run's overrides are not recorded; run the recipe again"
 
 
 def test_check_finds_a_changed_recipe_and_names_the_steps(tmp_path, monkeypatch, capsys):
