@@ -165,6 +165,9 @@ def chat(
     """Talk to a model; if standard input is not a terminal, each of its lines is a question."""
     with clear_errors():
         _require(model)
+        from hfllm.runs.quiet import quiet_libraries
+
+        quiet_libraries()  # before transformers is imported
         from hfllm.inference.chat import chat_loop
 
         chat_loop(

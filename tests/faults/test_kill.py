@@ -90,6 +90,7 @@ def test_stopped_then_killed_then_finished_equals_straight(workspace, start):
     assert "pretrain     interrupted; resumes from its last checkpoint" in log
     assert "pretrain: resuming from runs/broken/pretrain/checkpoints/checkpoint-" in log
     assert "Traceback" not in log
+    assert not [line for line in log.splitlines() if "[transformers]" in line or "Warning" in line]
     one, other = weights(workspace, "straight"), weights(workspace, "broken")
     assert one.keys() == other.keys()
     assert all((one[key] == other[key]).all() for key in one)

@@ -1,11 +1,14 @@
 import copy
+import io
 import json
 import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
+from hfllm.inference.chat import Terminal, chat_loop
 from hfllm.inference.load import is_chat_model, load_model, load_reward
 
 
@@ -107,3 +110,28 @@ def test_a_pretraining_step_is_a_base_model_though_it_has_a_template(folder, tmp
     for stage, chat in (("pretrain", False), ("sft", True)):
         (place.parent / "manifest.json").write_text(json.dumps({"stage": stage}))
         assert is_chat_model(place) is chat
+
+
+def test_a_reward_model_is_no_language_model_though_its_head_is_tied(trained, capfd):
+    """No weight of a language model is missing there: transformers prints a table and goes on."""
+    trained.run("reward")
+    reward = trained.step("reward").model
+    words = "is a reward model .*ForSequenceClassification.* name a language model"
+    with pytest.raises(ValueError, match=words):
+        load_model(reward)
+    with pytest.raises(ValueError, match=words):
+        chat_loop(reward, terminal=Terminal(source=io.StringIO()))
+    copy = shutil.copytree(reward, "copied")
+    with pytest.raises(ValueError, match="sft.init: copied is a reward model"):
+        trained.run("sft", f"sft.init={copy}")
+    assert "LOAD REPORT" not in "".join(capfd.readouterr())
+
+
+def test_weights_that_are_left_out_are_said(folder, tmp_path, capsys):
+    place = copied(folder, tmp_path)
+    weights = load_file(place / "model.safetensors")
+    weights["vision.weight"] = torch.ones(2)
+    save_file(weights, place / "model.safetensors", {"format": "pt"})
+    load_model(place)
+    said = "1 weights are not of a LlamaForCausalLM and are left out, vision.weight first"
+    assert said in capsys.readouterr().err

@@ -27,6 +27,7 @@ from transformers import (
 from transformers.utils import logging
 
 from hfllm.modeling.gguf import as_folder
+from hfllm.modeling.load_report import left_out, reward_model_problem, without_load_report
 from hfllm.recipe.did_you_mean import first_missing, near_path
 from hfllm.recipe.errors import first_line
 from hfllm.recipe.hub import require
@@ -125,15 +126,19 @@ def _load(
     place = find_model(folder)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
+    if auto is AutoModelForCausalLM and (problem := reward_model_problem(place)):
+        raise ValueError(problem)
     try:
         tokenizer = AutoTokenizer.from_pretrained(place)
         with suppress(ValueError):  # several and none the default: said where one is needed
             if note := take_default_template(tokenizer):
                 print(f"{place}: {note}", file=sys.stderr)
-        with bars_on_terminals_only():
+        with bars_on_terminals_only(), without_load_report():
             model, info = auto.from_pretrained(place, dtype=dtype, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"cannot load {place}: {first_line(error)}") from error
+    if line := left_out(info["unexpected_keys"], type(model).__name__):
+        print(f"{place}: {line}", file=sys.stderr)
     missing = sorted(info["missing_keys"])
     if missing:
         raise ValueError(
@@ -182,7 +187,7 @@ def check_vocabulary(
         )
     if tokenizer.pad_token_id is not None and tokenizer.pad_token_id == tokenizer.eos_token_id:
         print(
-            f"warning: {place}: pad token is eos; a model trained so may never stop",
+            f"note: {place}: pad token is eos; answers run on where training masked both",
             file=sys.stderr,
         )
 

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from hfllm.modeling.eval_mode import eval_mode
+from hfllm.modeling.load_report import without_load_report
 
 CONFIG = "adapter_config.json"
 # The largest difference of merged and trained logits, as a share of the largest logit. Merging sums
@@ -81,9 +82,10 @@ def merge_adapter(model: Any, folder: Path, aside: Path, is_sharded: bool = Fals
 
     _move_adapter(folder, aside)
     base = model.get_base_model()
-    fresh = type(base).from_pretrained(
-        base.config._name_or_path, num_labels=base.config.num_labels, dtype=torch.float32
-    )
+    with without_load_report():  # a new score head comes from the adapter
+        fresh = type(base).from_pretrained(
+            base.config._name_or_path, num_labels=base.config.num_labels, dtype=torch.float32
+        )
     rows, had = (m.config.get_text_config().vocab_size for m in (base, fresh))
     if rows > had:
         fresh.resize_token_embeddings(rows, mean_resizing=False)  # the adapter holds the new rows

@@ -9,10 +9,14 @@ their sizes. A run resumes from the newest checkpoint whose files all have these
 
 from __future__ import annotations
 
+import ast
 import json
+import logging
 import os
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,7 @@ from transformers import TrainerCallback
 from hfllm.runs.manifest import write_atomically
 
 MARKER = "complete.json"
+MISSING = re.compile(r"There were missing keys in the checkpoint model loaded: (\[.*\])\.$")
 
 
 def mark_complete(checkpoint: Path) -> None:
@@ -61,6 +66,26 @@ def newest_complete(folder: Path) -> tuple[Path | None, list[str]]:
             return checkpoint, notes
         notes.append(f"{checkpoint} is not used: {problem}")
     return None, notes
+
+
+@contextmanager
+def without_tied_keys(model: Any) -> Iterator[None]:
+    """Leave out transformers' line on "missing keys" if only tied weights are, which it left out.
+
+    A checkpoint holds a matrix that two layers share once, and loading it fills both.
+    """
+    tied = set(getattr(model, "all_tied_weights_keys", None) or ())
+
+    def is_shown(record: logging.LogRecord) -> bool:
+        found = MISSING.match(record.getMessage())
+        return not (found and set(ast.literal_eval(found[1])) <= tied)
+
+    logger = logging.getLogger("transformers.trainer")
+    logger.addFilter(is_shown)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_shown)
 
 
 def step_of(checkpoint: Path) -> int:

@@ -28,6 +28,7 @@ from hfllm.training.checkpoints import (
     newest_complete,
     remove_incomplete,
     step_of,
+    without_tied_keys,
 )
 from hfllm.training.defaults import choose_defaults
 from hfllm.training.eval_loss import FinalEvaluation
@@ -105,7 +106,8 @@ def fit(
     if trainer.is_world_process_zero():
         lines = [_model_line(trainer, parameters), *memory_lines(trainer, step, size)]
         print("\n".join(f"{step.name}: {line}" for line in lines), flush=True)
-    trainer.train(resume_from_checkpoint=checkpoint)
+    with without_tied_keys(trainer.accelerator.unwrap_model(trainer.model)):
+        trainer.train(resume_from_checkpoint=checkpoint)
     stop.exit_if_stopped()
     finite.check_learned()
     _save(trainer, step, manifest, info)

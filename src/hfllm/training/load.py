@@ -7,19 +7,18 @@ with both fingerprints. A downloaded model's tokenizer is adapted first (adapt_t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, PreTrainedModel
-from transformers.utils import logging
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from hfllm.modeling.adapters import adapted_head
 from hfllm.modeling.build import check_positions
 from hfllm.modeling.gguf import as_folder
+from hfllm.modeling.load_report import left_out, reward_model_problem, without_load_report
 from hfllm.modeling.trial import try_model
 from hfllm.recipe.errors import first_line
 from hfllm.recipe.trainers import peft_problem
@@ -123,9 +122,12 @@ def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> Pre
     reference = model_folder(step, step.spec.config.init)
     if attention := step.spec.config.attn_implementation:
         kwargs["attn_implementation"] = attention
+    writes = auto_class is AutoModelForCausalLM
+    if writes and (problem := reward_model_problem(reference)):
+        raise ValueError(f"{step.name}.init: {problem}")
     torch.manual_seed(step.seed)  # for the weights of a new head and of adapters
     try:
-        with _without_load_report():
+        with without_load_report():
             model, found = auto_class.from_pretrained(
                 reference, dtype=torch.float32, output_loading_info=True, **kwargs
             )
@@ -143,13 +145,10 @@ def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> Pre
             f"{auto_class.__name__} of its config ({first_line(error)}): it is another kind of "
             "model; choose another"
         ) from error
-    lacking = sorted(key for key in found["missing_keys"] if not key.startswith("score."))
-    if lacking:  # transformers initialises them at random, with a warning
-        raise ValueError(
-            f"{step.name}.init: {reference} lacks {len(lacking)} weights of a "
-            f"{type(model).__name__}, first {lacking[0]}: it is another kind of model, or cut off; "
-            "choose another, or fetch it again"
-        )
+    kind = type(model).__name__
+    if writes and is_main_process() and (line := left_out(found["unexpected_keys"], kind)):
+        print(f"{step.name}: {reference}: {line}", flush=True)
+    _check_complete(step, reference, kind, found["missing_keys"])
     if seq_len := getattr(step.spec.config.data, "seq_len", 0):
         try:
             check_positions(model.config, seq_len, reference)
@@ -166,6 +165,17 @@ def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> Pre
     if is_main_process():  # others may lack weights: FSDP
         try_model(model, f"{step.name}.init", seq_len, len(tokenizer), auto_class)
     return model
+
+
+def _check_complete(step: Step, reference: str, kind: str, missing: Iterable[str]) -> None:
+    """ValueError for missing weights but a score head's: transformers makes them at random."""
+    lacking = sorted(key for key in missing if not key.startswith("score."))
+    if lacking:
+        raise ValueError(
+            f"{step.name}.init: {reference} lacks {len(lacking)} weights of a {kind}, first "
+            f"{lacking[0]}: it is another kind of model, or cut off; choose another, or fetch it "
+            "again"
+        )
 
 
 def _added_token_ids(step: Step, tokenizer: Any) -> list[int]:
@@ -189,17 +199,6 @@ def refuse_new_tokens(step: Step, tokenizer: Any) -> None:
             f"{step.name}.init: {step.spec.config.init} needs tokens added ({names}), which the "
             "reference model needs too; make an sft step first and start from that"
         )
-
-
-@contextmanager
-def _without_load_report() -> Iterator[None]:
-    """Hide transformers' table of missing weights: `load_init` refuses all but a new score head."""
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
 
 
 def peft_config(step: Step, task_type: str, model: PreTrainedModel, tokenizer: Any) -> Any:
