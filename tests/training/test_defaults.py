@@ -1,6 +1,7 @@
 """Micro-batch, accumulation and learning rate follow model, machine and recipe."""
 
 import dataclasses
+import shutil
 
 import pytest
 from transformers import LlamaConfig
@@ -9,6 +10,8 @@ from hfllm.recipe.show import show_recipe
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.runs import machine as machine_module
 from hfllm.runs.machine import memory_limit
+from hfllm.runs.manifest import Manifest
+from hfllm.training import defaults
 from hfllm.training.defaults import Machine, choose_defaults, this_machine
 from hfllm.training.memory import GIB
 from tiny import DROP
@@ -140,3 +143,27 @@ def test_a_control_groups_limit_counts(tmp_path, monkeypatch, own, files):
     monkeypatch.setattr(machine_module, "OWN_GROUPS", tmp_path / "own")
     assert memory_limit(on_gpu=False) == 2048
     assert machine_module.free_memory(on_gpu=False) == 2038
+
+
+def test_the_log_and_the_manifest_say_what_was_chosen(trained, monkeypatch, capsys):
+    small = Machine(memory=GIB // 2, processes=1, bf16=False, on_gpu=False)
+    monkeypatch.setattr(defaults, "this_machine", lambda recipe: small)
+    trained.recipe({"sft": {"trainer": {MICRO: DROP}}})
+    step = trained.run("sft", "sft.trainer.max_steps=2")
+    line = f"{MICRO} 1, {ACCUMULATION} 16: 16 rows a step; "
+    assert f"sft: {line}" in capsys.readouterr().out
+    (note,) = [note for note in Manifest.read(step.manifest).notes if MICRO in note]
+    assert note.startswith(line)
+
+
+def test_a_batch_in_parts_trains_the_same_model(trained, monkeypatch):
+    trained.recipe({"sft": {"trainer": {MICRO: DROP}}})
+    whole = trained.run("sft", "sft.trainer.max_steps=3")
+    losses = trained.losses("sft")
+    shutil.rmtree(whole.folder)
+    monkeypatch.setattr(defaults, "CPU_BUDGET", 1)
+    parts = trained.run("sft", "sft.trainer.max_steps=3")
+    assert whole.spec.chosen == {}
+    assert parts.spec.chosen[ACCUMULATION][0] == 16
+    assert len(losses) == 3
+    assert trained.losses("sft") == pytest.approx(losses, rel=1e-4)

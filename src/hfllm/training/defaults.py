@@ -91,6 +91,14 @@ def choose_defaults(
     return sizes
 
 
+def chosen_lines(spec: StepSpec) -> list[str]:
+    """What was chosen for a step, a line for each reason."""
+    keys: dict[str, list[str]] = {}
+    for key, (value, reason) in spec.chosen.items():
+        keys.setdefault(reason, []).append(f"{key} {value}")
+    return [f"{', '.join(values)}: {reason}" for reason, values in keys.items()]
+
+
 def size_of(recipe: Recipe, spec: StepSpec, fetch: bool = False) -> ModelSize | None:
     """The sizes of the model that a step trains; None where they are not known before it runs."""
     try:

@@ -21,7 +21,7 @@ from hfllm.modeling.adapters import merge_adapter, without_adapter
 from hfllm.modeling.flops import count_parameters, flops_per_token
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
-from hfllm.runs.processes import is_on, is_sharded
+from hfllm.runs.processes import is_main_process, is_on, is_sharded
 from hfllm.training.callbacks import MetricsLog, StopOnSignal
 from hfllm.training.checkpoints import (
     MarkCheckpoints,
@@ -30,7 +30,7 @@ from hfllm.training.checkpoints import (
     step_of,
     without_tied_keys,
 )
-from hfllm.training.defaults import choose_defaults
+from hfllm.training.defaults import choose_defaults, chosen_lines
 from hfllm.training.eval_loss import FinalEvaluation
 from hfllm.training.finite import StopWhereNotFinite, check_saved_weights
 from hfllm.training.memory import ModelSize
@@ -60,6 +60,10 @@ class TrainingInfo:
 def build_and_fit(build: Any, step: Step, manifest: Manifest) -> None:
     """Build a step's trainer with its stage's `build`, and `fit` it."""
     size = choose_defaults(step.recipe, [step.name], fetch=True).get(step.name)
+    lines = chosen_lines(step.spec)
+    manifest.notes += lines
+    if is_main_process():
+        print("".join(f"{step.name}: {line}\n" for line in lines), end="", flush=True)
     keep_rows_per_step(step)
     trainer, info = build(step.spec.config, step, manifest)
     fit(trainer, step, manifest, info, size)
