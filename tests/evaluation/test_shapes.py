@@ -197,12 +197,15 @@ CHATS = [
 ]  # fmt: skip
 
 
-def test_own_chats_are_scored_on_their_replies_and_answered_anew(folders, tmp_path):
+def test_own_chats_are_scored_on_their_replies_and_answered_anew(folders, tmp_path, capsys):
     path = tmp_path / "chats.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in CHATS))
     out = tmp_path / "out"
     table = evaluate_folder(folders["sft"], [path], max_new_tokens=4, out=out)
     assert "reply_loss" in table and "looping" in table
+    said = capsys.readouterr().out
+    assert "chats: 4 rows, read as a test of the kind `replies`" in said
+    assert "sft: chats: 4 of 4 answers were cut at 4 tokens; raise max_new_tokens" in said
     samples = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
     assert [sample["prompt"] for sample in samples] == [f"Who is number {i}?" for i in range(4)]
 

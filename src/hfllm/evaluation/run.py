@@ -138,6 +138,7 @@ def evaluate_model(
             add_relevance(samples, scorers.relevance)
             outcome.results += ASKED[task.kind].summarize(samples)
             answered += samples
+            _say_if_cut(samples)
         if task.kind not in REWARD_MODEL_SCORED:
             took = time.perf_counter() - started
             print(
@@ -151,6 +152,18 @@ def evaluate_model(
         outcome.samples += answered
     if scorers.best_of and scorers.is_reference(tested.spec):
         outcome.results += best_of_tasks(tested, tasks, scorers)
+
+
+def _say_if_cut(samples: list[Sample]) -> None:
+    """Say if most answers were cut: what a grader looks for often stands at their end."""
+    cut = sum(not sample.ended for sample in samples)
+    if 2 * cut > len(samples):
+        one = samples[0]
+        print(
+            f"{one.model}: {one.task}: {cut:,} of {len(samples):,} answers were cut at "
+            f"{one.max_new_tokens} tokens; raise max_new_tokens if they end later",
+            flush=True,
+        )
 
 
 def best_of_tasks(

@@ -159,6 +159,7 @@ def _bbh(row: TestRow) -> TestRow:
     return {"prompt": text_of(row, "input"), "answer": row["target"]}
 
 
+NAMED = {"sharegpt": "ShareGPT", "alpaca": "Alpaca", "dolly": "Dolly"}
 NUMBER_AND_UNIT = re.compile(r"([-+$]?\d[\d.,/]*) ?\([^()]*\)")  # ASDiv: "9 (apples)"
 SHAPES: tuple[Shape, ...] = (
     Shape("choices", ("query", "choices", "gold"), published.query),
@@ -210,6 +211,6 @@ SHAPES: tuple[Shape, ...] = (
     Shape("answers", ("input", "target"), _bbh, "BBH"),
     Shape("answers", ("context", "answer"), _completed),
     Shape("replies", ("messages",), _chat),
-    *(Shape("replies", shape.columns, _chat, name) for name, shape in CHATS.items()),
+    *(Shape("replies", known.columns, _chat, NAMED.get(name, "")) for name, known in CHATS.items()),
     Shape("replies", ("prompt",), _prompt),
 )
