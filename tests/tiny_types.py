@@ -127,11 +127,17 @@ def is_small(model_type: str) -> bool:
     return sum(p.numel() for p in made.parameters()) <= MOST_PARAMETERS
 
 
-def tiny_causal(model_type: str, std: float = 0.3) -> Any:
-    """A causal LM of the type, float32, in eval mode, with weights whose effects can be seen."""
+def with_visible_weights(model: Any, std: float = 0.3) -> Any:
+    """The model in eval mode, with weights large enough to see the effect of each part."""
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(tiny_config(model_type), dtype=torch.float32).eval()
     for parameter in model.parameters():
         if parameter.dim() >= 2 and parameter.requires_grad:  # no table of sines
             torch.nn.init.normal_(parameter, std=std)
-    return model
+    return model.eval()
+
+
+def tiny_causal(model_type: str, std: float = 0.3) -> Any:
+    """A causal LM of the type in float32 and eval mode, with weights whose effects can be seen."""
+    torch.manual_seed(0)
+    made = AutoModelForCausalLM.from_config(tiny_config(model_type), dtype=torch.float32)
+    return with_visible_weights(made, std)

@@ -16,6 +16,7 @@ SEQ_LEN = 64
 MODELS = {
     "mamba": {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8},
     "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 2},
+    "xlstm": {"hidden_size": 32, "num_blocks": 2, "num_heads": 4},
 }
 
 
@@ -46,7 +47,7 @@ def nats_alone(step, texts):
 def test_the_loss_of_the_stage_is_that_of_the_documents_alone(workspace, model_type, capsys):
     recipe(workspace, model_type)
     workspace.run("tokenizer")
-    step = workspace.run("pretrain")
+    step = workspace.run("pretrain", "pretrain.sample_prompts=[Person]")
     manifest = Manifest.read(step.manifest)
     lines = (workspace.folder / "data" / "heldout.jsonl").read_text().splitlines()
     expected = nats_alone(step, [json.loads(line)["text"] for line in lines])
@@ -58,6 +59,7 @@ def test_the_loss_of_the_stage_is_that_of_the_documents_alone(workspace, model_t
         f"{share:.0%} of the rows is padding"
     )
     assert note in capsys.readouterr().out
+    assert '"prompt": "Person"' in (step.folder / "samples.jsonl").read_text()
     rows = PackedDataset(step.data / "train" / "documents")
     for row in rows:  # its positions restart in the padding only
         (padding,) = (row["position_ids"] == 0).nonzero()

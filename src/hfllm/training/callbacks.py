@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
+from hfllm.inference.decoders import way_of
+from hfllm.inference.prompts import positions
 from hfllm.modeling.eval_mode import eval_mode
 from hfllm.runs.processes import is_sharded
 from hfllm.tokenization.separators import separators
@@ -214,7 +216,13 @@ class SampleText(TrainerCallback):
     def _continue(self, model: Any, prompt: str) -> str:
         ids = list(separators(self.tokenizer).before)
         ids += self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
-        batch = torch.tensor([ids], device=model.device)  # (1, T)
-        out = model.generate(batch, max_new_tokens=self.max_tokens, do_sample=False,
-                             attention_mask=torch.ones_like(batch))  # fmt: skip
-        return self.tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True)
+        ends = torch.tensor(model.generation_config.eos_token_id or [], device=model.device)
+
+        def best(_: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+            return logits.argmax(-1)
+
+        def is_done(_: torch.Tensor, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+            return torch.isin(token, ends) | (position + 2 >= positions(model))
+
+        said = way_of(model)(model, [ids], self.max_tokens, best, is_done)
+        return self.tokenizer.decode([token for _, token in said], skip_special_tokens=True)
