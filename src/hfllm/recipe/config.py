@@ -21,7 +21,7 @@ class SourceConfig:
     """Where examples come from: exactly one of `step`, `path` and `hub` (a `datasets` id).
 
     `step`: the data of an earlier step (`file`: one of its files). `path`: a file, a glob or a
-    folder of .txt, .md, .jsonl(.gz), .json(.gz) or .parquet files.
+    folder of text, JSON, CSV or parquet files, packed or not.
     """
 
     name: str | None = None  # label in the ledger; default: the file's or step's name

@@ -1,7 +1,7 @@
 """Ask once, within two seconds, whether the Hugging Face hub can be reached for an id.
 
-Offline the libraries retry for a minute and end in a traceback. Whoever is about to load a hub id
-asks here first: an id in the cache is loaded from there, and where the hub does not answer the
+Offline the libraries retry for a minute and end in a traceback. Code that is about to load a hub
+id asks here first: an id in the cache is loaded from there, and where the hub does not answer the
 libraries are told so; an id that is neither cached nor reachable is one line. A slow network:
 HFLLM_HUB_TIMEOUT=SECONDS.
 """
