@@ -32,7 +32,8 @@ def damaged(workspace, name: str, lines: int) -> str:
 
 
 def run(workspace, name: str, source: str):
-    workspace.recipe({"ppo": {"reward": None, "reward_functions": ["hfllm.rl.rewards:length_reward"]}})
+    pays = {"reward": None, "reward_functions": ["hfllm.rl.rewards:length_reward"]}
+    workspace.recipe({"ppo": pays})
     return workspace.run(name, f"{name}.{SOURCES[name][1]}=[{{{source}}}]")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 
@@ -45,6 +46,7 @@ def walk(folder: Path) -> Iterator[Path]:
         yield from (Path(here, name) for name in sorted(files))
 
 
+@lru_cache(maxsize=256)  # asked for every row
 def shown(path: Path | str) -> str:
     """A path as one line of valid text: line ends and bytes that are no UTF-8 are replaced."""
     text = os.fsencode(path).decode("utf-8", "replace")

@@ -156,6 +156,7 @@ def test_prompts():
     assert as_prompt(gsm8k) == {
         "prompt": [ASK], "answer": "18", "check": "number", "solution": "so\n#### 18",
     }  # fmt: skip
+    assert as_prompt(gsm8k | {"final": 18})["answer"] == 18
     assert as_prompt({"prompt": ""}) == Drop("empty_prompt")
 
 

@@ -34,7 +34,7 @@ REFUSED = (
 
 def system_message(row: dict[str, Any]) -> Messages:
     """The system message of the row's column for it, or none."""
-    found = {key: row[key] for key in SYSTEM if said(row.get(key))}
+    found = {key: row[key] for key in SYSTEM if key in row and said(row[key])}
     for key, text in found.items():
         if not isinstance(text, str):
             raise DataError(f"column {key!r} is {kind_of(text)}, not text", "bad_messages")
@@ -115,10 +115,10 @@ def tools_beside(row: dict[str, Any]) -> dict[str, Any]:
 
 def refuse(row: dict[str, Any], refused: dict[str, str]) -> None:
     """DataError for a column that changes what the row means and is not supported."""
-    for key, why in refused.items():
-        if said(row.get(key)):
+    for key in refused.keys() & row.keys():
+        if said(row[key]):
             raise DataError(
-                f"column {key!r} ({why}) is not supported: put it into the messages, or set "
-                f"`ignore: [{key}]` on the source to leave it out",
+                f"column {key!r} ({refused[key]}) is not supported: put it into the messages, or "
+                f"set `ignore: [{key}]` on the source to leave it out",
                 "not_supported",
             )

@@ -50,9 +50,13 @@ def first_examples(source: SourceConfig, kind: str, n: int, resolve: Resolve) ->
     tried = dataclasses.replace(source, limit=min(source.limit or TRIED, TRIED))
     found = list(islice(KINDS[kind]([tried], resolve, ledger), n))
     if not found:
-        reasons = ", ".join(f"{reason} {count:,}" for reason, count in ledger.reasons().items())
+        name = label(source)
+        reasons = "; ".join(
+            f"{reason} {count:,} (first {ledger.first[name, reason] or 'of the file'})"
+            for reason, count in ledger.reasons().items()
+        )
         raise DataError(
-            f"source {label(source)!r}: its first rows give no {kind}; "
+            f"source {name!r}: its first rows give no {kind}; "
             f"left out by reason: {reasons or 'there are no rows'}"
         )
     return found

@@ -124,7 +124,8 @@ def as_pair(row: dict[str, Any], format: str | None = None) -> dict[str, Any] | 
 def as_prompt(row: dict[str, Any], format: str | None = None) -> dict[str, Any] | Drop:
     """A prompt for generation: `prompt` ends with the user; other columns are kept for rewards.
 
-    The gsm8k format gives the columns `answer` (the final number), `check` ("number"), `solution`.
+    The gsm8k format gives the columns `answer` (the final number, as text or number, as it is),
+    `check` ("number"), `solution`.
     """
     name = _format(row, format, PROMPTS)
     used = PROMPTS[name]
@@ -139,7 +140,7 @@ def as_prompt(row: dict[str, Any], format: str | None = None) -> dict[str, Any] 
         return Drop("empty_prompt")
     rest = {key: value for key, value in row.items() if key not in used.columns}
     if name == "gsm8k":
-        rest |= {"answer": str(row["final"]), "check": "number"}
+        rest |= {"answer": row["final"], "check": "number"}
         rest |= {"solution": row["answer"]} if "answer" in row else {}
     return rest | {"prompt": prompt}
 

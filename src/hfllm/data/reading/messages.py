@@ -23,6 +23,7 @@ ROLES = {
 }  # fmt: skip
 TURN = re.compile(r"\n\n(Human|Assistant):")
 IS_TRAINED = ("weight", "train", "training", "trainable", "train_on_turn", "loss", "loss_weight")
+PLAIN = {"role", "from", "content", "value"}
 READ = ("role", "from", "content", "value", "tool_calls", "tool_call_id", *IS_TRAINED)
 # What changes the meaning of a message and is not supported, by key.
 REFUSED = {
@@ -97,10 +98,13 @@ def _to_message(message: Any, at: str) -> Message:
         raise DataError(
             f"{at} has the unknown role {role!r:.60}; known: {', '.join(ROLES)}", "bad_roles"
         )
-    for key, why in REFUSED.items():
-        if said(message.get(key)):
-            raise DataError(f"{at} has {key!r} ({why}): {IGNORE.format(key)}", "not_supported")
     out: Message = {"role": ROLES[name]}
+    if message.keys() <= PLAIN:  # nothing else to look at, as in most rows
+        return out | {"content": _text_of(content, at)}
+    for key in REFUSED.keys() & message.keys():
+        if said(message[key]):
+            why = REFUSED[key]
+            raise DataError(f"{at} has {key!r} ({why}): {IGNORE.format(key)}", "not_supported")
     calls = _first(message, "tool_calls", "function_call")
     if said(calls):
         text = "" if content is None or content == [] else _text_of(content, at)
@@ -118,9 +122,10 @@ def _result(message: dict[str, Any], content: Any, at: str) -> Message:
     return {"role": "tool", "content": text, **kept}
 
 
-def _first(message: dict[str, Any], *keys: str) -> Any:
-    """The first value that is not null, else None: a union of two shapes has nulls."""
-    return next((message[key] for key in keys if message.get(key) is not None), None)
+def _first(message: dict[str, Any], key: str, other: str) -> Any:
+    """The value of one of two keys, the first that is not null: a union of shapes has nulls."""
+    value = message.get(key)
+    return message.get(other) if value is None else value
 
 
 def said(value: Any) -> bool:
@@ -174,7 +179,7 @@ def unread_keys(value: Any) -> Iterator[str]:
     """The keys of messages that `to_messages` does not read, once for each message."""
     messages = [value] if isinstance(value, dict) else value if isinstance(value, list) else []
     for message in messages:
-        if isinstance(message, dict):
+        if isinstance(message, dict) and not message.keys() <= PLAIN:
             yield from (k for k, v in message.items() if k not in READ and said(v))
 
 
