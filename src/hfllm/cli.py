@@ -68,6 +68,14 @@ def clear_errors() -> Iterator[None]:
         raise typer.Exit(told[1]) from None
 
 
+def _at_least(least: int, **options: float | None) -> None:
+    """Refuse the value of an option that is too small or not finite."""
+    for name, value in options.items():
+        if value is not None and not least <= value < float("inf"):
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option}: {value} is not a number from {least} on")
+
+
 def _require(model: str) -> None:
     """Refuse a hub id that cannot be fetched before torch is imported, which takes seconds."""
     from hfllm.recipe.hub import require
@@ -143,6 +151,7 @@ def evaluate(
 ) -> None:
     """Score one model on held-out tests; print each score with n and a 95% interval."""
     with clear_errors():
+        _at_least(1, limit=limit, max_new_tokens=max_new_tokens)
         _require(model)
         from hfllm.evaluation.folder import evaluate_folder
 
@@ -164,6 +173,8 @@ def chat(
 ) -> None:
     """Talk to a model; if standard input is not a terminal, each of its lines is a question."""
     with clear_errors():
+        _at_least(0, temperature=temperature)
+        _at_least(1, max_new_tokens=max_new_tokens)
         _require(model)
         from hfllm.runs.quiet import quiet_libraries
 

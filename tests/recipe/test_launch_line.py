@@ -197,7 +197,7 @@ def test_a_deepspeed_json_that_would_silently_not_clip_is_refused(workspace, tmp
             "deepspeed_config_file: no file x.json",
         ),
         ("deepspeed_config: {gradient_clipping: lots}", "gradient_clipping: 'lots' on the launch"),
-        ("\xff", "a.yaml: cannot be read"),
+        ("\xff", "a.yaml: not UTF-8; save"),
     ],
 )
 def test_a_config_that_cannot_be_used_is_one_line_of_the_check(workspace, tmp_path, text, expected):

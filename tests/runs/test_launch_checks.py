@@ -17,6 +17,10 @@ def no_default_config(monkeypatch, tmp_path):
     ("text", "expected"),
     [
         ("- a", "launch: a.yaml: not an accelerate config"),
+        (
+            'distributed_type: "NO"\nprompt: x',
+            "launch: a.yaml: The config file at a.yaml had unkno",
+        ),
         ("a: [", "launch: a.yaml: not valid YAML in line 1"),
         ("distributed_type: FSDP", "launch: FSDP on a machine without a GPU is plain DDP"),
         ("mixed_precision: fp8", "fp8 in a.yaml: hfllm trains in no, bf16, fp16"),
@@ -40,6 +44,8 @@ def test_a_dry_run_reads_the_launch_config(workspace, tmp_path, text, expected):
         ("[--multi_gup]", "launch: unrecognized arguments: --multi_gup"),
         ("[--num_processes, x]", "launch: argument --num_processes"),
         ("[--cpu, --num_processes, 2]", "launch: accelerate starts one process with --cpu, not 2"),
+        ("[--help]", "launch: the options ask for help alone"),
+        ("[launch/sft.py]", "launch: accelerate_args: launch/sft.py is no option of the launcher"),
         ("[--use_fsdp]", "launch: FSDP on a machine without a GPU"),
     ],
 )

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -29,7 +28,7 @@ from transformers.utils import logging
 from hfllm.modeling.gguf import as_folder
 from hfllm.modeling.load_report import left_out, reward_model_problem, without_load_report
 from hfllm.recipe.did_you_mean import first_missing, near_path
-from hfllm.recipe.errors import first_line
+from hfllm.recipe.errors import reading
 from hfllm.recipe.hub import require
 from hfllm.recipe.model_names import how_to_get, is_gguf, names_hub
 from hfllm.tokenization.apply_template import take_default_template
@@ -63,6 +62,8 @@ def find_model(folder: str | Path) -> str:
 
 
 def _hint(path: Path) -> str:
+    if path.is_symlink():
+        return f": it is a link to {path.readlink()}, which is not there"
     if near := near_path(path):
         return f": did you mean {near}?"
     if made := how_to_get(path):
@@ -128,15 +129,13 @@ def _load(
     dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
     if auto is AutoModelForCausalLM and (problem := reward_model_problem(place)):
         raise ValueError(problem)
-    try:
+    with reading(f"cannot load {place}"):
         tokenizer = AutoTokenizer.from_pretrained(place)
-        with suppress(ValueError):  # several and none the default: said where one is needed
-            if note := take_default_template(tokenizer):
-                print(f"{place}: {note}", file=sys.stderr)
-        with bars_on_terminals_only(), without_load_report():
-            model, info = auto.from_pretrained(place, dtype=dtype, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ValueError(f"cannot load {place}: {first_line(error)}") from error
+    with suppress(ValueError):  # several and none the default: said where one is needed
+        if note := take_default_template(tokenizer):
+            print(f"{place}: {note}", file=sys.stderr)
+    with reading(f"cannot load {place}"), bars_on_terminals_only(), without_load_report():
+        model, info = auto.from_pretrained(place, dtype=dtype, output_loading_info=True)
     if line := left_out(info["unexpected_keys"], type(model).__name__):
         print(f"{place}: {line}", file=sys.stderr)
     missing = sorted(info["missing_keys"])
@@ -204,17 +203,18 @@ def is_chat_model(folder: str | Path) -> bool:
     place = Path(find_model(folder))
     if any(chats(where / "manifest.json") is False for where in (place, place.parent)):
         return False
-    try:
+    with reading(f"no tokenizer to read in {place}"):
         return AutoTokenizer.from_pretrained(place).chat_template is not None
-    except (OSError, ValueError, TypeError) as error:
-        raise ValueError(f"no tokenizer to read in {place}: {first_line(error)}") from error
 
 
 def chats(manifest: Path) -> bool | None:
     """What a step's manifest says of its model: asked in turns or not; None if it says nothing."""
     if not manifest.exists():
         return None
-    said = json.loads(manifest.read_text())
+    with reading(f"{manifest}: broken manifest"):
+        said = json.loads(manifest.read_text())
+        if not isinstance(said, dict):
+            raise ValueError("it is no mapping")
     if "chat" in said:
         return said["chat"]
-    return {"pretrain": False, "sft": True}.get(said.get("stage"))  # written before `chat` was
+    return {"pretrain": False, "sft": True}.get(str(said.get("stage")))  # written before `chat` was

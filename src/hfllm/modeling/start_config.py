@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from hfllm.modeling.build import make_config
 from hfllm.modeling.gguf import MANIFEST, imported_folder
 from hfllm.recipe.config import TrainConfig
-from hfllm.recipe.errors import first_line
+from hfllm.recipe.errors import first_line, reading
 from hfllm.recipe.model_names import is_gguf
 from hfllm.recipe.recipe import Recipe, StepSpec
 from hfllm.recipe.stage import TOKENIZER
@@ -57,10 +57,11 @@ def start_config(recipe: Recipe, root: StepSpec, fetch: bool = False) -> Any:
     reference = str(folder) if is_folder else root.config.init
     try:
         return AutoConfig.from_pretrained(reference, local_files_only=not fetch)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # what the library raises over a config of any type
         if not is_folder:
             return None  # a hub id: checked when it is loaded
-        raise ValueError(f"init: {first_line(error)}") from None
+        with reading("init"):
+            raise error
 
 
 def _vocab_size(recipe: Recipe, spec: StepSpec) -> int | None:

@@ -34,7 +34,8 @@ def near_path(path: Path) -> Path | None:
     wrong = first_missing(path)
     if not wrong.parent.is_dir():
         return None
-    names = [p.name for p in wrong.parent.iterdir() if not p.name.startswith(".")]
+    here = [p for p in wrong.parent.iterdir() if p.exists()]  # not a link to nowhere
+    names = [p.name for p in here if not p.name.startswith(".")]
     close = difflib.get_close_matches(wrong.name, names, n=1)
     return wrong.parent / close[0] / path.relative_to(wrong) if close else None
 

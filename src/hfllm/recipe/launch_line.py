@@ -124,8 +124,11 @@ def read_config(file: Path) -> dict[str, Any]:
     """An accelerate config file; ValueError with one line if it is none."""
     try:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file}: cannot be read: {first_line(error)}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{file}: not UTF-8; save the file as UTF-8, or leave it out") from None
+    except OSError as error:
+        what = error.strerror or first_line(error)
+        raise ValueError(f"{file}: cannot be read: {what}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark else ""

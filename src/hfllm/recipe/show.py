@@ -37,7 +37,7 @@ def show_recipe(recipe: Recipe, step: str | None = None, everything: bool = Fals
         ValueError: the recipe has no such step.
         RecipeError: a `trainer:` section is wrong.
     """
-    if step and step not in recipe.steps:
+    if step is not None and step not in recipe.steps:
         raise ValueError(recipe.no_such_step(step))
     names = [step] if step else list(recipe.steps)
     check_trainers(recipe, names)

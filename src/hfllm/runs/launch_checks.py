@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from hfllm.recipe.errors import first_line
 from hfllm.recipe.launch_line import asked, config_file, options, read_config
 from hfllm.recipe.load import launch_words
 from hfllm.recipe.recipe import Recipe
@@ -60,14 +61,21 @@ def launch_problems(words: list[str]) -> Iterator[str]:
 
 
 def _refused_by_accelerate(words: list[str]) -> str | None:
-    """What accelerate's own parser says of the options, or None."""
+    """What accelerate's own parser and reader say of the options and the config file, or None."""
+    from accelerate.commands.config.config_args import load_config_from_file
     from accelerate.commands.launch import launch_command_parser
 
     said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
-            launch_command_parser().parse_args([*words, "script"])
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+            parsed = launch_command_parser().parse_args([*words, "script"])
+            if file := config_file(words):
+                load_config_from_file(str(file))
     except SystemExit:
         lines = said.getvalue().strip().splitlines()
-        return lines[-1].partition("error: ")[2] if lines else "the options are refused"
+        return lines[-1].partition("error: ")[2] if lines else "the options ask for help alone"
+    except Exception as error:  # its classes refuse what they do not know in many ways
+        return f"{config_file(words)}: {first_line(error)}"
+    if parsed.training_script != "script":
+        return f"accelerate_args: {parsed.training_script} is no option of the launcher"
     return None

@@ -73,7 +73,7 @@ def plan(recipe: Recipe, only: str | None = None, start: str | None = None) -> l
         raise ValueError("give --only or --from, not both")
     statuses = recipe_statuses(recipe)
     for name in (only, start):
-        if name:
+        if name is not None:
             step_named(recipe, name)
     if only:
         for parent in ancestors(recipe.steps, only):

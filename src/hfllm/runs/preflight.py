@@ -7,7 +7,6 @@ finds in the first rows of its sources. All problems of one kind are listed at o
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,10 @@ from hfllm.recipe.load import launch_words
 from hfllm.recipe.model_names import how_to_get, is_gguf, names_hub
 from hfllm.recipe.recipe import Recipe, StepSpec
 from hfllm.runs import values
+from hfllm.runs.disk_checks import disk_problems
 from hfllm.runs.launch_checks import launch_file_problems, launch_problems
 from hfllm.runs.layout import Step
 
-MIN_FREE_GB = 1.0
 PACKED = (TextDataConfig, ChatDataConfig)  # sections whose sources are packed, a folder each
 
 
@@ -47,7 +46,7 @@ def preflight(
         spec = recipe.steps[name]
         problems += _missing_models(recipe, spec) + _source_problems(recipe, spec)
         problems += _label_problems(spec) + values.problems(recipe, spec)
-    problems += _disk_problems(recipe) + launch_file_problems(recipe)
+    problems += disk_problems(recipe) + launch_file_problems(recipe)
     if not problems:
         problems += [line for name in names for line in _hub_problems(recipe, recipe.steps[name])]
     if not problems and with_trainers:
@@ -159,7 +158,9 @@ def _source_problems(recipe: Recipe, spec: StepSpec) -> list[str]:
     from hfllm.data.reading.source_checks import check_sources
 
     step = Step(recipe, spec)
-    problems = []
+    data = getattr(spec.config, "data", None)
+    empty = not getattr(data, "mixture", True) or data == []
+    problems = [f"{spec.name}.data: names no source; add one to its list"] if empty else []
     for key, source in sources_in(spec.config):
         if not source.step:  # the files of another step may not exist yet
             problems += [f"{spec.name}.{key}: {p}" for p in check_sources([source], step.data_of)]
@@ -177,24 +178,3 @@ def _label_problems(spec: StepSpec) -> list[str]:
         found = folder_problems(map(label, sources), isinstance(data, PACKED))
         problems += [f"{spec.name}.data.{split}: {problem}" for problem in found]
     return problems
-
-
-def _disk_problems(recipe: Recipe) -> list[str]:
-    place = recipe.run_dir
-    while not place.exists():
-        place = place.parent
-    if not _writable(place):
-        return [f"run_dir: {place} cannot be written; set run_dir=OTHER"]
-    free_gb = shutil.disk_usage(place).free / 1e9
-    if free_gb < MIN_FREE_GB:
-        return [
-            f"run_dir: {free_gb:.2f} GB free on the disk of {place}, at least {MIN_FREE_GB:.0f} GB "
-            "is needed; free some space, or set run_dir=OTHER"
-        ]
-    return []
-
-
-def _writable(place: Path) -> bool:
-    import os
-
-    return place.is_dir() and os.access(place, os.W_OK)

@@ -18,6 +18,8 @@ REMEDIES = {
     errno.EACCES: "change its permissions, or name another place",
     errno.EPERM: "change its permissions, or name another place",
     errno.EROFS: "the disk is mounted read-only; name another place",
+    errno.ENOENT: "it is gone, or cannot be made there; name another place",
+    errno.EEXIST: "a file stands where a folder is needed; move it, or name another place",
     errno.ENOTDIR: "a file stands where a folder is needed; move it, or name another place",
     errno.EISDIR: "a folder stands where a file is needed; move it, or name another place",
     errno.ENAMETOOLONG: "choose a shorter name",

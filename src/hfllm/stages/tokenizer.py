@@ -10,7 +10,7 @@ from hfllm.report.collect import StepView
 from hfllm.report.number_format import exact, short
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
-from hfllm.tokenization.config import TokenizerConfig
+from hfllm.tokenization.config import TokenizerConfig, config_problems
 
 if TYPE_CHECKING:
     from hfllm.data.ledger import Ledger
@@ -33,7 +33,13 @@ def sentence(view: StepView) -> str:
     return f"A tokenizer of {exact(size)} entries was trained on text of the run{tail}."
 
 
-STAGE = Stage(config=TokenizerConfig, makes=TOKENIZER, key_figure=key_figure, sentence=sentence)
+STAGE = Stage(
+    config=TokenizerConfig,
+    makes=TOKENIZER,
+    check=lambda spec: config_problems(spec.config),
+    key_figure=key_figure,
+    sentence=sentence,
+)
 
 
 def run(config: TokenizerConfig, step: Step, manifest: Manifest) -> None:

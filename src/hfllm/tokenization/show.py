@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from hfllm.recipe.errors import first_line
+from hfllm.recipe.errors import reading
 from hfllm.recipe.hub import require
 from hfllm.recipe.model_names import how_to_get, names_hub
 
@@ -71,15 +71,12 @@ def _load(place: str) -> Tokenizer:
         if path is None:
             what = how_to_get(place) or "; name its folder"
             raise ValueError(f"no tokenizer in {place}: tokenizer.json is missing{what}")
-        tokenizer = Tokenizer.from_file(str(path))
+        with reading(f"{path}: no tokenizer"):
+            tokenizer = Tokenizer.from_file(str(path))
     else:
         require(place)
-        try:
+        with reading(f"no folder {place}, and no tokenizer.json on the hub"):
             tokenizer = Tokenizer.from_pretrained(place)
-        except Exception as error:  # the library raises Exception itself
-            raise ValueError(
-                f"no folder {place}, and no tokenizer.json on the hub: {first_line(error)}"
-            ) from error
     tokenizer.encode_special_tokens = True
     tokenizer.no_padding()
     tokenizer.no_truncation()

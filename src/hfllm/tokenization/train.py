@@ -18,10 +18,9 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 from transformers import PreTrainedTokenizerFast
 
 from hfllm.tokenization.chat_template import BOS, CHAT_TEMPLATE, EOS, PAD, SPECIAL_TOKENS
-from hfllm.tokenization.config import TokenizerConfig
+from hfllm.tokenization.config import TokenizerConfig, config_problems
 from hfllm.tokenization.encode import check_unicode
 
-BYTES = 256
 # Only silences warnings about long texts: max_position_embeddings of the model is the limit.
 MAX_LENGTH = 131_072
 # Occurrences that a pair needs to be merged: one alone is no pattern.
@@ -42,7 +41,8 @@ def train_tokenizer(texts: Iterable[str], config: TokenizerConfig) -> PreTrained
         ValueError: the vocabulary cannot hold the bytes and the special tokens; there is no text,
             or too little for the vocabulary (the message says how many entries it allows).
     """
-    _check(config)
+    for problem in config_problems(config):
+        raise ValueError(f"tokenizer.{problem}")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -93,19 +93,6 @@ def wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     ids = wrapped.convert_tokens_to_ids(list(SPECIAL_TOKENS))
     assert ids == list(range(len(SPECIAL_TOKENS))), f"special tokens have the ids {ids}"
     return wrapped
-
-
-def _check(config: TokenizerConfig) -> None:
-    least = BYTES + len(SPECIAL_TOKENS)
-    if config.vocab_size < least:
-        raise ValueError(
-            f"tokenizer.vocab_size: {config.vocab_size} is below {least} "
-            f"({BYTES} bytes and {len(SPECIAL_TOKENS)} special tokens); 4096 suits a small model"
-        )
-    if config.digits < 1:
-        raise ValueError(f"tokenizer.digits: {config.digits} is below 1 (1 to 3 are usual)")
-    if config.max_mb <= 0:
-        raise ValueError(f"tokenizer.max_mb: {config.max_mb} leaves no text to train on")
 
 
 class _Corpus:

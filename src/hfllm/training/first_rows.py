@@ -88,7 +88,7 @@ def adapter_problems(step: Step) -> Iterator[str]:
     except ValueError as error:
         names = sorted({name.split(".")[-1] for name, m in model.named_modules() if _is_linear(m)})
         wanted = peft.get("target_modules") or ()
-        wanted = [wanted] if isinstance(wanted, str) else list(wanted)
+        wanted = list(wanted) if isinstance(wanted, list | tuple) else [wanted]
         hint = next((did_you_mean(str(w), names) for w in wanted if w not in names), "")
         yield f"peft: {error}{hint} The model has {', '.join(names)}; all of them: all-linear"
 

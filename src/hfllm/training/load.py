@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from hfllm.modeling.adapters import adapted_head
@@ -20,7 +19,7 @@ from hfllm.modeling.build import check_positions
 from hfllm.modeling.gguf import as_folder
 from hfllm.modeling.load_report import left_out, reward_model_problem, without_load_report
 from hfllm.modeling.trial import try_model
-from hfllm.recipe.errors import first_line
+from hfllm.recipe.errors import first_line, reading
 from hfllm.recipe.trainers import peft_problem
 from hfllm.runs.fingerprint import file_digest
 from hfllm.runs.layout import Step
@@ -75,11 +74,8 @@ def model_folder(step: Step, reference: str) -> str:
 
 def _read_tokenizer(folder: str, step: Step) -> Any:
     """The tokenizer of a folder or hub id; ValueError if it cannot be read."""
-    try:
+    with reading(f"{step.name}: no tokenizer to read in {folder}"):
         return AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, TypeError) as error:
-        reason = first_line(error)
-        raise ValueError(f"{step.name}: no tokenizer to read in {folder}: {reason}") from error
 
 
 def _check_same_tokenizer(chosen: str, of_model: str, step: Step) -> None:
@@ -134,12 +130,10 @@ def load_init(step: Step, auto_class: Any, tokenizer: Any, **kwargs: Any) -> Pre
     except ImportError as error:  # the package of flash attention, or one of the model's own code
         key = "attn_implementation" if attention else "init"
         raise ValueError(f"{step.name}.{key}: {first_line(error)}") from error
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = first_line(error)
-        raise ValueError(f"{step.name}.init: no model to read in {reference}: {reason}") from error
-    except RuntimeError as error:
-        if "mismatch" not in str(error):
-            raise  # such as out of memory
+    except Exception as error:
+        if not isinstance(error, RuntimeError) or "mismatch" not in str(error):
+            with reading(f"{step.name}.init: no model to read in {reference}"):
+                raise
         raise ValueError(
             f"{step.name}.init: the weights in {reference} have other shapes than a "
             f"{auto_class.__name__} of its config ({first_line(error)}): it is another kind of "
