@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from rl_helpers import assert_same, logged, weights
 from transformers import TrainingArguments
 from trl import GRPOConfig
 
@@ -107,3 +108,45 @@ def test_a_single_prompt_a_step_trains(build):
                     gradient_accumulation_steps=3, num_iterations=1, max_steps=2)  # fmt: skip
     trainer.train()
     assert trainer.state.global_step == 2
+
+
+TRIED = [
+    {"disable_dropout": False}, {"cast_lm_head_to_fp32": True}, {"num_generations": 2},
+    {"max_completion_length": 3}, {"shuffle_dataset": False}, {"pad_to_multiple_of": 16},
+    {"steps_per_generation": None, "generation_batch_size": 16}, {"temperature": 0.7},
+    {"top_p": 0.9}, {"top_k": 5}, {"min_p": 0.1},
+    {"generation_kwargs": {"no_repeat_ngram_size": 2}},
+    {"chat_template_kwargs": {"extra": 1}}, {"repetition_penalty": 1.2},
+    {"cache_implementation": "dynamic"}, {"beta": 0.0}, {"num_iterations": 3},
+    {"epsilon": 0.1, "epsilon_high": 0.3, "delta": 1.5}, {"reward_weights": [2.0]},
+    {"loss_type": "grpo"}, {"loss_type": "dr_grpo"}, {"loss_type": "bnpo"},
+    {"top_entropy_quantile": 0.5}, {"entropy_coef": 0.01},
+    {"use_adaptive_entropy": True, "entropy_target": 6.0}, {"log_completions": True},
+]  # fmt: skip
+NOT_TRIED = {  # of a library, a model or a machine that is not here, or only without a recipe
+    "model_init_kwargs", "trust_remote_code", "router_aux_loss_coef", "ds3_gather_for_generation",
+    "use_vllm", "max_tool_calling_iterations", "num_generations_eval",
+}  # fmt: skip
+
+
+def test_what_works_is_tried():
+    tried = {key for changes in TRIED for key in changes} | NOT_TRIED
+    assert set(ppo_keys.WORKS) <= tried
+
+
+@pytest.mark.parametrize("changes", TRIED, ids=str)
+def test_it_trains_and_at_learning_rate_zero_nothing_moves(build, changes):
+    """With any of them the first ratio is 1 and the KL 0: old and new passes agree."""
+    trainer = build(learning_rate=0.0, **changes)
+    before = weights(trainer)
+    trainer.train()
+    assert trainer.state.global_step == 4
+    assert_same(before, weights(trainer), atol=0, rtol=0)
+    assert max(logged(trainer, "policy/approx_kl")) < 1e-9
+    if changes.get("beta") != 0.0:
+        assert max(map(abs, logged(trainer, "objective/kl"))) < 1e-4
+    other = build(learning_rate=1e-2, **changes)
+    other.train()
+    moved = weights(other)
+    assert all(weight.isfinite().all() for weight in moved.values())
+    assert any(not weight.equal(before[name]) for name, weight in moved.items())
