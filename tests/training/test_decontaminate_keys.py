@@ -6,7 +6,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from hfllm.data.ledger import Ledger
-from hfllm.data.reading.examples import read_pairs, read_prompts
+from hfllm.data.reading.examples import read_pairs, read_prompts, read_texts
 from hfllm.rl.rollout_prompts import read_fitting_prompts
 from hfllm.runs.manifest import Manifest
 from hfllm.training.pairs import read_split
@@ -60,3 +60,19 @@ def test_chats_say_it_in_the_manifest(trained, tests_of):
     step = trained.run("sft", f"sft.data.decontaminate={tests_of('Who is number 900?')}")
     ledger = Ledger.from_json(Manifest.read(step.manifest).ledger)
     assert NOTE.items() <= ledger.notes.items()
+
+
+def test_replayed_documents_that_hold_a_test_are_dropped(trained, tests_of):
+    step = trained.step("sft", "sft.data.replay=[{path: data/documents.jsonl}]")
+    every = list(read_texts(step.spec.config.data.replay, step.data_of, Ledger()))
+    question = every[0]["text"]
+    step = trained.run(
+        "sft",
+        "sft.data.replay=[{path: data/documents.jsonl}]",
+        f"sft.data.decontaminate={tests_of(question)}",
+    )
+    ledger = Ledger.from_json(Manifest.read(step.manifest).ledger)
+    found = [row for row in every if question in row["text"]]
+    assert ledger.reasons(source="documents") == {"contamination": len(found)}
+    assert ledger.rows["documents", "kept"]["documents"] == len(every) - len(found) > 0
+    assert ledger.notes["tests", "unsearched:too_short"] == {"": 1}

@@ -66,7 +66,8 @@ class ChatDataConfig:
     turns: str | None = None
     replay: list[SourceConfig] = field(default_factory=list)  # documents, against forgetting
     replay_share: float = 0.25  # of the rows
-    decontaminate: list[SourceConfig] = field(default_factory=list)  # drop chats holding a test
+    # held-out tests; drop chats and replayed documents holding one
+    decontaminate: list[SourceConfig] = field(default_factory=list)
 
 
 @dataclass

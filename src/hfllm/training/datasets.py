@@ -9,7 +9,7 @@ packed row would see each other (modeling/isolation.py), each gets a row of its 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +35,20 @@ class RowShape(NamedTuple):
 
     seq_len: int
     packed: bool = True
+
+
+class Selection(NamedTuple):
+    """Which documents of the sources are packed.
+
+    max_tokens: of each source, about; None: all.
+    tests: held-out tests; documents that contain one are left out.
+    """
+
+    max_tokens: int | None = None
+    tests: Sequence[SourceConfig] = ()
+
+
+ALL = Selection()
 
 
 def packed_documents(
@@ -68,7 +82,7 @@ def packed_documents(
     return train, packed_once(
         heldout_folder,
         args,
-        lambda: pack_texts(data.heldout, shape, step, tokenizer, heldout_folder, most),
+        lambda: pack_texts(data.heldout, shape, step, tokenizer, heldout_folder, Selection(most)),
         problem,
     )
 
@@ -90,7 +104,8 @@ def packed_chats(
     def make() -> Ledger:
         ledger = pack_chats(data.mixture, data, step, tokenizer, folder)
         if data.replay:
-            ledger.merge(pack_texts(data.replay, shape, step, tokenizer, folder))
+            unseen = Selection(tests=data.decontaminate)
+            ledger.merge(pack_texts(data.replay, shape, step, tokenizer, folder, unseen))
         return ledger
 
     train = packed_once(folder, args, make, problem)
@@ -107,7 +122,7 @@ def packed_chats(
 
 def pack_texts(
     sources: list[SourceConfig], shape: RowShape, step: Step, tokenizer: Any, folder: Path,
-    max_tokens: int | None = None,
+    selection: Selection = ALL,
 ) -> Ledger:  # fmt: skip
     """Tokenise and pack documents, one folder per source.
 
@@ -117,7 +132,7 @@ def pack_texts(
         step: resolves sources that are steps.
         tokenizer: needs a token that separates documents (ValueError).
         folder: gets a folder per source.
-        max_tokens: of each source, about; later documents are dropped as "limit".
+        selection: of the documents; the others are dropped as "limit" or "contamination".
     """
     around = separators(tokenizer)
     if not around.after:
@@ -127,9 +142,12 @@ def pack_texts(
     if note := said(tokenizer):
         print(f"{step.name}: {note}", flush=True)
     ledger = Ledger()
+    tests = read_tests(selection.tests, step.data_of, NGRAM)
     for source in sources:
         stats = PackStats()
-        documents = _token_lists(source, step, tokenizer, ledger, max_tokens)
+        read = read_texts([source], step.data_of, ledger)
+        kept = drop_contaminated(read, tests, ledger, ("text",))
+        documents = _token_lists(kept, tokenizer, ledger, selection.max_tokens)
         rows = pack(
             documents,
             shape.seq_len,
@@ -144,10 +162,10 @@ def pack_texts(
 
 
 def _token_lists(
-    source: SourceConfig, step: Step, tokenizer: Any, ledger: Ledger, max_tokens: int | None
+    documents: Iterable[Example], tokenizer: Any, ledger: Ledger, max_tokens: int | None
 ) -> Iterator[list[int]]:
     seen = 0
-    for batch in _batches(read_texts([source], step.data_of, ledger)):
+    for batch in _batches(documents):
         encoded = encode_texts(tokenizer, [document["text"] for document in batch])
         for document, ids in zip(batch, encoded, strict=True):
             if max_tokens is not None and seen >= max_tokens:

@@ -5,8 +5,9 @@ import unicodedata
 
 import pytest
 
-from hfllm.data.curation.decontaminate import TestIndex, drop_contaminated, read_tests
+from hfllm.data.curation.decontaminate import drop_contaminated, read_tests
 from hfllm.data.curation.dedup import NearIndex
+from hfllm.data.curation.index_of_tests import TestIndex
 from hfllm.data.curation.words import fold, split_words, word_ids
 from hfllm.data.ledger import Example, Ledger
 from hfllm.data.scripts import count_words

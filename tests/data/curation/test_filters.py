@@ -9,12 +9,12 @@ import pytest
 from hfllm.data.curation.config import FilterConfig
 from hfllm.data.curation.decontaminate import (
     NGRAM,
-    TestIndex,
     drop_contaminated,
     read_tests,
 )
 from hfllm.data.curation.extract import extract_text
 from hfllm.data.curation.filters import check_quality
+from hfllm.data.curation.index_of_tests import TestIndex
 from hfllm.data.curation.pii import replace_pii
 from hfllm.data.curation.words import split_words, word_ids
 from hfllm.data.ledger import Ledger

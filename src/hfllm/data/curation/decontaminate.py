@@ -18,30 +18,16 @@ words (GPT-3's number), because instructions share phrases ("Classify each of th
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
-from typing import Any
-
-import numpy as np
+from collections.abc import Iterable, Iterator, Sequence
 
 from hfllm.data.curation.document import Document
-from hfllm.data.curation.words import ngram_ids, split_tokens, split_words, word_ids
+from hfllm.data.curation.index_of_tests import TestIndex, strings
 from hfllm.data.ledger import Drop, Example, Ledger
 from hfllm.data.reading.examples import label, read_rows
 from hfllm.data.reading.files import Resolve
-from hfllm.data.scripts import characters_per_word
 from hfllm.recipe.config import SourceConfig
 from hfllm.runs.processes import is_main_process
 
-QUESTIONS = (
-    "prompt", "messages", "conversations", "turns", "question", "question_stem", "instruction",
-    "input", "text", "query", "goal", "ctx", "sentence", "context", "context_options",
-    "sentence_good",
-)  # fmt: skip
-ANSWERS = ("answer", "solution", "output", "canonical_solution", "target")
-MIN_WORDS = 3  # a shorter question would match half of all prose
-MIN_SIGNS = 4  # of a question that is looked for sign by sign
-OPERATOR = re.compile(r"[-+*/=×÷^%<>√]")
 UNSEARCHED = "unsearched:too_short"
 NGRAM = 13  # of conversations, pairs and prompts
 
@@ -71,106 +57,18 @@ def drop_contaminated(
         keys: columns of texts or messages that are searched, each text for itself.
     """
     for example in examples:
-        texts = (text for key in keys for text in _strings(example[key]))
+        texts = (text for key in keys for text in strings(example[key]))
         if tests and any(tests.find(text) for text in texts):
             ledger.drop(example, "contamination")
         else:
             yield example
 
 
-class TestIndex:
-    """Hashed word n-grams of held-out tests, by their length n.
-
-    asked: how many tests there are. unsearched: ids of those that could not be looked for.
-    """
-
-    __test__ = False  # not a test class of pytest
-
-    def __init__(self, ngram: int) -> None:
-        """Start without tests; `ngram`: words that must match."""
-        self.ngram = ngram
-        self.words: dict[int, dict[int, str]] = {}  # {n: {hash: a test's id}}
-        self.tokens: dict[int, dict[int, str]] = {}  # the same of short tests, sign by sign
-        self.asked, self.unsearched = 0, list[str]()
-        self._sorted: dict[int, tuple[int, np.ndarray]] = {}
-
-    @classmethod
-    def of(cls, rows: Iterable[dict[str, Any]], ngram: int) -> TestIndex:
-        """The index of some rows; raises as `add`."""
-        index = cls(ngram)
-        index.add(rows)
-        return index
-
-    def add(self, rows: Iterable[dict[str, Any]], name: str = "") -> None:
-        """Index test rows of any format.
-
-        Args:
-            rows: with an `id` and questions or answers in any of QUESTIONS and ANSWERS.
-            name: of their source, for the message.
-
-        Raises:
-            ValueError: no row has a question or an answer.
-        """
-        row: dict[str, Any] = {}
-        texts = 0
-        for row in rows:
-            self.asked += 1
-            found = [self._add(str(row["id"]), text, whole) for text, whole in _texts(row)]
-            texts += len(found)
-            if not any(found):
-                self.unsearched.append(str(row["id"]))
-        if not texts:
-            there = ", ".join(row) or "no rows at all"
-            raise ValueError(
-                f"decontaminate: {name and f'source {name!r}: '}no questions in "
-                f"{', '.join(QUESTIONS)}; it has {there}; rename the column with `columns`"
-            )
-
-    def _add(self, test: str, text: str, whole: bool) -> bool:
-        """Index a text of a test; whether it can be looked for."""
-        words, tokens = split_words(text), _bare(split_tokens(text))
-        per_word = characters_per_word(words)
-        found = len(words) >= (MIN_WORDS if whole else 2 * self.ngram) * per_word
-        if found:
-            _index(self.words, test, words, self.ngram * per_word)
-        if whole and _is_short_sum(tokens) and (not found or not any(map(str.isalpha, text))):
-            _index(self.tokens, test, tokens, len(tokens))
-            found = True
-        return found
-
-    def find(self, text: str, ids: np.ndarray | None = None) -> str | None:
-        """Id of a test that occurs in a text, None without; `ids`: the word ids of it, (W,)."""
-        if self.words:
-            ids = word_ids(split_words(text)) if ids is None else ids
-            if found := self._find(self.words, ids):
-                return found
-        if self.tokens and OPERATOR.search(text):
-            return self._find(self.tokens, word_ids(split_tokens(text)))
-        return None
-
-    def _find(self, runs: dict[int, dict[int, str]], ids: np.ndarray) -> str | None:
-        for length, tests in runs.items():
-            if len(ids) < length:
-                continue
-            known = self._known(tests)
-            own = ngram_ids(ids, length)
-            at = np.searchsorted(known, own).clip(max=len(known) - 1)
-            hits = own[known[at] == own]
-            if len(hits):
-                return tests[int(hits[0])]
-        return None
-
-    def _known(self, tests: dict[int, str]) -> np.ndarray:
-        """The hashes of a table, sorted; made again only when it has grown."""
-        size, known = self._sorted.get(id(tests), (0, np.empty(0, np.uint64)))
-        if size != len(tests):
-            known = np.sort(np.fromiter(tests, np.uint64, len(tests)))
-            self._sorted[id(tests)] = len(tests), known
-        return known
-
-
 def read_tests(
-    sources: list[SourceConfig] | None, resolve: Resolve, ngram: int, ledger: Ledger
+    sources: Sequence[SourceConfig] | None,
+    resolve: Resolve,
+    ngram: int,
+    ledger: Ledger | None = None,
 ) -> TestIndex | None:
     """The index of the test rows of `sources`; None without sources.
 
@@ -178,7 +76,8 @@ def read_tests(
         sources: held-out tests.
         resolve: name of a step -> its data folder.
         ngram: consecutive words that must match.
-        ledger: gets the number of tests that cannot be looked for, which is printed too.
+        ledger: gets the number of tests that cannot be looked for, which is printed too; None:
+            they are said already.
     """
     if not sources:
         return None
@@ -186,7 +85,7 @@ def read_tests(
     for source in sources:
         asked, before = tests.asked, len(tests.unsearched)
         tests.add(read_rows(source, resolve), label(source))
-        if unsearched := tests.unsearched[before:]:
+        if ledger is not None and (unsearched := tests.unsearched[before:]):
             ledger.note(label(source), UNSEARCHED, rows=len(unsearched))
             _say_unsearched(label(source), unsearched, tests.asked - asked)
     return tests
@@ -200,48 +99,3 @@ def _say_unsearched(name: str, tests: list[str], asked: int) -> None:
             f"their questions are too short or missing ({shown})",
             flush=True,
         )
-
-
-def _index(runs: dict[int, dict[int, str]], test: str, words: list[str], ngram: int) -> None:
-    ids = word_ids(words)
-    length = min(ngram, len(ids))
-    named = runs.setdefault(length, {})
-    for run in ngram_ids(ids, length).tolist():
-        named.setdefault(run, test)
-
-
-def _bare(tokens: list[str]) -> list[str]:
-    """The tokens without punctuation at the end: "12*7?" and "12*7 = ?" are "12*7"."""
-    while tokens and not tokens[-1].isalnum():
-        tokens = tokens[:-1]
-    return tokens
-
-
-def _is_short_sum(tokens: list[str]) -> bool:
-    """Whether the tokens are a short calculation that does not occur by chance."""
-    text = "".join(tokens)
-    return (
-        len(text) >= MIN_SIGNS
-        and len(tokens) >= MIN_WORDS
-        and bool(OPERATOR.search(text))
-        and any(map(str.isdigit, text))
-    )
-
-
-def _texts(row: dict[str, Any]) -> Iterator[tuple[str, bool]]:
-    """(text, whether a short one is looked for too) of a test's questions and answers."""
-    for keys, whole in ((QUESTIONS, True), (ANSWERS, False)):
-        for key in keys:
-            for text in _strings(row.get(key), unread=("system",)):
-                yield text, whole
-
-
-def _strings(value: Any, unread: tuple[str, ...] = ()) -> Iterator[str]:
-    """The texts in a string, a list of strings, or messages; not those by the roles `unread`."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for one in value:
-            yield from _strings(one, unread)
-    elif isinstance(value, dict) and value.get("role", value.get("from")) not in unread:
-        yield from _strings(value.get("content", value.get("value", value.get("text"))), unread)
