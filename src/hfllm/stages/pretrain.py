@@ -1,8 +1,9 @@
 """Pretrain: train a causal LM from its config (or from `init`) on packed documents.
 
 Documents are packed into rows of `seq_len` tokens; positions restart at each document, and there is
-no attention between documents. The held-out loss is the exact mean over all tokens, and is also
-given in bits per byte, which can be compared between tokenizers.
+no attention between documents. A model that would let them see each other all the same is found out
+before training (modeling/isolation.py) and gets one document a row. The held-out loss is the exact
+mean over all tokens, and is also given in bits per byte, which can be compared between tokenizers.
 """
 
 from __future__ import annotations
