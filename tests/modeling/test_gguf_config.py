@@ -133,6 +133,28 @@ def test_llama_3s_factors_in_a_tensor(bpe, tmp_path, factor, old):
     torch.testing.assert_close(logits(found), logits(model), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("attention_factor", [None, 1.19])
+def test_phi_3s_factors_for_short_and_long_contexts(bpe, tmp_path, attention_factor):
+    short, long = (np.linspace(1, most, 16).round(3) for most in (1.5, 20))
+    rope = {
+        "rope_type": "longrope", "short_factor": short.tolist(), "long_factor": long.tolist(),
+        "original_max_position_embeddings": 64, **BASE,
+    }  # fmt: skip
+    header = {f"{SCALING}original_context_length": 64, "rope.dimension_count": 32}
+    if attention_factor:
+        rope["attention_factor"] = header[f"{SCALING}attn_factor"] = attention_factor
+    sizes = {"original_max_position_embeddings": 64}
+    model = source(bpe, model_type="phi3", rope_parameters=rope, **sizes)
+    tensors = {"rope_factors_long.weight": long, "rope_factors_short.weight": short}
+    found = imported(tmp_path / "a.gguf", model, bpe, tmp_path, header=header, tensors=tensors)
+    torch.testing.assert_close(logits(found), logits(model), atol=1e-4, rtol=1e-4)
+    assert (found.config.bos_token_id, found.config.eos_token_id) == (1, 2)  # not Phi-3's
+    assert found.config.pad_token_id is None
+    ids = torch.arange(7, 47)[None]  # within the old context: the short factors
+    with torch.no_grad():
+        torch.testing.assert_close(found(ids).logits, model(ids).logits, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize(("width", "factor", "theta"), [(128, 8, 500000), (64, 32, 500000)])
 def test_the_published_llamas_parameters_are_found_again(width, factor, theta):
     """3.1 and 3.2."""

@@ -74,6 +74,15 @@ def complete_config(config: Any, header: Mapping[str, Any], factors: Mapping[str
     if scaling := rope_scaling(config, header, factors):
         rope_of(config).update(scaling)
     _scale_of_largest_gemmas(config)
+    _drop_ids_of_other_vocabularies(config)
+
+
+def _drop_ids_of_other_vocabularies(config: Any) -> None:
+    """Ids that the header does not name are defaults of the class: Phi-3's pad is 32000."""
+    for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        token_id = getattr(config, key, None)
+        if isinstance(token_id, int) and token_id >= config.vocab_size:
+            setattr(config, key, None)
 
 
 def _check(config: Any, key: str, value: Any, header: Mapping[str, Any]) -> None:
