@@ -17,7 +17,7 @@ from hfllm.report.drawing.line_chart import Line, line_chart
 from hfllm.report.number_format import exact, number, scientific, short
 
 HIDDEN = {"step", "time_s", "epoch", "num_tokens", "total_flos", "num_input_tokens_seen"}
-FIGURES = 4  # charts shown at once, a row of them
+FIGURES = 2  # charts shown at once; a stage declares the most important first
 MEANS = 10  # points of a chart whose x axis is another metric
 CLOCKS = ("_runtime", "_per_second")  # speed of single evaluations: in the table, not drawn
 
