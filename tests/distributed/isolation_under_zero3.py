@@ -20,7 +20,7 @@ for name in sys.argv[2:]:
     model = AutoModelForCausalLM.from_config(tiny_config(name), dtype=torch.float32)
     assert not any(p.numel() for p in model.parameters())
     before = [p.ds_status for p in model.parameters()]
-    found[name] = prepare_for_packing(model, 64)
+    found[name] = prepare_for_packing([model], 64)
     assert [p.ds_status for p in model.parameters()] == before
 with open(f"{sys.argv[1]}.{torch.distributed.get_rank()}", "w") as file:
     json.dump(found, file)

@@ -57,7 +57,7 @@ def check(model_type):
         assert sees_later_tokens(model)  # refused, with any rows
         return None
     assert not sees_later_tokens(model)
-    problem = prepare_for_packing(model, SEQ_LEN)
+    problem = prepare_for_packing([model], SEQ_LEN)
     found, alone = losses_as_trained(model, problem), losses_alone(model)
     torch.testing.assert_close(found.sort().values, alone.sort().values, atol=2e-3, rtol=1e-3)
     return problem
@@ -111,7 +111,7 @@ def test_the_trial_leaves_weights_mode_and_random_numbers_as_they_were():
 def test_a_cache_would_mix_them_and_is_turned_off_in_every_config():
     model = tiny_causal("llama")
     assert SEE in packing_problem(model, SEQ_LEN)
-    assert prepare_for_packing(model, SEQ_LEN) is None
+    assert prepare_for_packing([model], SEQ_LEN) is None
     assert not model.config.use_cache
 
 

@@ -20,7 +20,7 @@ gathered block by block.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -49,14 +49,18 @@ def turn_off_cache(model: torch.nn.Module) -> None:
             config.use_cache = False
 
 
-def prepare_for_packing(model: Any, seq_len: int) -> str | None:
-    """Turn the cache off; on the main process `packing_problem`, on the others None.
+def prepare_for_packing(models: Sequence[Any], seq_len: int) -> str | None:
+    """Turn the models' caches off; on the main process the first `packing_problem`, else None.
 
-    Under FSDP these may have no weights yet; under ZeRO-3 all take part.
+    Under FSDP the other processes may have no weights yet; under ZeRO-3 all take part.
     """
-    turn_off_cache(model)
-    is_split = any(hasattr(p, "ds_id") for p in model.parameters())
-    return packing_problem(model, seq_len) if is_main_process() or is_split else None
+    problems = []
+    for model in models:
+        turn_off_cache(model)
+        is_split = any(hasattr(p, "ds_id") for p in model.parameters())
+        if is_main_process() or is_split:
+            problems.append(packing_problem(model, seq_len))
+    return next(filter(None, problems), None)
 
 
 def packing_problem(model: Any, seq_len: int) -> str | None:

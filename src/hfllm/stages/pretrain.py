@@ -181,15 +181,12 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[Trainer, Trai
     from transformers import Trainer
 
     from hfllm.data.packing.mixture import mixture
-    from hfllm.data.packing.pack import PackedCollator
-    from hfllm.modeling.isolation import prepare_for_packing
     from hfllm.training.callbacks import SampleText
     from hfllm.training.datasets import packed_documents
     from hfllm.training.eval_loss import nll_metrics, row_sums
     from hfllm.training.fit import TrainingInfo, rows_per_step
     from hfllm.training.load import end_ids, load_tokenizer
     from hfllm.training.optimizers import optimizer_factory
-    from hfllm.training.packed_once import note_one_a_row
     from hfllm.training.schedule import decay_arguments
 
     forced = decay_arguments(step.spec) | ({} if config.data.heldout else {"eval_strategy": "no"})
@@ -199,9 +196,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[Trainer, Trai
         raise ValueError(f"{key}: must be set; the order of rows is computed for it")
     tokenizer = load_tokenizer(step, manifest.notes)
     model = _model(config, step, tokenizer)
-    problem = prepare_for_packing(model, config.data.seq_len)
-    train, heldout = packed_documents(config.data, step, args, tokenizer, problem)
-    note_one_a_row(step, train, manifest.notes)
+    train, heldout = packed_documents(config.data, step, args, tokenizer, [model], manifest.notes)
     if heldout:
         manifest.notes += heldout.ledger.left_out("held-out documents")
     manifest.ledger = train.ledger.to_json()
@@ -213,7 +208,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[Trainer, Trai
         train_dataset=rows,
         eval_dataset=heldout.joined() if heldout else None,
         processing_class=tokenizer,
-        data_collator=PackedCollator(tokenizer.pad_token_id, train.one_a_row is not None),
+        data_collator=train.collator(tokenizer.pad_token_id),
         optimizer_cls_and_kwargs=optimizer_factory(config.optimizer, model, args),
         preprocess_logits_for_metrics=row_sums,
         compute_metrics=nll_metrics(heldout.ledger.total("kept", "bytes") if heldout else None),

@@ -155,15 +155,12 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[OnePassSFTTra
 
     from hfllm.data.packing.dataset import as_hf_dataset
     from hfllm.data.packing.mixture import chat_mixture
-    from hfllm.data.packing.pack import PackedCollator
     from hfllm.fast_cpu.trained_head import score_trained_positions, why_kept
-    from hfllm.modeling.isolation import prepare_for_packing
     from hfllm.training.datasets import packed_chats
     from hfllm.training.eval_loss import nll_metrics
     from hfllm.training.fit import TrainingInfo, rows_per_step, total_rows
     from hfllm.training.load import end_ids, load_init, load_tokenizer, peft_config
     from hfllm.training.optimizers import optimizer_factory
-    from hfllm.training.packed_once import note_one_a_row
     from hfllm.training.schedule import sft_decay
     from hfllm.training.sft_trainer import OnePassSFTTrainer
 
@@ -172,9 +169,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[OnePassSFTTra
     )
     tokenizer = load_tokenizer(step, manifest.notes)
     model = load_init(step, AutoModelForCausalLM, tokenizer)
-    problem = prepare_for_packing(model, config.data.seq_len)
-    train, heldout = packed_chats(config.data, step, args, tokenizer, problem)
-    note_one_a_row(step, train, manifest.notes)
+    train, heldout = packed_chats(config.data, step, args, tokenizer, [model], manifest.notes)
     if heldout:
         manifest.notes += heldout.ledger.left_out("held-out chats")
     manifest.ledger = train.ledger.to_json()
@@ -188,7 +183,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[OnePassSFTTra
         train_dataset=as_hf_dataset(rows),
         eval_dataset=as_hf_dataset(heldout.joined()) if heldout else None,
         processing_class=tokenizer,
-        data_collator=PackedCollator(tokenizer.pad_token_id, train.one_a_row is not None),
+        data_collator=train.collator(tokenizer.pad_token_id),
         optimizer_cls_and_kwargs=optimizer_factory(config.optimizer, model, args),
         peft_config=peft_config(step, "CAUSAL_LM", model, tokenizer),
         compute_metrics=nll_metrics(None),

@@ -20,12 +20,13 @@ from hfllm.data.packing.folders import check_folders, folder_name
 from hfllm.data.packing.pack import WINDOW, PackedRow, PackStats, pack
 from hfllm.data.reading.account import MOST, account
 from hfllm.data.reading.examples import label, read_chats, read_texts
+from hfllm.modeling.isolation import prepare_for_packing
 from hfllm.recipe.config import ChatDataConfig, SourceConfig, TextDataConfig
 from hfllm.runs.layout import Step
 from hfllm.tokenization.encode import encode_texts
 from hfllm.tokenization.loss_mask import mask_gate
 from hfllm.tokenization.separators import said, separators
-from hfllm.training.packed_once import packed_once
+from hfllm.training.packed_once import note_one_a_row, packed_once
 
 BATCH = 512  # documents per call of the tokenizer
 
@@ -52,8 +53,9 @@ ALL = Selection()
 
 
 def packed_documents(
-    data: TextDataConfig, step: Step, args: Any, tokenizer: Any, problem: str | None = None
-) -> tuple[PackedSplit, PackedSplit | None]:
+    data: TextDataConfig, step: Step, args: Any, tokenizer: Any, models: Sequence[Any],
+    notes: list[str],
+) -> tuple[PackedSplit, PackedSplit | None]:  # fmt: skip
     """Pack the training and held-out documents of a step, once, for every process.
 
     Args:
@@ -61,7 +63,9 @@ def packed_documents(
         step: gives the folder, and the data of other steps.
         args: TrainingArguments, which know the main process.
         tokenizer: needs a token that separates documents.
-        problem: of `packing_problem`: why each document gets a row of its own; None: packed.
+        models: all that are run on the rows, before accelerate wraps them; their caches are turned
+            off. Where documents of a packed row see each other in one, each gets a row of its own.
+        notes: the manifest's; gets a line if that is so.
 
     Returns:
         The training and the held-out split; None without held-out sources.
@@ -72,10 +76,12 @@ def packed_documents(
     folder, heldout_folder = step.data / "train", step.data / "heldout"
     check_folders(f"{step.name}.data.mixture", map(label, data.mixture))
     check_folders(f"{step.name}.data.heldout", map(label, data.heldout))
+    problem = prepare_for_packing(models, data.seq_len)
     shape = RowShape(data.seq_len, problem is None)
     train = packed_once(
         folder, args, lambda: pack_texts(data.mixture, shape, step, tokenizer, folder), problem
     )
+    note_one_a_row(step, train, notes)
     if not data.heldout:
         return train, None
     most = data.max_heldout_tokens
@@ -88,8 +94,9 @@ def packed_documents(
 
 
 def packed_chats(
-    data: ChatDataConfig, step: Step, args: Any, tokenizer: Any, problem: str | None = None
-) -> tuple[PackedSplit, PackedSplit | None]:
+    data: ChatDataConfig, step: Step, args: Any, tokenizer: Any, models: Sequence[Any],
+    notes: list[str],
+) -> tuple[PackedSplit, PackedSplit | None]:  # fmt: skip
     """Pack conversations, and the documents that are replayed among them.
 
     Arguments and result as in `packed_documents`. Raises ValueError if a source gives no
@@ -98,6 +105,7 @@ def packed_chats(
     folder, heldout_folder = step.data / "train", step.data / "heldout"
     check_folders(f"{step.name}.data.mixture", map(label, [*data.mixture, *data.replay]))
     check_folders(f"{step.name}.data.heldout", map(label, data.heldout))
+    problem = prepare_for_packing(models, data.seq_len)
     shape = RowShape(data.seq_len, problem is None)
     data = dataclasses.replace(data, packing=data.packing and problem is None)
 
@@ -109,6 +117,7 @@ def packed_chats(
         return ledger
 
     train = packed_once(folder, args, make, problem)
+    note_one_a_row(step, train, notes)
     if not data.heldout:
         return train, None
     whole = dataclasses.replace(data, decontaminate=[])  # held-out chats may be the tests

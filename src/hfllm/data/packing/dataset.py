@@ -21,7 +21,7 @@ import torch
 from torch.utils.data import ConcatDataset
 
 from hfllm.data.ledger import Ledger
-from hfllm.data.packing.pack import IGNORED, PackedRow, PackStats, positions_of
+from hfllm.data.packing.pack import IGNORED, PackedCollator, PackedRow, PackStats, positions_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -144,6 +144,10 @@ class PackedSplit:
     def joined(self) -> Any:
         """All sources, one after the other, for an evaluation."""
         return ConcatDataset(list(self.sources.values()))
+
+    def collator(self, pad_id: int) -> PackedCollator:
+        """The collator for these rows; `pad_id` fills shorter ones."""
+        return PackedCollator(pad_id, self.one_a_row is not None)
 
     @property
     def total(self) -> int:
