@@ -15,6 +15,7 @@ import json
 from functools import cache
 from typing import Any
 
+from hfllm.evaluation.accepted import place
 from hfllm.evaluation.intervals import share
 from hfllm.evaluation.measure import (
     ACCURACY_LOOSE,
@@ -95,7 +96,14 @@ def follows(sample: Sample, loosely: bool) -> list[bool]:
         if loosely
         else utils.test_instruction_following_strict
     )
-    return list(check(asked, sample.output).follow_instruction_list)
+    try:
+        return list(check(asked, sample.output).follow_instruction_list)
+    except Exception as error:  # whatever a checker raises on arguments that it was not made for
+        names = ", ".join(row["instruction_id_list"])
+        raise ValueError(
+            f"{place(row)} of {sample.task}: lm-eval cannot check {names} with the row's `kwargs`: "
+            f"{type(error).__name__}: {first_line(error)}"
+        ) from None
 
 
 @cache
@@ -135,21 +143,37 @@ def _with_arguments(row: TestRow, task: str) -> TestRow:
     """The row with `arguments`: `kwargs` (JSON text or not) as one mapping per instruction."""
     if not row.get("instruction_id_list") or "kwargs" not in row or "prompt" not in row:
         raise ValueError(
-            f"row {row.get('id', '?')} of {task}: an `ifeval` row has key, prompt, "
+            f"{place(row)} of {task}: an `ifeval` row has key, prompt, "
             f"instruction_id_list and kwargs; this one has {', '.join(row)}"
         )
-    given = row["kwargs"]
-    given = json.loads(given) if isinstance(given, str) else given
-    names = row["instruction_id_list"]
-    if not isinstance(given, list) or [type(one) for one in given] != [dict] * len(names):
-        raise ValueError(
-            f"row {row.get('id', '?')} of {task}: `kwargs` is a list with a mapping for each of "
-            f"{len(names)} instructions, found {given!r:.80}"
-        )
+    names, given = row["instruction_id_list"], arguments_of(row, task)
     known = checkers().instructions_registry.INSTRUCTION_DICT
     if unknown := [name for name in names if name not in known]:
         raise ValueError(
-            f"row {row.get('id', '?')} of {task}: lm-eval has no checker for {unknown[0]!r}; "
-            "remove the row"
+            f"{place(row)} of {task}: lm-eval has no checker for {unknown[0]!r}; remove the row"
         )
     return row | {"arguments": given, "key": row.get("key", row.get("id"))}
+
+
+def arguments_of(row: TestRow, task: str) -> list[dict[str, Any]]:
+    """`kwargs` as one mapping for each instruction; 3.0, as tables with nulls have it, is 3.
+
+    Raises:
+        ValueError: they are no list of mappings, or not as many as the instructions.
+    """
+    names, given = row["instruction_id_list"], row["kwargs"]
+    try:
+        given = json.loads(given) if isinstance(given, str) else given
+    except ValueError:
+        given = row["kwargs"]
+    if isinstance(given, list):
+        given = [{} if one is None else one for one in given]
+    if not isinstance(given, list) or [type(one) for one in given] != [dict] * len(names):
+        raise ValueError(
+            f"{place(row)} of {task}: `kwargs` is a list with a mapping for each of {len(names)} "
+            f"instructions, found {given!r:.80}"
+        )
+    return [
+        {key: int(v) if isinstance(v, float) and v.is_integer() else v for key, v in one.items()}
+        for one in given
+    ]
