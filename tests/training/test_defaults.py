@@ -147,7 +147,7 @@ def test_a_control_groups_limit_counts(tmp_path, monkeypatch, own, files):
 
 def test_the_log_and_the_manifest_say_what_was_chosen(trained, monkeypatch, capsys):
     small = Machine(memory=GIB // 2, processes=1, bf16=False, on_gpu=False)
-    monkeypatch.setattr(defaults, "this_machine", lambda recipe: small)
+    monkeypatch.setattr(defaults, "this_machine", lambda *_: small)
     trained.recipe({"sft": {"trainer": {MICRO: DROP}}})
     step = trained.run("sft", "sft.trainer.max_steps=2")
     line = f"{MICRO} 1, {ACCUMULATION} 16: 16 rows a step; "

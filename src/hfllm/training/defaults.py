@@ -60,10 +60,13 @@ class Machine:
         return min(CPU_BUDGET, int(CPU_SHARE * self.memory))
 
 
-def this_machine(recipe: Recipe) -> Machine:
-    """The machine of this process, and the processes that it has or that the recipe launches."""
+def this_machine(recipe: Recipe, use_cpu: bool = False) -> Machine:
+    """The machine of this process, and the processes that it has or that the recipe launches.
+
+    `use_cpu`: the step leaves a GPU alone.
+    """
     found = hardware_defaults()
-    on_gpu = not found["use_cpu"]
+    on_gpu = not (use_cpu or found["use_cpu"])
     words = list(map(str, recipe.launch.get("accelerate_args") or default_launch(recipe.launch)))
     processes = int(os.environ.get("WORLD_SIZE") or asked_processes(words) or 1)
     here = int(os.environ.get("LOCAL_WORLD_SIZE") or processes)
@@ -82,12 +85,12 @@ def choose_defaults(
         machine: what to choose for; default: this one.
         fetch: a hub id's config may be downloaded, because its model is loaded next.
     """
-    machine = machine or this_machine(recipe)
     specs = [recipe.steps[name] for name in names if recipe.steps[name].stage.trains]
     sizes = {spec.name: size_of(recipe, spec, fetch) for spec in specs}
     for spec in specs:
-        size = sizes[spec.name]
-        spec.chosen = _batch(spec, size, machine) | _rate(spec, size)
+        size, use_cpu = sizes[spec.name], bool(spec.config.trainer.get("use_cpu"))
+        here = machine or this_machine(recipe, use_cpu)
+        spec.chosen = _batch(spec, size, here) | _rate(spec, size)
     return sizes
 
 
