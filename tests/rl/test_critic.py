@@ -114,3 +114,14 @@ def test_its_parameters_are_split_from_the_policys(policy, reward_folder):
 def test_a_checkpoint_without_critic_says_so(reward_folder, tmp_path):
     with pytest.raises(ValueError, match="no critic/ folder"):
         load_critic(build_critic(reward_folder), tmp_path)
+
+
+def test_a_missing_head_is_no_alarm_and_another_missing_weight_is_an_error(
+    policy, policy_folder, tmp_path, caplog, capfd
+):
+    build_critic(policy_folder)
+    assert "MISSING" not in caplog.text + "".join(capfd.readouterr())
+    state = {k: v for k, v in policy.state_dict().items() if "q_proj" not in k}
+    policy.save_pretrained(tmp_path, state_dict=state)
+    with pytest.raises(ValueError, match="it lacks 2 weights, 'model.layers.0.self_attn.q_proj"):
+        build_critic(tmp_path)

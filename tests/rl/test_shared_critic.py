@@ -8,7 +8,8 @@ from transformers import AutoModelForCausalLM
 
 from hfllm.fast_cpu import shared_prefix
 from hfllm.modeling.adapters import without_adapter
-from hfllm.rl.critic import ValueHead, load_critic
+from hfllm.rl.critic import load_critic
+from hfllm.rl.value_head import ValueHead
 
 LORA = LoraConfig(r=4, target_modules=["q_proj", "up_proj"], task_type="CAUSAL_LM")
 SHARED = {"shared_critic": True, "critic": None, "critic_learning_rate": 0.05}

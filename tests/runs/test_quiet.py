@@ -25,6 +25,7 @@ def test_harmless_lines_are_left_out_and_no_other(shown):
     for name, begins in HARMLESS.items():
         for words in begins:
             theirs.get_logger(name).warning(f"{words} and so on")
+        theirs.get_logger(name).warning(f"[RANK 1] {begins[0]}")
         theirs.get_logger(name).warning("a line that matters")
     assert shown() == ["a line that matters"] * len(HARMLESS)
 
@@ -35,8 +36,9 @@ def test_the_lines_are_in_the_installed_library():
 
     from transformers import trainer_utils
     from transformers.generation import configuration_utils
+    from trl.trainer import grpo_trainer
 
-    modules = (trainer_utils, configuration_utils)
+    modules = (trainer_utils, configuration_utils, grpo_trainer)
     sources = {module.__name__: inspect.getsource(module) for module in modules}
     for name, begins in HARMLESS.items():
         assert all(words in sources[name] for words in begins), name

@@ -26,8 +26,10 @@ from transformers import (
 )
 
 from hfllm.modeling.adapters import without_adapter
+from hfllm.modeling.load_report import without_load_report
 from hfllm.rl.critic_warmup import CRITIC_GROUP
 from hfllm.rl.unpad import UnpaddedBatch
+from hfllm.rl.value_head import ValueHead, ValueHeadConfig
 
 FOLDER = "critic"
 State = dict[str, torch.Tensor]
@@ -40,15 +42,16 @@ def build_critic(folder: str | Path, dtype: torch.dtype = torch.float32) -> PreT
 
     Raises:
         ValueError: transformers has no token classification class for the architecture, or one
-            whose head has another name than a reward model's.
+            whose head has another name than a reward model's; or weights are missing.
     """
     config = AutoConfig.from_pretrained(folder, num_labels=1)
     config.classifier_dropout = 0.0  # default 0.1; dropout would add noise to the values
     config.token_classification_bias = False  # as a reward model's head, which is loaded
     try:
-        critic, info = AutoModelForTokenClassification.from_pretrained(
-            folder, config=config, dtype=dtype, output_loading_info=True
-        )
+        with without_load_report():  # a language model has no head; other weights are checked
+            critic, info = AutoModelForTokenClassification.from_pretrained(
+                folder, config=config, dtype=dtype, output_loading_info=True
+            )
     except ValueError as error:
         raise ValueError(
             f"no critic from {folder}: transformers has no token classification model for "
@@ -59,7 +62,12 @@ def build_critic(folder: str | Path, dtype: torch.dtype = torch.float32) -> PreT
             f"no critic from {folder}: {type(critic).__name__} has another head than reward models "
             "have, it would start at random; set trainer.shared_critic or use another architecture"
         )
-    if any(key.split(".")[0] == "score" for key in info["missing_keys"]):
+    missing = sorted(info["missing_keys"])
+    if lost := [key for key in missing if key.split(".")[0] != "score"]:
+        raise ValueError(
+            f"no critic from {folder}: it lacks {len(lost)} weights, {lost[0]!r} first"
+        )
+    if missing:
         _zero(critic.score.weight)
     return critic
 
@@ -72,41 +80,6 @@ def _zero(weight: torch.nn.Parameter) -> None:
             torch.nn.init.zeros_(weight)
     else:
         torch.nn.init.zeros_(weight)
-
-
-class ValueHeadConfig(PretrainedConfig):
-    """The size of a `ValueHead`."""
-
-    model_type = "value_head"
-    hidden_size: int = 1
-
-
-class ValueHead(PreTrainedModel):
-    """V(state) as a linear map of the policy's last hidden state, initialised to zero."""
-
-    config_class = ValueHeadConfig
-
-    def __init__(self, config: ValueHeadConfig) -> None:
-        """Create the linear map, in float32."""
-        super().__init__(config)
-        self.score = torch.nn.Linear(config.hidden_size, 1)
-        self.post_init()
-
-    def _init_weights(self, module: torch.nn.Module) -> None:
-        if isinstance(module, torch.nn.Linear):
-            torch.nn.init.zeros_(module.weight)
-            torch.nn.init.zeros_(module.bias)
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Hidden states (B, T, H) -> values (B, T), float32; no gradient reaches `hidden`."""
-        hidden = hidden.detach().to(self.score.weight.dtype)  # DeepSpeed may have cast the head
-        return self.score(hidden).float().squeeze(-1)
-
-
-def build_value_head(policy: PreTrainedModel) -> ValueHead:
-    """A `ValueHead` with the hidden size of `policy`."""
-    hidden = policy.config.get_text_config().hidden_size
-    return ValueHead(ValueHeadConfig(hidden_size=hidden))
 
 
 def state_values(critic: PreTrainedModel, rows: UnpaddedBatch) -> torch.Tensor:

@@ -35,7 +35,7 @@ from hfllm.rl.advantages import (
     whiten,
 )
 from hfllm.rl.checked_reward import all_checked, check_scores, raise_together, together
-from hfllm.rl.critic import Critic, build_critic, build_value_head, split_state
+from hfllm.rl.critic import Critic, build_critic, split_state
 from hfllm.rl.critic_warmup import CriticWarmup
 from hfllm.rl.logprobs import (
     ForwardPass,
@@ -55,6 +55,7 @@ from hfllm.rl.set_up import (
     make_rollout_policy,
 )
 from hfllm.rl.unpad import sort_by_length, unpadded_chunks
+from hfllm.rl.value_head import build_value_head
 from hfllm.tokenization.render import render
 
 

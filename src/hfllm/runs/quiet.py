@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import warnings
 
@@ -29,6 +30,8 @@ HARMLESS = {
     "transformers.generation.configuration_utils": (
         "The following generation flags are not valid",
     ),
+    # the arguments of a reward function, for each rollout; rl/scored_answers.py counts and says it
+    "trl.trainer.grpo_trainer": ("All reward functions returned None",),
 }
 
 
@@ -41,7 +44,8 @@ class _Without(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is shown."""
-        return not record.getMessage().startswith(self.begins)
+        message = re.sub(r"^\[RANK \d+\] ", "", record.getMessage())  # of accelerate's loggers
+        return not message.startswith(self.begins)
 
 
 def quiet_libraries() -> None:
