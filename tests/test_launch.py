@@ -10,6 +10,7 @@ from hfllm.launch import main, wait_for_parents
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.record import recording
 from hfllm.runs.status import status
+from tiny import write_jsonl
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +71,7 @@ def test_another_rank_is_silent_and_takes_no_lock(workspace, monkeypatch, capsys
     finish(workspace.step("tokenizer"))
     ran = []
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr(launch, "preflight", lambda *_: None)
+    monkeypatch.setattr(launch, "preflight", lambda *_, **__: None)
     monkeypatch.setattr(launch, "_run_stage", lambda step: ran.append(step.name))
     main("pretrain", ["recipe.yaml"])
     assert ran == ["pretrain"]
@@ -84,7 +85,7 @@ def test_what_fails_on_another_rank_alone_is_told_with_its_rank(workspace, monke
     finish(workspace.step("tokenizer"))
     step = workspace.step("pretrain")
     monkeypatch.setenv("RANK", "1")
-    monkeypatch.setattr(launch, "preflight", lambda *_: None)
+    monkeypatch.setattr(launch, "preflight", lambda *_, **__: None)
     monkeypatch.setattr(launch.time, "sleep", lambda _: None)
 
     def ill(_):
@@ -110,7 +111,7 @@ def test_a_failed_step_that_is_asked_for_again_keeps_its_checkpoints(workspace, 
     fail(step)
     (step.checkpoints / "checkpoint-3").mkdir(parents=True)
     monkeypatch.setenv("HFLLM_FORCE", "tokenizer")
-    monkeypatch.setattr(launch, "preflight", lambda *_: None)
+    monkeypatch.setattr(launch, "preflight", lambda *_, **__: None)
     monkeypatch.setattr(launch, "_run_stage", lambda _: None)
     main("tokenizer", ["recipe.yaml"])
     assert (step.checkpoints / "checkpoint-3").is_dir()
@@ -199,3 +200,14 @@ def test_a_ledger_that_does_not_hold_fails_the_step(workspace, monkeypatch):
         main("tokenizer", ["recipe.yaml"])
     found = Manifest.read(workspace.step("tokenizer").manifest)
     assert found.status == "failed" and "2 documents in, but kept + dropped" in found.error
+
+
+def test_a_launch_by_hand_reads_its_rows_before_the_old_step_is_moved(trained, capsys):
+    before = sorted(p.name for p in (trained.folder / "runs/tiny").iterdir())
+    write_jsonl(trained.folder / "data/chats.jsonl", [{"text": "no chat"}] * 9)
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            main("sft", ["recipe.yaml"])
+        assert "data/chats.jsonl:1" in capsys.readouterr().err
+    assert sorted(p.name for p in (trained.folder / "runs/tiny").iterdir()) == before
+    assert Manifest.read(trained.step("sft").manifest).status == "done"

@@ -22,6 +22,7 @@ from hfllm.data.ledger import Ledger
 from hfllm.fast_cpu import SWITCH, switched_off
 from hfllm.recipe.errors import first_line
 from hfllm.recipe.graph import ancestors
+from hfllm.recipe.launch_line import STARTED_BY_RUN
 from hfllm.runs.arguments import arguments, usage
 from hfllm.runs.last_word import say_last
 from hfllm.runs.layout import Step, overrides_of, step_named
@@ -109,6 +110,8 @@ def run_step(step: Step) -> None:
         prepare_parents(step)
         now = status(step)  # again: the artifact of a parent made just now may differ
         if step.folder.is_dir() and (now.state == "stale" or forced and now.state not in RESUMABLE):
+            if STARTED_BY_RUN not in os.environ:  # `hfllm run` has read the first rows
+                preflight(step.recipe, [step.name], with_rows=True)
             print(f"{step.name}: {now.reason}; {set_aside(step)}", flush=True)
         _run_stage(step)
         print(f"{step.name}: {status(step).reason}; {step.product}", flush=True)

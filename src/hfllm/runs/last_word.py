@@ -20,10 +20,10 @@ REPEAT = """
 import sys, time, psutil
 try:
     launcher = psutil.Process(int(sys.argv[1]))
-    for _ in range(int(sys.argv[2]) * 20):
+    for _ in range(int(sys.argv[2]) * 50):
         if not launcher.is_running() or launcher.status() == psutil.STATUS_ZOMBIE:
             break
-        time.sleep(0.05)
+        time.sleep(0.02)
 except psutil.Error:
     pass
 sys.stderr.write(sys.argv[3])

@@ -34,7 +34,7 @@ from hfllm.training.defaults import choose_defaults, chosen_lines
 from hfllm.training.eval_loss import FinalEvaluation
 from hfllm.training.finite import StopWhereNotFinite, check_saved_weights
 from hfllm.training.memory import ModelSize
-from hfllm.training.progress import ProgressLines, memory_lines, step_plan
+from hfllm.training.progress import ProgressLines, memory_lines, model_line, step_plan
 from hfllm.training.resume import (
     COUNTED_BY_TRL,
     Progress,
@@ -108,7 +108,7 @@ def fit(
     trainer.add_callback(MarkCheckpoints(tokens.save))
     parameters = count_parameters(trainer.accelerator.unwrap_model(trainer.model))
     if trainer.is_world_process_zero():
-        lines = [_model_line(trainer, parameters), *memory_lines(trainer, step, size)]
+        lines = [model_line(trainer, parameters), *memory_lines(trainer, step, size)]
         print("\n".join(f"{step.name}: {line}" for line in lines), flush=True)
     with without_tied_keys(trainer.accelerator.unwrap_model(trainer.model)):
         trainer.train(resume_from_checkpoint=checkpoint)
@@ -211,25 +211,6 @@ def check_engine(trainer: Any) -> None:
             "trainer.use_cpu: FSDP was launched, and accelerate silently trains without it on a "
             "CPU; remove use_cpu from the recipe, or launch with configs/accelerate/ddp.yaml"
         )
-
-
-def _engine(trainer: Trainer) -> str:
-    state = trainer.accelerator.state
-    if trainer.is_fsdp_enabled:
-        return f", FSDP{state.fsdp_plugin.fsdp_version}"
-    if not trainer.is_deepspeed_enabled:
-        return ""
-    return f", DeepSpeed ZeRO-{state.deepspeed_plugin.zero_stage}"
-
-
-def _model_line(trainer: Trainer, parameters: int) -> str:
-    args = trainer.args
-    precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
-    place = "cpu" if args.use_cpu else str(args.device)
-    return (
-        f"{parameters / 1e6:.2f}M parameters, {precision}, {place}, {args.world_size} process(es)"
-        f"{_engine(trainer)}, learning rate {args.learning_rate:g}"
-    )
 
 
 def _save(trainer: Trainer, step: Step, manifest: Manifest, info: TrainingInfo) -> None:

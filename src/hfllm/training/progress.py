@@ -148,3 +148,27 @@ def memory_lines(trainer: Trainer, step: Step, size: ModelSize | None) -> list[s
 
 def _large(n: float) -> str:
     return f"{n / 1e6:.1f}M" if n >= 1e6 else f"{n:,.0f}"
+
+
+def _engine(trainer: Trainer) -> str:
+    """FSDP, DeepSpeed or torch.compile, which a launch line may ask for."""
+    state = trainer.accelerator.state
+    plugin = getattr(state, "dynamo_plugin", None)
+    compiled = plugin.backend.value if plugin else "NO"
+    compiler = "" if compiled == "NO" else f", compiled by {compiled.lower()}"
+    if trainer.is_fsdp_enabled:
+        return f", FSDP{state.fsdp_plugin.fsdp_version}{compiler}"
+    if not trainer.is_deepspeed_enabled:
+        return compiler
+    return f", DeepSpeed ZeRO-{state.deepspeed_plugin.zero_stage}{compiler}"
+
+
+def model_line(trainer: Trainer, parameters: int) -> str:
+    """Size, precision, device, processes and engine, learning rate."""
+    args = trainer.args
+    precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
+    place = "cpu" if args.use_cpu else str(args.device)
+    return (
+        f"{parameters / 1e6:.2f}M parameters, {precision}, {place}, {args.world_size} process(es)"
+        f"{_engine(trainer)}, learning rate {args.learning_rate:g}"
+    )
