@@ -140,6 +140,12 @@ def test_no_function_takes_too_many_arguments(modules):
     assert not wrong
 
 
+def test_no_two_test_files_have_one_name():
+    """Pytest imports a test file by its name alone, and fails at the second one of a worker."""
+    names = [path.name for path in Path(__file__).parent.rglob("*.py")]
+    assert {name for name in names if names.count(name) > 1} <= {"conftest.py"}
+
+
 def test_there_is_no_drawer_for_everything():
     drawers = ("utils", "util", "helpers", "misc", "common")
     assert not [path for path in FILES if path.stem in drawers]

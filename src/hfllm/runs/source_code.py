@@ -126,6 +126,8 @@ def _imported(module: str, file: Path) -> list[str]:
         if level:
             above = package.split(".")
             base = ".".join(above[: len(above) - level + 1])
+            if not base:  # above the top: Python refuses it too
+                continue
             name = ".".join(part for part in (base, name) if part)
         out += [name, *(f"{name}.{one}" for one in names)]  # a name may be a submodule
     return out
