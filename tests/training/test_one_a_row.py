@@ -85,3 +85,17 @@ def test_a_cache_in_training_is_refused(workspace, name):
     (problem,) = value_problems(workspace.step(name, f"{name}.trainer.use_cache=true").spec)
     assert problem.startswith(f"{name}.trainer.use_cache: with a cache the documents of a packed")
     assert not value_problems(workspace.step(name, f"{name}.trainer.use_cache=false").spec)
+
+
+def test_the_trials_before_training_change_no_loss(workspace, monkeypatch):
+    """With dropout, which would show a random number drawn more."""
+    gpt2 = {"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 2}
+    workspace.recipe({"pretrain": {"model": {**dict.fromkeys(MODEL, DROP), **gpt2}}})
+    workspace.run("tokenizer")
+    workspace.run("pretrain")
+    tried = workspace.losses("pretrain")
+    monkeypatch.setenv("HFLLM_FORCE", "pretrain")
+    monkeypatch.setattr("hfllm.modeling.isolation.packing_problem", lambda *_: None)
+    monkeypatch.setattr("hfllm.modeling.build.try_model", lambda *_: None)
+    workspace.run("pretrain")
+    assert workspace.losses("pretrain") == tried

@@ -8,7 +8,7 @@ states and convolutions that go on over the border (Mamba, LFM2, Qwen3-Next) and
     A B   A' B   C B'   packed, (3, L)      B   alone
 
 B's logits must not change with the document before it and must be those of B alone. They must
-change with B's own first token, or the test sees nothing. Of 186 model types either B's logits are
+change with B's own first token, or the test sees nothing. Of 178 model types either B's logits are
 the same to the last bit beside A and A', or they differ by 7% and more of what B's own token does.
 
 Cost: one forward of 66 and one of 11 tokens. Where a model compresses its past in blocks (DeepSeek
