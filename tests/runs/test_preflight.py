@@ -31,6 +31,15 @@ def test_steps_that_will_not_run_are_not_checked(workspace):
     preflight(workspace.load("sft.data.mixture[0].path=gone.jsonl"), ["tokenizer", "pretrain"])
 
 
+def test_an_adapter_is_no_whole_model(workspace):
+    folder = workspace.folder / "runs" / "lora" / "sft" / "adapter"
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text("{}")
+    (line,) = problems(workspace, f"sft.init={folder}", names=["sft"])
+    assert line.startswith(f"sft.init: {folder} is an adapter of peft, no whole model: name the ")
+    assert str(folder.parent / "model") in line
+
+
 EVALUATE = {
     "models": ["pretrain"],
     "tasks": {

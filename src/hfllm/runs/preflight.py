@@ -44,7 +44,8 @@ def preflight(
     problems: list[str] = []
     for name in names:
         spec = recipe.steps[name]
-        problems += _missing_models(recipe, spec) + _source_problems(recipe, spec)
+        problems += _missing_models(recipe, spec) + _adapter_problems(recipe, spec)
+        problems += _source_problems(recipe, spec)
         problems += _label_problems(spec) + values.problems(recipe, spec)
     problems += disk_problems(recipe) + launch_file_problems(recipe)
     if not problems:
@@ -98,6 +99,21 @@ def _missing_models(recipe: Recipe, spec: StepSpec) -> list[str]:
         f"{spec.name}.{key}: no folder {reference}{how_to_get(reference)}"
         for key, reference, _ in model_references(spec.config)
         if reference not in recipe.steps and how_to_get(reference) and not Path(reference).exists()
+    ]
+
+
+def _adapter_problems(recipe: Recipe, spec: StepSpec) -> list[str]:
+    """Folders of adapters where training needs a whole model; a LoRA step writes both."""
+    folders = [
+        (key, Path(reference))
+        for key, reference, _ in model_references(spec.config)
+        if spec.stage.trains and reference not in recipe.steps
+    ]
+    return [
+        f"{spec.name}.{key}: {folder} is an adapter of peft, no whole model: name the merged model "
+        f"(of a LoRA step {folder.parent / 'model'}), or merge it with peft first"
+        for key, folder in folders
+        if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
     ]
 
 
