@@ -192,6 +192,7 @@ def _check_share(report: GateReport, seen: int, max_dropped: float) -> None:
     raise ValueError(
         f"mask gate: {sum(report.dropped.values()):,} of {seen:,} conversations cannot be trained "
         f"at seq_len {report.seq_len:,}: {reasons}"
+        + ("; to train on the others set `allow_dropped` on the source" if report.rows else "")
     )
 
 
