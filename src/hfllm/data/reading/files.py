@@ -36,7 +36,7 @@ def read_file(path: Path, on_damage: OnDamage) -> Iterator[LocatedRow]:
         empty = False
         yield located
     if empty and path.stat().st_size == 0:
-        on_damage(f"{shown(path)}: the file is empty", rows=0)
+        on_damage(f"{shown(path)}: the file is empty; remove it, or change the path", rows=0)
 
 
 def is_readable(path: Path) -> bool:
