@@ -263,7 +263,7 @@ DATA = [
     Fault(
         "no assistant turn",
         "sft",
-        ("sft: source 'chats' gave no conversation; dropped by reason: {'no_assistant_turn': 1}",),
+        ("source 'chats': its first rows give no chats; left out by reason: no_assistant_turn 1",),
         rows("chats.jsonl", {"messages": [{"role": "user", "content": "a"}]}),
     ),
     Fault(
