@@ -161,6 +161,11 @@ def test_a_folder_without_the_right_to_read_is_one_line(tmp_path, monkeypatch):
     def denied(path, *_):
         raise PermissionError(13, "Permission denied", str(path))
 
+    put(tmp_path / "a.jsonl")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "access", lambda *_: False)  # this user may be root, who may all
+        with pytest.raises(DataError, match="a.jsonl: may not be read; change its permissions"):
+            found(tmp_path)
     monkeypatch.setattr(os, "scandir", denied)
     with pytest.raises(ValueError, match="Permission denied; change its rights"):
         list(walk(tmp_path))

@@ -8,6 +8,7 @@ error suggests a similar name.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,10 +98,14 @@ def _expand(pattern: str) -> Found:
     except (OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{shown(path)}: {error}") from None
+        what = f"{shown(path)}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        raise DataError(what) from None
     if not found.files:
         raise DataError(f"no readable file in {shown(pattern)}{found.said()} {READABLE}")
     found.files.sort()
+    for file in found.files:
+        if not os.access(file, os.R_OK):
+            raise DataError(f"{shown(file)}: may not be read; change its permissions")
     return found
 
 
