@@ -16,6 +16,7 @@ from hfllm.report.view.results import tables
 from hfllm.stages import find_stages
 
 STAGES = find_stages()
+METRIC = ("refused_unanswerable", 0.9)
 METRICS = ("accuracy", "refused_unanswerable")
 
 
@@ -198,6 +199,16 @@ def test_means_over_the_answers_of_one_task_are_told_once() -> None:
         ("asked", "right"), ("asked", KL.words), ("t", ACC.words)
     ]  # fmt: skip
     assert table.summary_task == "asked"
+
+
+def test_a_mean_that_only_one_task_contributes_to_stands_once() -> None:
+    rows = [value("a", "accuracy", v, 0.02, task=t) for t, v in (("x", 0.3), ("y", 0.5))]
+    rows.append(value("a", "refused_unanswerable", 0.9, 0.02, task="y"))
+    rows += [value("a", m, v, 0.02, task="all_answers") for m, v in (("accuracy", 0.4), METRIC)]
+    (table,) = tables(evaluation(rows))
+    assert [row.name for row in table.rows] == [
+        "All answers: right", "X: right", "Y: right", "Y: refused rightly"
+    ]  # fmt: skip
 
 
 def test_means_over_several_tasks_stand_first() -> None:

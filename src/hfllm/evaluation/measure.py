@@ -57,7 +57,15 @@ ECE = Measure(
 
 # tasks/answers.py: metrics of all answers
 
-ACCURACY = Measure("accuracy", "right", SHARE, "Share that is right.", better="up", in_subsets=True)
+ACCURACY = Measure(
+    "accuracy",
+    "right",
+    SHARE,
+    "Share that is right.",
+    better="up",
+    instead_of="true_score",
+    in_subsets=True,
+)
 REFUSED_ANSWERABLE = Measure(
     "refused_answerable",
     "refused needlessly",
@@ -100,7 +108,7 @@ TRUE_SCORE = Measure(
 )
 CHOICE_ACCURACY = Measure(
     "choice_accuracy",
-    "right choice likeliest of those offered",
+    "ranks the right choice first",
     SHARE,
     "Questions whose right choice is the likeliest.",
     better="up",
@@ -168,7 +176,7 @@ RELEVANT = Measure(
 )
 KL = Measure(
     "kl",
-    "distance from the reference model",
+    "distance from its reference",
     "nats",
     "KL divergence of the answers from the reference model, in nats.",
 )

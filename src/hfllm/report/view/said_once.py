@@ -1,8 +1,9 @@
 """Results that would be told twice: means over one task alone, and metrics that say the same.
 
 The means over all answers are a task of their own, unless only one task has answers: then they are
-that task's. A metric that another one declares itself to stand for (`Measure.instead_of`) is left
-out where both have the same values; the paired differences go to the one that stays.
+that task's; a mean that equals one task's is left out. So is a metric that another one declares
+itself to stand for (`Measure.instead_of`) where both have the same values; its paired differences
+go to the one that stays.
 """
 
 from __future__ import annotations
@@ -54,6 +55,11 @@ def without_repeats(
     for r in results:
         key = (str(r.get("task")), str(r.get("metric")))
         values.setdefault(key, {})[str(r["model"])] = (r.get("value"), r.get("n"))
+    repeated = {  # of the means over all answers, where one task alone has the metric
+        (ALL_ANSWERS, metric)
+        for (task, metric), found in values.items()
+        if task != ALL_ANSWERS and "/" not in task and values.get((ALL_ANSWERS, metric)) == found
+    }
     clearer = {
         (task, other): metric
         for (task, metric), found in values.items()
@@ -63,5 +69,5 @@ def without_repeats(
     def key_of(row: Result) -> tuple[str, str]:
         return str(row.get("task")), str(row.get("metric"))
 
-    kept = [r for r in results if key_of(r) not in clearer]
+    kept = [r for r in results if key_of(r) not in clearer and key_of(r) not in repeated]
     return kept, [d | {"metric": clearer.get(key_of(d), d.get("metric"))} for d in differences]
