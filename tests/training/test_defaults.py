@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from pathlib import Path
 
 import pytest
 from transformers import LlamaConfig
@@ -14,13 +15,14 @@ from hfllm.runs.manifest import Manifest
 from hfllm.training import defaults
 from hfllm.training.defaults import Machine, choose_defaults, this_machine
 from hfllm.training.memory import GIB
-from tiny import DROP
+from tiny import DROP, load_recipe
 
 CPU = Machine(memory=24 * GIB, processes=1, bf16=True, on_gpu=False)
 GPU = Machine(memory=80 * GIB, processes=1, bf16=True, on_gpu=True)
 SMOL = dict(hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
             num_key_value_heads=3, vocab_size=49152, max_position_embeddings=8192)  # fmt: skip
 LORA = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
+SHIPPED = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 UNSET = {"per_device_train_batch_size": DROP, "learning_rate": DROP}
 MICRO, ACCUMULATION = "per_device_train_batch_size", "gradient_accumulation_steps"
 
@@ -67,6 +69,14 @@ def test_a_model_of_ours_fits_whole_on_any_machine(workspace):
         for memory in (3, 24, 1000):
             spec = chosen(workspace, name, dataclasses.replace(CPU, memory=memory * GIB))
             assert spec.chosen == {}, (name, memory)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_shipped_recipes_train_as_they_say(path):
+    recipe = load_recipe(path)
+    for memory in (6, 24):
+        choose_defaults(recipe, list(recipe.steps), dataclasses.replace(CPU, memory=memory * GIB))
+        assert {name: spec.chosen for name, spec in recipe.steps.items() if spec.chosen} == {}
 
 
 def test_less_memory_gives_smaller_micro_batches_and_a_large_gpu_takes_all(outside):
