@@ -39,7 +39,8 @@ class RowShape:
 
     tokens: positions that pass through the model, padding included. scored: positions that get
     logits. fused: the head computes them slice by slice. copies: trained models that the row passes
-    through (a separate critic: 2). frozen: models of about that size which are only run.
+    through (a separate critic: 2). frozen: models of about that size which are only run. uncounted:
+    what takes memory too and is not estimated.
     """
 
     tokens: int
@@ -47,6 +48,7 @@ class RowShape:
     fused: bool = False
     copies: int = 1
     frozen: int = 0
+    uncounted: str = ""
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,7 @@ def row(spec: StepSpec) -> RowShape:
         fused=True,
         copies=1 if values.get("shared_critic") else 2,
         frozen=sum(map(bool, others)),
+        uncounted="sampling and scoring the answers",
     )
 
 

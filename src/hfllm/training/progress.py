@@ -137,7 +137,9 @@ def memory_lines(trainer: Trainer, step: Step, size: ModelSize | None) -> list[s
         return []
     free, limit = free_memory(on_gpu), memory_limit(on_gpu)
     each = " a process" if trainer.args.world_size > 1 else ""
-    line = f"expected memory{each}: about {peak / GIB:.1f} GiB of {limit / GIB:.1f}"
+    shape = step.spec.stage.row(step.spec) if step.spec.stage.row else None
+    without = f", without {shape.uncounted}" if shape and shape.uncounted else ""
+    line = f"expected memory{each}: about {peak / GIB:.1f} GiB of {limit / GIB:.1f}{without}"
     if peak > free:
         line += (
             f", of which only {free / GIB:.1f} are free: if it does not fit, lower "
