@@ -59,6 +59,15 @@ def test_the_warmup_leaves_the_policy_as_it_is_whatever_the_optimizer_does(build
     assert {int(state[p]["step"]) for p in policy} == {2}
 
 
+def test_a_run_killed_in_the_warmup_resumes_to_the_same_bits(build):
+    settings = dict(critic_warmup_steps=4, weight_decay=0.1, critic_learning_rate=1e-2)
+    straight = build(**settings, max_steps=8, save_strategy="steps", save_steps=3)
+    straight.train()
+    resumed = build(**settings, max_steps=8)
+    resumed.train(resume_from_checkpoint=f"{straight.args.output_dir}/checkpoint-3")
+    assert_same(weights(straight), weights(resumed), atol=0, rtol=0)
+
+
 def test_the_warmup_switches_weight_decay_off_where_an_engine_steps_by_itself():
     groups = [{"weight_decay": 0.1}, {"weight_decay": 0.0}, {"weight_decay": 0.1, "critic": True}]
     optimizer, decays = SimpleNamespace(param_groups=groups), []

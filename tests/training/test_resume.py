@@ -74,3 +74,12 @@ def test_an_older_checkpoint_tells_its_processes_by_their_random_states(tmp_path
     Progress(2, 8, 100, 7).save(tmp_path)
     assert Progress.read(tmp_path) == Progress(2, 8, 100, 7)
     assert json.loads((tmp_path / "progress.json").read_text())["processes"] == 2
+
+
+def test_processes_that_found_different_checkpoints_are_told_why(tmp_path, monkeypatch):
+    check = resume.check_same_everywhere
+    monkeypatch.setattr(resume, "gather_object", lambda mine: [*mine, "checkpoint-2"])
+    check(tmp_path / "checkpoint-2", 2)
+    with pytest.raises(ValueError, match="None, checkpoint-2.*a disk that all machines share"):
+        check(None, 2)
+    check(None, 1)  # one process asks nobody

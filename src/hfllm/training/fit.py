@@ -11,7 +11,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from transformers import GenerationConfig, Trainer
@@ -27,7 +26,6 @@ from hfllm.training.checkpoints import (
     MarkCheckpoints,
     newest_complete,
     remove_incomplete,
-    step_of,
     without_tied_keys,
 )
 from hfllm.training.defaults import choose_defaults, chosen_lines
@@ -36,8 +34,9 @@ from hfllm.training.finite import StopWhereNotFinite, check_saved_weights
 from hfllm.training.memory import ModelSize
 from hfllm.training.progress import ProgressLines, memory_lines, model_line, step_plan
 from hfllm.training.resume import (
-    COUNTED_BY_TRL,
     Progress,
+    TokensSeen,
+    check_same_everywhere,
     keep_rows_per_step,
     rows_per_step,
     what_is_anew,
@@ -104,7 +103,7 @@ def fit(
     final = FinalEvaluation(trainer)
     trainer.add_callback(final)
     checkpoint = _checkpoint(trainer, step, manifest)
-    tokens = _TokensSeen(trainer, tokens_per_step, checkpoint)
+    tokens = TokensSeen(trainer, tokens_per_step, checkpoint)
     trainer.add_callback(MarkCheckpoints(tokens.save))
     parameters = count_parameters(trainer.accelerator.unwrap_model(trainer.model))
     if trainer.is_world_process_zero():
@@ -122,31 +121,6 @@ def fit(
     _count_cost(trainer, manifest, info, tokens.at(trainer.state.global_step))
     if trainer.is_world_process_zero():
         check_saved_weights(step)
-
-
-class _TokensSeen:
-    """Tokens of the whole training, including the part before a resume."""
-
-    def __init__(self, trainer: Trainer, per_step: int | None, checkpoint: str | None) -> None:
-        """`per_step`: tokens of a step of this run; None: the trainer counts them itself."""
-        self.trainer, self.per_step = trainer, per_step
-        self.start, self.before = 0, 0
-        if checkpoint:
-            self.start, found = step_of(Path(checkpoint)), Progress.read(Path(checkpoint))
-            self.before = self.start * (per_step or 0) if found.tokens is None else found.tokens
-            if found.counted is not None:
-                setattr(trainer, COUNTED_BY_TRL, found.counted)
-
-    def at(self, step: int) -> int:
-        """Tokens up to a step of this run."""
-        if self.per_step is None:
-            return int(self.trainer.state.num_input_tokens_seen)
-        return self.before + (step - self.start) * self.per_step
-
-    def save(self, checkpoint: Path, step: int) -> None:
-        """Write the tokens and what they are made of to a checkpoint."""
-        args, counted = self.trainer.args, getattr(self.trainer, COUNTED_BY_TRL, None)
-        Progress(args.world_size, rows_per_step(args), self.at(step), counted).save(checkpoint)
 
 
 def _count_cost(trainer: Trainer, manifest: Manifest, info: TrainingInfo, seen: int) -> None:
@@ -184,6 +158,7 @@ def _checkpoint(trainer: Trainer, step: Step, manifest: Manifest) -> str | None:
                 shutil.rmtree(step.checkpoints, ignore_errors=True)
         return None
     found, notes = newest_complete(step.checkpoints)
+    check_same_everywhere(found, trainer.args.world_size)
     manifest.notes += notes
     with trainer.args.main_process_first(local=False, desc="checkpoints"):
         if trainer.is_world_process_zero():

@@ -15,10 +15,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import gather_object
+from transformers import Trainer
+
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.runs.layout import Step
 from hfllm.runs.processes import is_on, world_size
-from hfllm.training.checkpoints import newest_complete
+from hfllm.training.checkpoints import newest_complete, step_of
 
 FILE = "progress.json"
 COUNTED_BY_TRL = "_total_train_tokens"  # attribute of its trainers, logged as num_tokens
@@ -50,6 +53,47 @@ class Progress:
         if file.is_file():
             return cls(**json.loads(file.read_text(encoding="utf-8")))
         return cls(processes=max(1, len(list(checkpoint.glob("rng_state_*.pth")))))
+
+
+class TokensSeen:
+    """Tokens of the whole training, including the part before a resume."""
+
+    def __init__(self, trainer: Trainer, per_step: int | None, checkpoint: str | None) -> None:
+        """`per_step`: tokens of a step of this run; None: the trainer counts them itself."""
+        self.trainer, self.per_step = trainer, per_step
+        self.start, self.before = 0, 0
+        if checkpoint:
+            self.start, found = step_of(Path(checkpoint)), Progress.read(Path(checkpoint))
+            self.before = self.start * (per_step or 0) if found.tokens is None else found.tokens
+            if found.counted is not None:
+                setattr(trainer, COUNTED_BY_TRL, found.counted)
+
+    def at(self, step: int) -> int:
+        """Tokens up to a step of this run."""
+        if self.per_step is None:
+            return int(self.trainer.state.num_input_tokens_seen)
+        return self.before + (step - self.start) * self.per_step
+
+    def save(self, checkpoint: Path, step: int) -> None:
+        """Write the tokens and what they are made of to a checkpoint."""
+        args, counted = self.trainer.args, getattr(self.trainer, COUNTED_BY_TRL, None)
+        Progress(args.world_size, rows_per_step(args), self.at(step), counted).save(checkpoint)
+
+
+def check_same_everywhere(checkpoint: Path | None, processes: int) -> None:
+    """Check that all processes found the same checkpoint: else some would wait for others for ever.
+
+    Raises:
+        ValueError: they did not: the run's folder is not on a disk that all machines share.
+    """
+    if processes == 1:
+        return
+    found = gather_object([checkpoint and checkpoint.name])
+    if len(set(found)) > 1:
+        raise ValueError(
+            f"processes found different checkpoints ({', '.join(map(str, found))}): put run_dir on "
+            "a disk that all machines share"
+        )
 
 
 def keep_rows_per_step(step: Step) -> None:
