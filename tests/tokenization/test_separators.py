@@ -14,6 +14,7 @@ from hfllm.tokenization.config import TokenizerConfig
 from hfllm.tokenization.encode import encode_text
 from hfllm.tokenization.separators import said, separators
 from hfllm.tokenization.train import train_tokenizer
+from hfllm.training.load import end_ids
 from tiny import document
 
 CHATML = (
@@ -62,6 +63,14 @@ def test_what_stands_around_a_document(kind):
     assert first_ids(tokenizer) == list(found.before)
     usual = (before, after) == (tokenizer.bos_token, tokenizer.eos_token)
     assert (said(tokenizer) == "") == usual
+
+
+def test_what_stops_generation_ends_a_turn_or_a_document():
+    """A chat model's pad token may be what ends documents: it stops no answer."""
+    tokenizer = made(*KINDS["SmolLM2"][:4])
+    end, text = tokenizer.convert_tokens_to_ids([END, EOT])
+    assert end_ids(tokenizer, chat=True) == [end]
+    assert end_ids(tokenizer, chat=False) == [text, end]
 
 
 def test_our_own_tokenizer_frames_as_ever(bpe):

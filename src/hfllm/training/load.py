@@ -232,12 +232,9 @@ def peft_config(step: Step, task_type: str, model: PreTrainedModel, tokenizer: A
 
 
 def end_ids(tokenizer: Any, chat: bool) -> list[int]:
-    """Token ids that stop generation: what ends a document, eos, and with `chat` before both the
-    end of turn.
-    """
+    """Token ids that stop generation: the end of a turn, or with `chat` false of a document; eos."""
     from hfllm.tokenization.render import eot_token_id
     from hfllm.tokenization.separators import separators
 
-    ids = [eot_token_id(tokenizer)] if chat else []
-    named = [*ids, *separators(tokenizer).after, tokenizer.eos_token_id]
-    return [i for i in dict.fromkeys(named) if i is not None]
+    ends = [eot_token_id(tokenizer)] if chat else list(separators(tokenizer).after)
+    return [i for i in dict.fromkeys([*ends, tokenizer.eos_token_id]) if i is not None]
