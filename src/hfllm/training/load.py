@@ -232,7 +232,7 @@ def peft_config(step: Step, task_type: str, model: PreTrainedModel, tokenizer: A
 
 
 def end_ids(tokenizer: Any, chat: bool) -> list[int]:
-    """Token ids that stop generation: the end of a turn, or with `chat` false of a document; eos."""
+    """Ids that stop generation: the end of a turn (`chat`) or of a document, and eos."""
     from hfllm.tokenization.render import eot_token_id
     from hfllm.tokenization.separators import separators
 
