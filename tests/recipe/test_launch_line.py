@@ -1,6 +1,7 @@
 """What a launch line, an accelerate config, a DeepSpeed JSON ask for is used, or contradicted."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -233,3 +234,12 @@ def test_a_name_that_the_library_does_not_know_is_told_with_the_nearest(workspac
         trained_with(workspace, f"sft.trainer.{override}")
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"sft.trainer.{near}")
+
+
+def test_our_own_configs_leave_the_recipe_its_say(monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[2])  # DeepSpeed's JSON is named relative to it
+    files = sorted(Path("configs/accelerate").glob("*.yaml"))
+    found = {file.stem: values(["--config_file", str(file)]) for file in files}
+    assert found.pop("fsdp2") == {"bf16": True, "fp16": False}
+    assert found.pop("cpu") == {"use_cpu": True}
+    assert found and not any(found.values())
