@@ -47,6 +47,13 @@ def test_only_the_options_before_the_script_count():
     }
     line = "python -m accelerate.commands.launch --mixed_precision no -m hfllm.launch r.yaml"
     assert options(line.split()) == {"mixed_precision": "no"}
+    for line in (
+        "/accelerate/bin/python -u -m accelerate.commands.launch --config_file %s s.py",
+        "python /bin/accelerate-launch --config_file=%s s.py",
+        "--config_file %s",
+    ):
+        words = (line % "configs/accelerate/x.yaml").split()
+        assert options(words)["config_file"] == "configs/accelerate/x.yaml"
     assert options(["--quiet", "s.py", "--cpu"]) == {"quiet": ""}
 
 

@@ -91,13 +91,14 @@ def asked(words: list[str]) -> list[Asked]:
 def options(words: list[str]) -> dict[str, str]:
     """The options before the script's name: {name with underscores: value}; "" for a flag."""
     found: dict[str, str] = {}
-    launcher = [at for at, word in enumerate(words[:4]) if "accelerate" in word]
-    left = words[launcher[-1] + 1 :] if launcher else list(words)  # after `python -m accelerate...`
+    left = list(words if words and words[0].startswith("-") else words[1:])  # [0]: an executable
     while left:
         name, equals, value = left.pop(0).partition("=")
         if not name.startswith("-"):
             continue
         key = name.lstrip("-").replace("-", "_")
+        if key == "m" and left and left[0].startswith("accelerate."):
+            continue  # python -m accelerate.commands.launch
         if key in ("m", "module"):
             break
         if not equals and left and not left[0].startswith("-") and not left[0].endswith(".py"):
