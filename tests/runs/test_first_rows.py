@@ -153,7 +153,7 @@ def test_sources_that_are_not_there_yet_are_told(workspace, trained):
         }
     )
     recipe = workspace.load()
-    preflight(recipe, ["curate", *ALL], with_rows=True)
+    preflight(recipe, ["curate", "tokenizer", "pretrain"], with_rows=True)
     assert unread_rows(recipe, ["curate", *ALL]) == (
         "rows not looked at, of 2 source(s): step 'curate' has not run, the hub"
     )
