@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_resume import launch
+from test_resume_on_others import launch
 
 from hfllm.data.ledger import Ledger
 from hfllm.runs.manifest import Manifest

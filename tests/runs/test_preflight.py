@@ -199,7 +199,7 @@ def test_a_missing_launch_config_is_told(workspace):
 
 
 def test_a_folder_that_cannot_be_written_is_told(workspace, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "access", lambda _, mode: mode != os.W_OK)
     assert "cannot be written; set run_dir=OTHER" in problems(workspace)[0]
 
 
