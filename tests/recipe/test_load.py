@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from hfllm.recipe.errors import RecipeError
+from hfllm.stages import find_stages
 from tiny import load_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -179,7 +180,7 @@ def test_a_broken_step_brings_no_second_complaint_from_who_reads_it(problems):
         ("a: [1,\nb: 2", "line 3: not valid YAML"),
         ("- a\n", "this file is not a mapping"),
         ("5\n", "this file is not a mapping"),
-        ("", "no steps; add one of curate, evaluate"),
+        ("", f"no steps; add one of {', '.join(find_stages())}"),
         ("name: x\n", "no steps"),
     ],
 )

@@ -5,6 +5,7 @@ import pytest
 from hfllm.recipe import trainers
 from hfllm.recipe.errors import RecipeError
 from hfllm.recipe.trainers import build_trainer_config, check_trainers, hardware_defaults
+from hfllm.recipe.training import TRAINER_ELSEWHERE, TRL_ELSEWHERE
 from hfllm.stages import find_stages
 
 STAGES = [stage for stage in find_stages().values() if stage.trains]
@@ -33,9 +34,16 @@ def test_library_default_then_ours_then_machine_then_recipe_then_override(worksp
 def test_our_defaults_and_redirections_are_keys_of_the_installed_class(stage):
     fields = trainers.trainer_class(stage).__dataclass_fields__
     assert {trainers.installed_key(key, fields) for key in stage.defaults} <= set(fields)
+    own = set(stage.set_elsewhere) - set(TRL_ELSEWHERE)  # a class may lack what is said for all
     renamed = {k for k, where in stage.set_elsewhere.items() if where.endswith(" now")}
-    assert set(stage.set_elsewhere) - renamed <= set(fields) and not renamed & set(fields)
+    assert own - renamed <= set(fields) and not renamed & set(fields)
     assert not set(stage.set_elsewhere) & (set(stage.defaults) - {"max_length"})
+
+
+@pytest.mark.parametrize("key", TRL_ELSEWHERE)
+def test_a_redirection_for_all_is_a_key_of_some_class(key):
+    refusing = [stage for stage in STAGES if key in TRAINER_ELSEWHERE | dict(stage.set_elsewhere)]
+    assert any(key in trainers.trainer_class(s).__dataclass_fields__ for s in refusing)
 
 
 def test_a_renamed_key_is_spelled_as_the_installed_library_does():

@@ -3,6 +3,8 @@
 import pytest
 
 from hfllm.recipe.errors import RecipeError
+from hfllm.recipe.load import METHODS
+from hfllm.stages import find_stages
 from tiny import load_recipe
 
 SFT = "init: a/b, data: {mixture: [{path: x}]}"
@@ -62,7 +64,10 @@ def test_another_encoding_is_told(tmp_path, encoding):
         load_recipe(tmp_path / "r.yaml")
 
 
-@pytest.mark.parametrize("method", ["grpo", "dpo", "GRPO"])
+NO_STAGE = [method for method in METHODS if method not in find_stages()]
+
+
+@pytest.mark.parametrize("method", [*NO_STAGE, *map(str.upper, NO_STAGE[:1])])
 def test_a_method_without_a_stage_is_no_typo_of_another(tmp_path, method):
     (tmp_path / "r.yaml").write_text(f"{method}: {{}}")
     with pytest.raises(RecipeError, match=f"hfllm has no stage for {method}") as caught:

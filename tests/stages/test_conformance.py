@@ -27,7 +27,8 @@ from hfllm.report.build import build_report
 from hfllm.report.collect import read_run
 from hfllm.runs.status import status
 from hfllm.stages import find_stages
-from tiny import Workspace, base_recipe, merge
+from hfllm.tokenization.chat_template import END
+from tiny import Workspace, base_recipe, merge, write_jsonl
 
 STAGES = find_stages()
 TRAINING = [name for name in STAGES if STAGES[name].trains]
@@ -186,6 +187,43 @@ def test_a_killed_run_resumes_to_the_same_bits(space, name, number, monkeypatch)
     assert "resuming from" in resumed.manifest.read_text()
     assert straight and digests(resumed.model) == straight
     assert told and rows_of(resumed) == told
+
+
+SPELLED = f" z{END}m"
+
+
+def spelling(row: Any) -> Any:
+    """The row with SPELLED after the end of every text in it; the tiny models are short."""
+    if isinstance(row, list):
+        return [spelling(one) for one in row]
+    ends = {key: row[key][-6:] + SPELLED for key in ("text", "content") if key in row}
+    inner = {key: spelling(value) for key, value in row.items() if isinstance(value, list)}
+    return {**row, **ends, **inner}
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_a_control_token_that_a_text_spells_is_read_as_text(space, name, monkeypatch):
+    from torch.nn import Embedding
+    from transformers import AutoTokenizer
+
+    for path in list(Path("data").glob("*.jsonl")):
+        rows = [spelling(json.loads(line)) for line in path.read_text().splitlines()]
+        write_jsonl(Path("data/spelled") / path.name, rows)
+    recipe_of(space, name)
+    changed = json.dumps(space.load().steps[name].given).replace('"data/', '"data/spelled/')
+    space.recipe({name: json.loads(changed)})
+    seen, forward = [], Embedding.forward
+
+    def spy(self, ids):
+        seen.extend(ids.reshape(-1, ids.shape[-1]).tolist())
+        return forward(self, ids)
+
+    monkeypatch.setattr(Embedding, "forward", spy)
+    tokenizer = AutoTokenizer.from_pretrained(make(space, name).model)
+    assert tokenizer.convert_tokens_to_ids(END) in tokenizer.all_special_ids
+    texts = tokenizer.batch_decode(seen, skip_special_tokens=True)  # a real token is not in them
+    assert any(SPELLED in text for text in texts)
+    assert not [text for text in texts if SPELLED.replace(END, "") in text]
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -28,7 +28,8 @@ from hfllm.recipe.stage import Stage, Stages
 from hfllm.recipe.typed import typed_config
 
 RESERVED = ("name", "run_dir", "seed", "launch", "track", "vars")
-# methods that people look for and that hfllm has no stage for: no typos of a stage's name
+# methods that people look for: where no stage has such a name, it is no typo of another's. A stage
+# of the name is found first
 METHODS = ("dpo", "grpo", "kto", "orpo", "simpo", "rloo", "ipo", "cpo", "gkd", "prm", "dapo",
            "gspo", "distill", "rlhf", "rlvr", "lora", "qlora", "dora", "vlm")  # fmt: skip
 LAUNCH = ("config", "accelerate_args")  # an accelerate config file, or options of the launcher

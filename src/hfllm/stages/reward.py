@@ -170,11 +170,11 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[RewardTrainer
 
     from hfllm.data.ledger import Ledger
     from hfllm.data.reading.account import account
+    from hfllm.training import preference
     from hfllm.training.fit import TrainingInfo, rows_per_step, total_rows
     from hfllm.training.load import end_ids, load_init, load_tokenizer, peft_config
     from hfllm.training.optimizers import optimizer_factory
     from hfllm.training.pairs import heldout_rows, read_split
-    from hfllm.training.preference import length_baseline, length_grouped, pair_rows
 
     args = build_trainer_config(step.spec, step.seed, str(step.checkpoints))
     tokenizer = load_tokenizer(step, manifest.notes)
@@ -183,7 +183,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[RewardTrainer
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     ledger = Ledger()
     train, heldout = read_split(config.data, step, ledger, manifest)
-    rows = pair_rows(tokenizer, train, config.data.seq_len, ledger)
+    rows = preference.pair_rows(tokenizer, train, config.data.seq_len, ledger)
     tests, kept = heldout_rows(heldout, tokenizer, config.data.seq_len, step, manifest)
     ledger.check()
     if is_main_process():
@@ -191,18 +191,16 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[RewardTrainer
     manifest.ledger = ledger.to_json()
     extra: dict[str, Any] = {"pairs_train": len(rows), "pairs_heldout": len(tests)}
     if kept:
-        extra["length_baseline_accuracy"] = round(length_baseline(kept), 4)
-    per_step = rows_per_step(args)
-    order = length_grouped(
-        [_longer_side(row) for row in rows], per_step, total_rows(args, len(rows)), step.seed
-    )
+        extra["length_baseline_accuracy"] = round(preference.length_baseline(kept), 4)
+    per_step, longest = rows_per_step(args), [preference.longer_side(row) for row in rows]
+    order = preference.length_grouped(longest, per_step, total_rows(args, len(rows)), step.seed)
     extra["epochs"] = round(len(order) / len(rows), 3)
     args.max_steps, args.num_train_epochs = len(order) // per_step, 1.0
     trainer = RewardTrainer(
         model=model,
         args=args,
         train_dataset=Dataset.from_list(rows).select(order),
-        eval_dataset=Dataset.from_list(_eval_order(tests, args)) if tests else None,
+        eval_dataset=Dataset.from_list(preference.eval_order(tests, args)) if tests else None,
         processing_class=tokenizer,
         optimizer_cls_and_kwargs=optimizer_factory(config.optimizer, model, args),
         peft_config=peft_config(step, "SEQ_CLS", model, tokenizer),
@@ -217,18 +215,3 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[RewardTrainer
         extra=extra,
     )
     return trainer, info
-
-
-def _eval_order(rows: list[dict[str, list[int]]], args: Any) -> list[dict[str, list[int]]]:
-    """Sort held-out rows by length; an incomplete last batch gets rows of any length.
-
-    trl averages the accuracies of the batches, so each row of a small last batch has more weight;
-    with all rows sorted, these would be the longest pairs.
-    """
-    rest = len(rows) % (args.eval_batch_size * args.world_size)
-    return sorted(rows[rest:], key=_longer_side) + rows[:rest]
-
-
-def _longer_side(row: dict[str, list[int]]) -> int:
-    """Tokens of a pair's longer side; a batch is padded to the longest one in it."""
-    return max(map(len, row.values()))

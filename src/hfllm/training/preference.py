@@ -137,6 +137,25 @@ def length_grouped(lengths: Sequence[int], per_step: int, total: int, seed: int)
     return order[:total]
 
 
+def eval_order(rows: list[dict[str, list[int]]], args: Any) -> list[dict[str, list[int]]]:
+    """Sort held-out rows by length; an incomplete last batch gets rows of any length.
+
+    TRL averages the accuracies of the batches, so each row of a small last batch has more weight;
+    with all rows sorted, these would be the longest pairs.
+
+    Args:
+        rows: of `pair_rows`.
+        args: the trainer's: `eval_batch_size` and `world_size`.
+    """
+    rest = len(rows) % (args.eval_batch_size * args.world_size)
+    return sorted(rows[rest:], key=longer_side) + rows[:rest]
+
+
+def longer_side(row: Mapping[str, Sequence[int]]) -> int:
+    """Tokens of a pair's longer side; a batch is padded to the longest one in it."""
+    return max(map(len, row.values()))
+
+
 def split_by_prompt(
     pairs: Sequence[AnyPair], share: float, seed: int
 ) -> tuple[list[AnyPair], list[AnyPair]]:
