@@ -73,3 +73,10 @@ def test_a_method_without_a_stage_is_no_typo_of_another(tmp_path, method):
     with pytest.raises(RecipeError, match=f"hfllm has no stage for {method}") as caught:
         load_recipe(tmp_path / "r.yaml")
     assert "Did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", find_stages())
+def test_a_stage_in_capitals_is_that_stage(tmp_path, name):
+    (tmp_path / "r.yaml").write_text(f"{name.upper()}: {{}}")
+    with pytest.raises(RecipeError, match=f"'{name.upper()}' is not a stage.*mean: '{name}'"):
+        load_recipe(tmp_path / "r.yaml")

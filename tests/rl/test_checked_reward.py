@@ -9,8 +9,9 @@ import pytest
 import torch
 from rl_helpers import logged
 
-from hfllm.rl.build_rewards import LengthFloorReward
+from hfllm.rl.build_rewards import JudgedReward, LengthFloorReward
 from hfllm.rl.checked_reward import check_scores, checked
+from hfllm.rl.first_rows import function_problems
 from hfllm.rl.meters import Meter
 from hfllm.rl.scored_answers import ENOUGH, ScoredAnswers
 
@@ -100,6 +101,28 @@ def test_async_functions_too():
     assert asyncio.iscoroutinefunction(type(checked(late)).__call__)
     with pytest.raises(ValueError, match="reward function late gave nan"):
         asyncio.run(checked(late)(**GIVEN))
+
+
+def test_a_wrapper_that_changes_scores_refuses_an_async_function():
+    async def late(completions, **_):
+        return [1.0] * len(completions)
+
+    for wrap in (lambda f: LengthFloorReward(f, 5), lambda f: JudgedReward(f, None)):
+        for function in (late, checked(late)):
+            with pytest.raises(
+                ValueError, match="^reward function late is async, .*length_floor.*; make"
+            ):
+                wrap(function)
+
+
+@pytest.mark.parametrize("given", [{"changed": True}, {"changed": False}])
+def test_a_dry_run_refuses_it_too(given, tmp_path, monkeypatch):
+    (tmp_path / "lately.py").write_text("async def late(completions, **_): return [1.0]")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = list(function_problems(["lately:late"], ["prompt", "id"], **given))
+    assert [line.split(" is async")[0] for line in found] == (
+        ["reward_functions: reward function lately:late"] if given["changed"] else []
+    )
 
 
 def test_wrappers_keep_the_name_the_features_and_the_line():

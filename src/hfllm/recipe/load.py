@@ -179,8 +179,13 @@ def _stage(step: str, key: Any, stages: Stages) -> Stage:
         except KeyError:
             pass
     what = f"'{step}' is not a stage" if key is None else f"unknown stage {name!r}"
-    if str(name).lower() in METHODS:
+    known = list(stages)
+    hint = did_you_mean(str(name), (*known, *RESERVED))
+    if (method := str(name).lower()) in known:
+        hint = f" Did you mean: '{method}'?"
+    elif method in METHODS:
         what = f"hfllm has no stage for {name} (a stage of your own: docs/your-own-stage.md)"
-    known = ", ".join(stages)
-    hint = did_you_mean(str(name), (*stages, *RESERVED))
-    raise ValueError(f"{what}.{hint} Stages: {known}; a step of another name needs `stage:`")
+        hint = ""
+    raise ValueError(
+        f"{what}.{hint} Stages: {', '.join(known)}; a step of another name needs `stage:`"
+    )

@@ -16,7 +16,7 @@ import torch
 from hfllm.inference.prompts import Message, positions
 from hfllm.inference.relevance import ENOUGH, RelevanceJudge, is_relevant, open_judge
 from hfllm.modeling.flops import matmul_parameters
-from hfllm.rl.checked_reward import RewardWrapper, checked
+from hfllm.rl.checked_reward import ChangedReward, checked
 from hfllm.rl.rewards import RewardFunction, load_functions
 from hfllm.runs.layout import Step
 from hfllm.runs.processes import is_sharded
@@ -84,7 +84,7 @@ def scale_positive(scores: list[float | None], shares: list[float]) -> list[floa
     ]
 
 
-class JudgedReward(RewardWrapper):
+class JudgedReward(ChangedReward):
     """A reward function whose scores above 0 are multiplied by the relevance of the answer.
 
     The multiplier is `RelevanceJudge.shares`, in [0, 1]. Logged as well: judge/relevance (mean, in
@@ -115,7 +115,7 @@ class JudgedReward(RewardWrapper):
         return scale_positive(scores, self.judge.shares(nats))
 
 
-class LengthFloorReward(RewardWrapper):
+class LengthFloorReward(ChangedReward):
     """A reward function whose scores above 0 are reduced if an answer is shorter than a floor.
 
     They are multiplied by tokens / `floor`, at most 1; if a constraint of the row allows fewer

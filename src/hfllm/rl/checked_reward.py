@@ -40,6 +40,14 @@ class RewardWrapper:
         self.prefix_features = prefix_features_of(function, self.__name__)
 
 
+class ChangedReward(RewardWrapper):
+    """A reward function whose scores are changed, so that it must return them when it is called."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)
+        refuse_async(function, self.__name__)
+
+
 class CheckedReward(RewardWrapper):
     """A reward function whose arguments, errors and results are checked.
 
@@ -139,9 +147,22 @@ def checked(function: Any) -> Any:
     """The reward function with its results checked; models and paths of models as they are."""
     if isinstance(function, CheckedReward | torch.nn.Module | str):
         return function
+    return CheckedAsyncReward(function) if is_async(function) else CheckedReward(function)
+
+
+def is_async(function: Any) -> bool:
+    """Whether a function, or an object that can be called, has to be awaited."""
     call = getattr(function, "__call__", None)  # noqa: B004
-    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
-    return CheckedAsyncReward(function) if is_async else CheckedReward(function)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+
+
+def refuse_async(function: Any, name: str) -> None:
+    """Raise RewardError for an `async` function where its scores are changed."""
+    if is_async(function):
+        raise RewardError(
+            f"reward function {name} is async, which judge and length_floor cannot wait for; make "
+            "it a plain `def`, or leave both out"
+        )
 
 
 def all_checked(functions: Any, errors: list[Exception]) -> list[Any]:

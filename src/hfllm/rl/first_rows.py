@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from hfllm.recipe.errors import first_line
-from hfllm.rl.checked_reward import CheckedReward
+from hfllm.rl.checked_reward import CheckedReward, refuse_async
 from hfllm.rl.rewards import load_functions
 
 # what TRL passes besides the columns: one list each, and three that are not
@@ -20,12 +20,15 @@ LISTS = ("prompts", "completions", "completion_ids")
 OTHERS = ("trainer_state", "log_extra", "log_metric", "environments")
 
 
-def function_problems(names: list[str], columns: Iterable[str]) -> Iterator[str]:
+def function_problems(
+    names: list[str], columns: Iterable[str], changed: bool = False
+) -> Iterator[str]:
     """Reward functions that cannot be imported, or not be called with the columns of the data.
 
     Args:
         names: "package.module:function".
         columns: of the prompts; empty if no prompt could be read.
+        changed: a judge or a length floor changes their scores.
     """
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -34,6 +37,8 @@ def function_problems(names: list[str], columns: Iterable[str]) -> Iterator[str]
     for name in names:
         try:
             (function,) = load_functions([name])
+            if changed:
+                refuse_async(function, name)
             if rows:
                 CheckedReward(function).check_arguments(given)
         except ValueError as error:

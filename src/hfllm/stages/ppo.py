@@ -92,7 +92,9 @@ def first_rows(step: Step) -> Iterator[str]:
     found: dict[str, list[Any]] = {}
     yield from prompt_problems(step, {"data.mixture": "prompts"}, found)
     columns = {column for rows in found.values() for row in rows for column in row}
-    yield from function_problems(step.spec.config.reward_functions, sorted(columns))
+    config = step.spec.config
+    changed = bool(config.judge or config.length_floor)
+    yield from function_problems(config.reward_functions, sorted(columns), changed)
 
 
 def key_figure(view: StepView) -> Figure | tuple[()]:
