@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from run_steps import KILLED_AT
 from safetensors.torch import load_file
 
 from hfllm.runs.manifest import Manifest
@@ -121,8 +120,15 @@ def test_on_three_processes_it_says_what_is_anew_and_counts_right(resumed, name)
         assert manifest.tokens == pytest.approx(straight.tokens * done / (STEPS * ROWS), rel=2e-3)
 
 
-def test_the_kill_came_after_the_checkpoint():
-    assert SAVED_AT == KILLED_AT - 1 and SAVED_AT % 2 == 1
+@pytest.mark.parametrize("name", TRAINING)
+def test_the_kill_came_between_the_checkpoint_and_the_next_step(resumed, name, monkeypatch):
+    monkeypatch.chdir(resumed / f"{name}-killed")
+    step = Workspace(resumed / f"{name}-killed").step(name)
+    assert status(step).state == "interrupted"
+    (saved,) = step.checkpoints.glob("checkpoint-*")
+    assert json.loads((saved / "trainer_state.json").read_text())["global_step"] == SAVED_AT
+    parts = {path.name for path in saved.glob("rollout_*")}  # of a rollout that is in use
+    assert parts == ({"rollout_0.pt", "rollout_1.pt"} if name == "ppo" else set())
 
 
 def test_no_stage_is_left_to_do(resumed, monkeypatch):
