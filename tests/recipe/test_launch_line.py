@@ -9,6 +9,7 @@ import yaml
 from hfllm.recipe import launch_line, trainers
 from hfllm.recipe.errors import RecipeError
 from hfllm.recipe.launch_line import STARTED_BY_RUN, asked, asked_here, options
+from hfllm.recipe.launcher import is_launcher
 from hfllm.recipe.trainers import build_trainer_config, check_trainers
 from tiny import DROP
 
@@ -250,3 +251,25 @@ def test_our_own_configs_leave_the_recipe_its_say(monkeypatch):
     assert found.pop("fsdp2") == {"bf16": True, "fp16": False}
     assert found.pop("cpu") == {"use_cpu": True}
     assert found and not any(found.values())
+
+
+def test_the_last_of_two_equal_words_counts_as_for_accelerate():
+    assert values(["--mixed_precision", "no", "--mixed_precision", "bf16"])["bf16"] is True
+
+
+@pytest.mark.parametrize(
+    ("line", "is_one"),
+    [
+        ("accelerate launch s.py", True),
+        ("/v/bin/python3.12 /v/bin/accelerate launch s.py", True),
+        ("python /v/bin/accelerate-launch s.py", True),
+        ("python -u -m accelerate.commands.launch s.py", True),
+        ("bash /x/accelerate-experiments/run.sh python -m hfllm.launch", False),
+        ("/home/accelerate/bin/python -m pytest", False),
+        ("bash accelerate launch", False),
+        ("make -C accelerate all", False),
+        ("", False),
+    ],
+)
+def test_a_launcher_is_known_by_its_program_not_by_a_folder(line, is_one):
+    assert is_launcher(line.split()) is is_one

@@ -105,3 +105,21 @@ def test_artifacts_are_hashed_whole(tmp_path):
     (tmp_path / "data/train/b.bin").write_text("MORE")
     second = artifact_fingerprints(tmp_path)
     assert {k for k in first if first[k] != second[k]} == {"data"}
+
+
+def launched(words):
+    return f"launch.accelerate_args=[{words}]"
+
+
+@pytest.mark.parametrize("words", ["--gradient_accumulation_steps,3", "--gradient_clipping,0.5"])
+def test_it_changes_with_what_the_recipes_launch_asks_of_the_training(workspace, words):
+    assert of(workspace, "sft", launched(words)) != of(workspace)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--num_processes,2", "--gradient_accumulation_steps,1", "--gradient_clipping,1",
+     "--mixed_precision,no", "--config_file,nothere.yaml"],
+)  # fmt: skip
+def test_it_does_not_change_with_a_launch_that_trains_alike(workspace, words):
+    assert of(workspace, "sft", launched(words)) == of(workspace)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from hfllm.recipe.launch_line import Asked
 from hfllm.training import resume
 from hfllm.training.checkpoints import mark_complete
 from hfllm.training.resume import Progress, keep_rows_per_step, what_is_anew
@@ -83,3 +84,23 @@ def test_processes_that_found_different_checkpoints_are_told_why(tmp_path, monke
     with pytest.raises(ValueError, match="None, checkpoint-2.*a disk that all machines share"):
         check(None, 2)
     check(None, 1)  # one process asks nobody
+
+
+def test_as_many_processes_keep_the_rows_that_an_earlier_resume_set(resumed):
+    assert resumed("sft", Progress(1, 8), 1) == ({"gradient_accumulation_steps": 2}, None)
+
+
+def test_a_launch_that_asks_for_other_rows_in_the_middle_of_a_run_is_refused(resumed, monkeypatch):
+    asks = [Asked("gradient_accumulation_steps", 3, "--gradient_accumulation_steps 3")]
+    monkeypatch.setattr(resume, "launch_asks", lambda spec: asks)
+    with pytest.raises(ValueError) as caught:
+        resumed("sft", Progress(1, 12), 1)
+    (line,) = str(caught.value).splitlines()
+    assert "has 4 rows (--gradient_accumulation_steps 3), one of its checkpoint 12" in line
+    assert resumed("sft", Progress(1, 4), 1) == ({}, None)
+    assert resumed("sft", Progress(1, 12), 1, "sft.resume=false")[0] == {}
+
+
+def test_rows_that_cannot_be_kept_on_as_many_processes_are_refused(resumed):
+    with pytest.raises(ValueError, match="a step of this run has 4 rows, one of its checkpoint 6"):
+        resumed("sft", Progress(1, 6), 1)

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from hfllm.recipe.errors import first_line
+from hfllm.recipe.launcher import launcher_words
 
 STARTED_BY_RUN = (
     "HFLLM_STARTED_BY_RUN"  # set for the steps of `hfllm run`, which has default options
@@ -42,6 +43,8 @@ DEEPSPEED = {
 }
 # without these DeepSpeed does not clip, and accumulates by its own count
 NEEDED = ("gradient_clipping", "gradient_accumulation_steps")
+# asking for these changes nothing
+LIBRARY_DEFAULTS = {"gradient_accumulation_steps": 1, "max_grad_norm": 1.0}
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,19 @@ def asked(words: list[str]) -> list[Asked]:
     return list({one.key: one for one in found}.values())
 
 
+def training_asked(words: list[str]) -> dict[str, Any]:
+    """The trainer keys that a recipe's `launch:` changes for good: batch, clipping, optimizer.
+
+    Precision and device are left out: without a word they follow the machine, as in the recipe.
+    """
+    try:
+        found = {one.key: one.value for one in asked(words)}
+    except ValueError:  # said by the checks before a run
+        return {}
+    ours = {key: value for key, value in found.items() if key not in ("bf16", "fp16", "use_cpu")}
+    return {key: value for key, value in ours.items() if value != LIBRARY_DEFAULTS.get(key)}
+
+
 def options(words: list[str]) -> dict[str, str]:
     """The options before the script's name: {name with underscores: value}; "" for a flag."""
     found: dict[str, str] = {}
@@ -103,7 +119,7 @@ def options(words: list[str]) -> dict[str, str]:
             break
         if not equals and left and not left[0].startswith("-") and not left[0].endswith(".py"):
             value = left.pop(0)
-        found.setdefault(key, value)
+        found[key] = value  # the last one counts, as argparse has it
         if left and left[0].endswith(".py"):
             break
     return found
@@ -203,19 +219,3 @@ def _number(value: Any, key: str) -> int | float:
     except (TypeError, ValueError):
         raise ValueError(f"{key}: {value!r} on the launch is not a number") from None
     return int(number) if key == "gradient_accumulation_steps" else number
-
-
-def launcher_words(names: tuple[str, ...] = ("accelerate",)) -> list[str]:
-    """The parent process's command line if it is a launcher of one of these names, else []."""
-    import psutil
-
-    try:
-        words = psutil.Process().parent().cmdline()
-    except (psutil.Error, AttributeError):
-        return []
-    return words if is_launcher(words, names) else []
-
-
-def is_launcher(words: list[str], names: tuple[str, ...] = ("accelerate",)) -> bool:
-    """Whether a command line is that of a launcher with one of these names."""
-    return any(name in word for word in words[:4] for name in names)

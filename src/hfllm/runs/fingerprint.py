@@ -1,6 +1,7 @@
 """Fingerprints (hashes) of steps and of artifacts, to tell a finished step from a stale one.
 
-A step's fingerprint is a hash of its stage, its resolved config, the seed, the files and model
+A step's fingerprint is a hash of its stage, its resolved config (with the batch, clipping and
+optimizer that the recipe's `launch:` asks for), the seed, the files and model
 folders outside the run that it reads, the user's own code that it runs (source_code.py), and its
 parents' fingerprints (a Merkle tree). It is known before anything runs, and it changes when
 anything upstream changes. Keys that cannot change the
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from hfllm.recipe.graph import file_references, model_references, sources_in
+from hfllm.recipe.launch_line import training_asked
 from hfllm.recipe.paths import matches, user_path, walk
 from hfllm.recipe.recipe import Recipe
 from hfllm.recipe.stage import TOKENIZER
@@ -47,7 +49,8 @@ def step_config(recipe: Recipe, name: str) -> dict[str, Any]:
     for key in ("resume", "sample_prompts"):  # no effect on the artifact
         config.pop(key, None)
     if "trainer" in config:
-        trainer = spec.stage.default_values() | config["trainer"]
+        trainer = spec.stage.default_values() | training_asked(spec.launch_words)
+        trainer |= config["trainer"]
         config["trainer"] = {k: v for k, v in trainer.items() if k not in WITHOUT_EFFECT}
     if config.get("seed") is None:
         config["seed"] = recipe.seed

@@ -12,7 +12,8 @@ import os
 import subprocess
 import sys
 
-from hfllm.recipe.launch_line import launcher_words, options
+from hfllm.recipe.launch_line import options
+from hfllm.recipe.launcher import launcher_words
 
 LAUNCHERS = ("accelerate", "torchrun", "torch.distributed")
 WAIT_S = 90  # torchrun gives the other processes 30 s to end

@@ -15,13 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from hfllm.recipe.launch_line import (
-    config_file,
-    is_launcher,
-    launcher_words,
-    options,
-    read_config,
-)
+from hfllm.recipe.launch_line import config_file, options, read_config
+from hfllm.recipe.launcher import is_launcher, launcher_words
 
 if TYPE_CHECKING:
     import psutil

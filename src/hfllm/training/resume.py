@@ -18,7 +18,7 @@ from typing import Any
 from accelerate.utils import gather_object
 from transformers import Trainer
 
-from hfllm.recipe.trainers import build_trainer_config
+from hfllm.recipe.trainers import build_trainer_config, launch_asks
 from hfllm.runs.layout import Step
 from hfllm.runs.processes import is_on, world_size
 from hfllm.training.checkpoints import newest_complete, step_of
@@ -26,6 +26,7 @@ from hfllm.training.checkpoints import newest_complete, step_of
 FILE = "progress.json"
 COUNTED_BY_TRL = "_total_train_tokens"  # attribute of its trainers, logged as num_tokens
 ACCUMULATION, PER_ROLLOUT = "gradient_accumulation_steps", "steps_per_generation"
+SIZES = (ACCUMULATION, "per_device_train_batch_size")
 
 
 def rows_per_step(args: Any) -> int:
@@ -100,7 +101,8 @@ def keep_rows_per_step(step: Step) -> None:
     """Set `step.spec.forced`, so that a step has the rows that it had before, where possible.
 
     Raises:
-        ValueError: DeepSpeed, whose checkpoint is in as many shards as there were processes.
+        ValueError: DeepSpeed, whose checkpoint is in as many shards as there were processes; or as
+            many processes with other rows in a step, as a launch line may ask for.
     """
     step.spec.forced = {}
     checkpoint, _ = newest_complete(step.checkpoints)
@@ -108,6 +110,7 @@ def keep_rows_per_step(step: Step) -> None:
         return
     before, now = Progress.read(checkpoint), world_size()
     if before.processes == now:
+        step.spec.forced = _same_rows(step, before)
         return
     if is_on("ACCELERATE_USE_DEEPSPEED"):
         raise ValueError(
@@ -115,6 +118,28 @@ def keep_rows_per_step(step: Step) -> None:
             f"this run has {now}; start as many, or set {step.name}.resume=false to start again"
         )
     step.spec.forced = _accumulation(step, before)
+
+
+def _same_rows(step: Step, before: Progress) -> dict[str, int]:
+    """What keeps the rows of a step on as many processes: {} where they are the same anyway.
+
+    They differ where an earlier resume, on other processes, has set the accumulation, or where the
+    launch asks for another one.
+    """
+    args = build_trainer_config(step.spec, step.seed, str(step.checkpoints))
+    rows = rows_per_step(args)
+    if before.rows_per_step in (None, rows):
+        return {}
+    asks = [one.where for one in launch_asks(step.spec) if one.key in SIZES]
+    forced = {} if asks or is_on("ACCELERATE_USE_DEEPSPEED") else _accumulation(step, before)
+    if forced:
+        return forced
+    by = f" ({', '.join(asks)})" if asks else ""
+    raise ValueError(
+        f"{step.name}: a step of this run has {rows} rows{by}, one of its checkpoint "
+        f"{before.rows_per_step}; start it as before, or set {step.name}.resume=false to start "
+        "again"
+    )
 
 
 def _accumulation(step: Step, before: Progress) -> dict[str, int]:
