@@ -126,11 +126,14 @@ def show(
 
         quiet_libraries()  # before transformers is imported
         from hfllm.runs.values import check_values
-        from hfllm.training.defaults import choose_defaults
 
         loaded = _load(recipe, overrides)
         names = [name for name in loaded.steps if step in (None, name)]
         check_values(loaded, names)
+        from hfllm.recipe.trainers import check_trainers
+        from hfllm.training.defaults import choose_defaults  # imports torch, which takes seconds
+
+        check_trainers(loaded, names)
         choose_defaults(loaded, names)
         for line in show_recipe(loaded, step, everything):
             print(line)

@@ -32,3 +32,11 @@ def test_heavy_libraries_stay_out(workspace, code):
     done = subprocess.run([sys.executable, "-c", f"{code}\n{tail}"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+def test_a_recipe_that_is_not_there_is_told_before_the_heavy_libraries(workspace):
+    test_heavy_libraries_stay_out(
+        workspace,
+        "from typer.testing import CliRunner; from hfllm.cli import app\n"
+        "assert CliRunner().invoke(app, ['show', 'nothere.yaml']).exit_code == 1",
+    )

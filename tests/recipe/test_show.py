@@ -1,7 +1,9 @@
 """`hfllm show` prints every value with its origin."""
 
 import pytest
+from typer.testing import CliRunner
 
+from hfllm.cli import app
 from hfllm.recipe.errors import RecipeError
 from hfllm.recipe.show import show_recipe
 from hfllm.recipe.trainers import installed_key, trainer_class
@@ -100,3 +102,16 @@ def test_a_reward_model_that_is_not_needed_is_shown_as_implied(workspace):
     workspace.recipe({"reward": DROP, "ppo": {"reward_functions": functions}})
     line = "implied: reward_functions is set, and no step is called 'reward'"
     assert shown(workspace, step="ppo")["reward"] == ("None", line)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("null", "max_completion_length: null; set the longest answer"), ("abc", "'abc'")],
+)
+@pytest.mark.parametrize("command", [["show"], ["run", "--dry-run"]])
+def test_an_answer_without_a_length_is_one_line(workspace, command, value, expected):
+    words = [*command, "recipe.yaml", f"ppo.trainer.max_completion_length={value}"]
+    done = CliRunner().invoke(app, words)
+    lines = [line for line in done.output.splitlines() if "max_completion_length" in line]
+    assert done.exit_code == 1 and len(lines) == 1, done.output
+    assert "ppo.trainer.max_completion_length: " in lines[0] and expected in lines[0]

@@ -5,7 +5,7 @@ import pytest
 from hfllm.recipe.errors import RecipeError
 from hfllm.runs import launch_checks, processes
 from hfllm.runs.launch_checks import launch_problems
-from hfllm.runs.pipeline import run_recipe
+from hfllm.runs.pipeline import command_of, run_recipe
 
 
 @pytest.fixture(autouse=True)
@@ -68,3 +68,20 @@ def test_more_processes_than_gpus_and_no_deepspeed(monkeypatch):
 
 def test_a_recipe_without_launch_has_no_problem():
     assert list(launch_problems([])) == []
+
+
+def test_more_processes_than_gpus_on_the_cpu_are_as_the_other_check_advises(monkeypatch):
+    monkeypatch.setattr(processes, "count_gpus", lambda: 1)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    assert list(launch_problems(["--multi_gpu", "--num_processes", "2"])) == []
+
+
+def test_the_config_and_the_options_of_a_launch_count_both(workspace, tmp_path):
+    (tmp_path / "a.yaml").write_text("num_machines: 1")
+    step = workspace.step(
+        "sft", "launch.config=a.yaml", "launch.accelerate_args=[--num_processes,1]"
+    )
+    words = command_of(step)
+    at = words.index("--config_file")
+    assert words[at : at + 4] == ["--config_file", "a.yaml", "--num_processes", "1"]
+    assert step.spec.launch_words == words[at : at + 4]

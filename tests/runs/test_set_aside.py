@@ -130,3 +130,14 @@ def test_nothing_outside_the_run_folder_is_removed(workspace):
         with pytest.raises((AssertionError, ValueError)):
             set_aside(step)
         assert precious.is_file()
+
+
+@pytest.mark.parametrize("old_is_there", [True, False])
+def test_a_copy_whose_restore_was_killed_is_found_again(workspace, old_is_there):
+    good = finish(workspace, 300, "good")
+    good.folder.rename(good.folder.with_name(f"tokenizer.restoring-{mark(good)}"))
+    if old_is_there:
+        fail(workspace, 301)
+    assert restore(good).name == f"tokenizer.stale-{mark(good)}" and status(good).is_done
+    assert (good.tokenizer / "tokenizer.json").read_text() == "good"
+    assert names(workspace) == ["tokenizer"]

@@ -104,6 +104,13 @@ def check_pair_data(spec: StepSpec) -> Iterator[str]:
         yield "data: set heldout or holdout, not both"
 
 
+def check_answer_length(spec: StepSpec) -> Iterator[str]:
+    """Answers without a longest length, which TRL would take and no memory holds."""
+    values = spec.stage.default_values() | getattr(spec.config, "trainer", {})
+    if values["max_completion_length"] is None:
+        yield "trainer.max_completion_length: null; set the longest answer, in tokens"
+
+
 def check_reward_keys(spec: StepSpec) -> Iterator[str]:
     """Keys of the judge and the length floor that have no reward function to act on."""
     config: Any = spec.config

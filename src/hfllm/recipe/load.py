@@ -98,9 +98,8 @@ def load_recipe(path: Path | str, stages: Stages, overrides: list[str] | None = 
 
 def launch_words(launch: dict[str, Any]) -> list[str]:
     """The options of `accelerate launch` that the recipe's `launch:` gives; empty without it."""
-    if launch.get("accelerate_args"):
-        return [str(word) for word in launch["accelerate_args"]]
-    return ["--config_file", str(launch["config"])] if launch.get("config") else []
+    file = ["--config_file", str(launch["config"])] if launch.get("config") else []
+    return file + [str(word) for word in launch.get("accelerate_args") or []]
 
 
 def _trackers(track: Any) -> Any:

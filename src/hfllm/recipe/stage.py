@@ -148,7 +148,7 @@ class Stage:
     set_elsewhere: Mapping[str, str] = field(default_factory=dict)
     check: Callable[[Any], Any] = _empty
     first_rows: Callable[[Any], Any] = _empty
-    row: Callable[[Any], RowShape] | None = None
+    row: Callable[[Any], RowShape | None] = lambda _: None
     rates: tuple[Rate, ...] = ()
     chat: bool = True
     mixes: bool = False

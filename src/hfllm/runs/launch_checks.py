@@ -56,7 +56,8 @@ def launch_problems(words: list[str]) -> Iterator[str]:
         yield "launch: DeepSpeed is not installed; run `pip install deepspeed`"
     machines = given.get("num_machines") or config.get("num_machines") or 1
     here = asked // max(1, int(machines))
-    if gpus and here > gpus and not config.get("use_cpu") and "cpu" not in given:
+    on_cpu = config.get("use_cpu") or "cpu" in given or processes.is_on("ACCELERATE_USE_CPU")
+    if gpus and here > gpus and not on_cpu:
         yield f"launch: {here} processes on this machine, which has {gpus} GPUs; one a GPU"
 
 

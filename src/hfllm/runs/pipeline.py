@@ -22,6 +22,7 @@ from rich.console import Console
 
 from hfllm.recipe.graph import ancestors
 from hfllm.recipe.launch_line import STARTED_BY_RUN
+from hfllm.recipe.load import launch_words
 from hfllm.recipe.recipe import Recipe
 from hfllm.runs.layout import Step, step_named
 from hfllm.runs.lock import run_lock
@@ -150,15 +151,18 @@ def command_of(step: Step) -> list[str]:
     words += step.recipe.overrides
     if not step.stage.trains:
         return [sys.executable, *words]
-    options = step.recipe.launch.get("accelerate_args") or default_launch(step.recipe.launch)
-    return [sys.executable, "-m", "accelerate.commands.launch", *map(str, options), *words]
+    options = launcher_options(step.recipe.launch)
+    return [sys.executable, "-m", "accelerate.commands.launch", *options, *words]
 
 
-def default_launch(launch: dict[str, Any]) -> list[str]:
-    """accelerate's options: the recipe's `launch.config` file, else those of one process."""
+def launcher_options(launch: dict[str, Any]) -> list[str]:
+    """accelerate's options: those of the recipe's `launch:`, else those of one process."""
+    words = launch_words(launch)
+    if launch.get("accelerate_args"):
+        return words
     quiet = "--quiet"  # the launcher prints no stack trace of its own after a step's error
-    if launch.get("config"):
-        return [quiet, "--config_file", str(launch["config"])]
+    if words:
+        return [quiet, *words]
     return [quiet, "--num_processes", "1", "--num_machines", "1", "--mixed_precision", "no",
             "--dynamo_backend", "no"]  # fmt: skip
 

@@ -18,7 +18,7 @@ from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.status import is_whole, remade_parent, status
 
-FINISHED, UNFINISHED = "stale", "unfinished"
+FINISHED, UNFINISHED, RESTORING = "stale", "unfinished", "restoring"
 
 
 def set_aside(step: Step) -> str:
@@ -47,23 +47,32 @@ def restore(step: Step) -> Path | None:
     Only where the step's folder holds a stale or failed attempt, which is set aside then. Returns
     where the copy was.
     """
-    if status(step).state not in ("stale", "failed"):
+    interrupted = _take_back(step)
+    if status(step).state not in ("stale", "failed") and not (
+        interrupted and not _exists(step.folder)
+    ):
         return None
     copy = _copy(step, FINISHED, step_fingerprint(step.recipe, step.name))
     manifest = _manifest(copy)
     if manifest is None or not is_whole(copy, manifest) or remade_parent(step, manifest):
         return None
-    moved = copy.with_name(f"{step.name}.restoring-{manifest.fingerprint}")
+    moved = _copy(step, RESTORING, manifest.fingerprint)
     copy.rename(moved)  # set_aside keeps one copy, and must not remove this one
     set_aside(step)
     moved.rename(step.folder)
     return copy
 
 
-def kept_copy(step: Step) -> Path | None:
-    """The newest finished copy of the step that was set aside, or None."""
-    copies = _copies(step, FINISHED)
-    return copies[-1] if copies else None
+def _take_back(step: Step) -> bool:
+    """Give finished copies whose `restore` was killed halfway their name; whether there are any."""
+    found = _copies(step, RESTORING)
+    for path in found:
+        target = _copy(step, FINISHED, path.name.partition(f".{RESTORING}-")[2])
+        if _exists(target):
+            _remove(step, path)
+        else:
+            path.rename(target)
+    return bool(found)
 
 
 def _move(step: Step, kind: str, mark: str) -> Path:

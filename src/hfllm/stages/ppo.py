@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from hfllm.recipe.checks import check_reward_keys
+from hfllm.recipe.checks import check_answer_length, check_reward_keys
 from hfllm.recipe.config import PromptDataConfig, TrainConfig
 from hfllm.recipe.recipe import StepSpec
 from hfllm.recipe.stage import (
@@ -64,15 +64,18 @@ class Config(TrainConfig):
 
 
 def check(spec: StepSpec) -> Iterator[str]:
-    """Keys of the judge and the length floor without reward functions."""
+    """Keys of the judge and the length floor without reward functions; answers without an end."""
     yield from check_reward_keys(spec)
+    yield from check_answer_length(spec)
 
 
-def row(spec: StepSpec) -> RowShape:
-    """A prompt and its answer, which gets logits, in the policy and in a critic of its own."""
+def row(spec: StepSpec) -> RowShape | None:
+    """A prompt and its answer with logits, in policy and critic; None if its length is refused."""
     config: Config = spec.config
     values = spec.stage.default_values() | config.trainer
-    answer = int(values["max_completion_length"])
+    answer = values["max_completion_length"]
+    if not isinstance(answer, int):
+        return None
     others = (config.reward, config.judge, not config.peft and values.get("beta") != 0)
     return RowShape(
         tokens=config.data.max_prompt_tokens + answer,

@@ -26,7 +26,7 @@ from hfllm.recipe.stage import Default, Stage
 from hfllm.recipe.trainers import hardware_defaults, launch_asks
 from hfllm.recipe.training import SMALL_MODEL
 from hfllm.runs.machine import memory_limit
-from hfllm.runs.pipeline import default_launch
+from hfllm.runs.pipeline import launcher_options
 from hfllm.runs.processes import asked_processes
 from hfllm.training.memory import GIB, ModelSize, Training, model_size, peak_bytes
 
@@ -67,7 +67,7 @@ def this_machine(recipe: Recipe, use_cpu: bool = False) -> Machine:
     """
     found = hardware_defaults()
     on_gpu = not (use_cpu or found["use_cpu"])
-    words = list(map(str, recipe.launch.get("accelerate_args") or default_launch(recipe.launch)))
+    words = launcher_options(recipe.launch)
     processes = int(os.environ.get("WORLD_SIZE") or asked_processes(words) or 1)
     here = int(os.environ.get("LOCAL_WORLD_SIZE") or processes)
     memory = memory_limit(on_gpu) // (1 if on_gpu else here)
@@ -113,12 +113,13 @@ def size_of(recipe: Recipe, spec: StepSpec, fetch: bool = False) -> ModelSize | 
 
 def expected_peak(spec: StepSpec, size: ModelSize | None, args: Any, on_gpu: bool) -> int | None:
     """Estimated peak bytes of a process with these TrainingArguments, or None if unknown."""
-    if size is None or spec.stage.row is None:
+    row = spec.stage.row(spec)
+    if size is None or row is None:
         return None
     checkpointing = any(getattr(args, key, False) for key in CHECKPOINTING)
     accumulates = args.gradient_accumulation_steps > 1
     how = Training(bool(args.bf16 or args.fp16), checkpointing, on_gpu, accumulates)
-    return peak_bytes(size, spec.stage.row(spec), args.per_device_train_batch_size, how)
+    return peak_bytes(size, row, args.per_device_train_batch_size, how)
 
 
 def _batch(spec: StepSpec, size: ModelSize | None, machine: Machine) -> dict[str, Default]:
@@ -129,9 +130,9 @@ def _batch(spec: StepSpec, size: ModelSize | None, machine: Machine) -> dict[str
         return {}
     share = -(-default // machine.processes)
     rows, needs = share, ""
-    if size is not None and stage.row is not None:
+    row = stage.row(spec)
+    if size is not None and row is not None:
         values = (_bf16(given, machine), _checkpointing(stage, given), machine.on_gpu)
-        row = stage.row(spec)
         divisors = [n for n in range(share, 0, -1) if share % n == 0]
         peaks = {n: peak_bytes(size, row, n, Training(*values, n < share)) for n in divisors}
         rows = next((n for n in divisors if peaks[n] <= machine.budget), 1)

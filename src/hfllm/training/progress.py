@@ -137,7 +137,7 @@ def memory_lines(trainer: Trainer, step: Step, size: ModelSize | None) -> list[s
         return []
     free, limit = free_memory(on_gpu), memory_limit(on_gpu)
     each = " a process" if trainer.args.world_size > 1 else ""
-    shape = step.spec.stage.row(step.spec) if step.spec.stage.row else None
+    shape = step.spec.stage.row(step.spec)
     without = f", without {shape.uncounted}" if shape and shape.uncounted else ""
     line = f"expected memory{each}: about {peak / GIB:.1f} GiB of {limit / GIB:.1f}{without}"
     if peak > free:
