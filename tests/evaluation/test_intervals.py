@@ -7,6 +7,7 @@ from hfllm.evaluation.intervals import (
     bootstrap_statistic,
     mean,
     paired_difference,
+    paired_ratio_difference,
     ratio,
     share,
     wilson,
@@ -90,3 +91,13 @@ def test_the_interval_of_a_calibration_error_reaches_down_to_a_calibrated_model(
 def test_one_row_has_no_width_and_n_says_so():
     assert mean([4.0]) == (4.0, 4.0, 4.0, 1)
     assert share([True]).low == pytest.approx(0.2065, abs=1e-3)
+
+
+def test_a_gain_on_every_row_is_clear_though_the_rows_differ_more_than_the_models():
+    random = np.random.default_rng(4)
+    tokens, losses = random.integers(20, 90, 15), random.uniform(1.5, 4.0, 15)
+    before, after = losses * tokens, (losses - random.uniform(0.05, 0.4, 15)) * tokens
+    gap = paired_ratio_difference(list(zip(after, tokens, before, tokens, strict=True)))
+    one, other = ratio(list(after), list(tokens)), ratio(list(before), list(tokens))
+    assert gap.value == pytest.approx(one.value - other.value) and gap.n == 15
+    assert gap.high < 0 and one.high > other.low

@@ -74,6 +74,16 @@ def paired_difference(ours: Sequence[float], theirs: Sequence[float]) -> Interva
     )
 
 
+def paired_ratio_difference(rows: Sequence[tuple[float, ...]]) -> Interval:
+    """sum(a) / sum(b) - sum(c) / sum(d) over rows of (a, b, c, d), with its bootstrap interval."""
+    return bootstrap(
+        np.asarray(rows, dtype=float),
+        lambda m: (
+            m[..., 0] / np.maximum(m[..., 1], 1e-300) - m[..., 2] / np.maximum(m[..., 3], 1e-300)
+        ),
+    )
+
+
 def bootstrap(rows: np.ndarray, of_means: Callable[[np.ndarray], np.ndarray]) -> Interval:
     """Percentile bootstrap of a function of column means.
 

@@ -1,4 +1,9 @@
-"""Paired differences: each model minus the one before it in the list, row by row."""
+"""Paired differences: each model minus the one before it in the list, row by row.
+
+Each is the difference of the two values in the table of results, over the rows that both models
+have: of means, and for the loss on given replies of ratios (nats per token, pooled over the rows,
+as the loss itself is).
+"""
 
 from __future__ import annotations
 
@@ -6,13 +11,33 @@ from collections import Counter
 from typing import Any
 
 from hfllm.evaluation.config import ALL_ANSWERS
-from hfllm.evaluation.intervals import paired_difference
-from hfllm.evaluation.measure import ACCURACY, REWARD, TRUE_SCORE
+from hfllm.evaluation.intervals import Interval, paired_difference, paired_ratio_difference
+from hfllm.evaluation.measure import (
+    ACCURACY,
+    ANSWER_TOKENS,
+    ENDED,
+    LOOPING,
+    REPLY_LOSS,
+    REWARD,
+    TRUE_SCORE,
+    Measure,
+)
 from hfllm.evaluation.sample import Sample
+
+MEANS = {
+    ACCURACY: "correct",
+    TRUE_SCORE: "true_score",
+    REWARD: "reward",
+    ENDED: "ended",
+    ANSWER_TOKENS: "tokens",
+    LOOPING: "looping",
+}
+RATIOS = {REPLY_LOSS: ("reply_nats", "reply_tokens")}
+Pair = tuple[Sample, Sample]  # of one row: the model's, the one before it
 
 
 def differences(samples: list[Sample], models: list[str]) -> list[dict[str, Any]]:
-    """Differences in accuracy, true score and reward between neighbours in the list of models.
+    """Differences between neighbours in the list of models, in every measure of single rows.
 
     Rows without a value for one of the two (an ungraded reply has no accuracy) do not count.
 
@@ -31,25 +56,25 @@ def differences(samples: list[Sample], models: list[str]) -> list[dict[str, Any]
         shared = [key for key in by_model[after] if key in by_model[before]]
         for task in [*dict.fromkeys(task for task, _ in shared), ALL_ANSWERS]:
             keys = [key for key in shared if task in (key[0], ALL_ANSWERS)]
-            for measure, attribute in (
-                (ACCURACY, "correct"),
-                (TRUE_SCORE, "true_score"),
-                (REWARD, "reward"),
-            ):
-                pairs = [
-                    tuple(getattr(by_model[name][key], attribute) for name in (after, before))
-                    for key in keys
-                ]
-                pairs = [pair for pair in pairs if None not in pair]
-                if pairs:
-                    gap = paired_difference(*zip(*pairs, strict=True))
-                    out.append(
-                        {
-                            "model": after,
-                            "baseline": before,
-                            "task": task,
-                            "metric": measure.name,
-                            **gap._asdict(),
-                        }
-                    )
+            pairs = [(by_model[after][key], by_model[before][key]) for key in keys]
+            head = {"model": after, "baseline": before, "task": task}
+            out += [head | {"metric": m.name, **gap._asdict()} for m, gap in _gaps(pairs)]
     return out
+
+
+def _gaps(pairs: list[Pair]) -> list[tuple[Measure, Interval]]:
+    """The difference in every measure that some row has values of, for both models."""
+    out = []
+    for measure, name in MEANS.items():
+        if found := _both(pairs, name):
+            out.append((measure, paired_difference(*zip(*found, strict=True))))
+    for measure, (above, below) in RATIOS.items():
+        if rows := _both(pairs, above, below):
+            out.append((measure, paired_ratio_difference(rows)))
+    return out
+
+
+def _both(pairs: list[Pair], *names: str) -> list[tuple[float, ...]]:
+    """Per row that has all values, the model's and then those of the one before it."""
+    rows = [tuple(getattr(sample, name) for sample in pair for name in names) for pair in pairs]
+    return [row for row in rows if None not in row]

@@ -23,6 +23,7 @@ class Sample:
     (graders.py). reward: score of the reward model. relevance: in nats (inference/relevance.py).
     confidence: probability of the likeliest choice, and choice_correct whether it is the right one.
     reply_nats, reply_tokens: of the reply that the row itself gives (tasks/replies.py).
+    looping: whether the answer goes in circles (metrics/repetition).
     """
 
     task: str
@@ -43,6 +44,7 @@ class Sample:
     choice_correct: bool | None = None
     reply_nats: float | None = None
     reply_tokens: int | None = None
+    looping: bool | None = None
     row: TestRow = field(default_factory=dict, repr=False)
     max_new_tokens: int = 48
 

@@ -64,6 +64,19 @@ def test_rewards_are_compared_row_by_row_and_accuracy_over_the_checked(evaluated
     assert gaps["open", "reward"]["value"] == pytest.approx(mean)
 
 
+def test_open_prompts_alone_are_compared_in_every_measure_of_a_row(folders, tmp_path):
+    rows = [{**row, "reply": "Number 1 is a baker. Good."} for row in OPEN]
+    specs = [ModelSpec(name, folders[name], True) for name in ("sft", "ppo")]
+    evaluate_models(specs, {"open": TaskSpec("replies", rows, None, 8)}, tmp_path, batch_size=4)
+    found = json.loads((tmp_path / "results.json").read_text())
+    values = {(r["model"], r["metric"]): r["value"] for r in found["results"]}
+    gaps = {g["metric"]: g for g in found["differences"] if g["task"] == "open"}
+    assert set(gaps) == {"reply_loss", "ended", "answer_tokens", "looping"}
+    for metric, gap in gaps.items():
+        gain = values["ppo", metric] - values["sft", metric]
+        assert gap["n"] == 5 and gap["value"] == pytest.approx(gain)
+
+
 def test_a_run_of_open_prompts_alone_has_no_accuracy_at_all(tested):
     samples = replies.ask(tested, "open", TASKS["open"])
     assert {r["metric"] for r in summarize_all(samples)} == {"ended", "answer_tokens"}

@@ -32,6 +32,9 @@ def ask(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sample]:
         ValueError: a row has neither `prompt` nor `plain`.
     """
     samples, _ = answer_rows(tested, task, spec)
+    circles = load_metric("repetition").compute(predictions=[s.output for s in samples])
+    for sample, flag in zip(samples, circles["looping_flags"], strict=True):
+        sample.looping = flag
     replied = [sample for sample in samples if sample.row.get("reply") is not None]
     requests = [reply_request(tested, sample.row) for sample in replied]
     found = token_scores(tested.model, requests, f"{tested.spec.name}: {task}") if replied else []
