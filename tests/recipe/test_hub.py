@@ -93,7 +93,7 @@ def test_what_is_cached_is_read_without_asking_again(monkeypatch, tmp_path, deaf
     put_in_cache(tmp_path, kind)
     monkeypatch.setenv("HF_ENDPOINT", deaf)
     monkeypatch.setenv("HFLLM_HUB_TIMEOUT", "0.1")
-    monkeypatch.setattr(hub, "_go_offline", lambda: monkeypatch.setenv("HF_HUB_OFFLINE", "1"))
+    monkeypatch.setattr(hub, "_go_offline", lambda _: monkeypatch.setenv("HF_HUB_OFFLINE", "1"))
     assert hub_problem("owner/name", kind) is None
     assert os.environ["HF_HUB_OFFLINE"] == "1"  # the libraries would retry for a minute
 
@@ -139,3 +139,37 @@ def test_data_of_the_old_form_has_a_name_alone(monkeypatch, tmp_path):
     assert "the hub id squad is not" in hub_problem("squad", DATA)
     (tmp_path / "hf/datasets/squad").mkdir(parents=True)
     assert hub_problem("squad", DATA) is None
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {},
+        {"XDG_CACHE_HOME": "/x/caches"},
+        {"HF_HOME": "$HOME/hf", "XDG_CACHE_HOME": "/x/caches"},
+        {"HUGGINGFACE_HUB_CACHE": "/x/old"},
+        {"HF_HUB_CACHE": "~/new", "HUGGINGFACE_HUB_CACHE": "/x/old"},
+    ],
+)
+def test_the_cache_is_where_the_library_has_it(monkeypatch, env):
+    for name in ("HF_HOME", "XDG_CACHE_HOME", "HUGGINGFACE_HUB_CACHE", "HF_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    code = "from huggingface_hub.constants import *; print(HF_HOME); print(HF_HUB_CACHE)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert [str(hub.hub_home()), str(hub._cache())] == done.stdout.split()
+
+
+def test_the_reason_is_the_users_after_a_cached_id_too(monkeypatch, tmp_path):
+    put_in_cache(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = f"http://127.0.0.1:{server.getsockname()[1]}"
+    monkeypatch.setenv("HF_ENDPOINT", closed)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")  # both are set back after the test
+    monkeypatch.setenv(hub.UNASKED, "0")
+    monkeypatch.delenv(hub.UNASKED)
+    monkeypatch.setattr(hub.sys, "modules", {})
+    assert hub_problem("owner/name") is None and os.environ["HF_HUB_OFFLINE"] == "1"
+    problem = hub_problem("owner/other")
+    assert "cannot be reached" in problem and "HF_HUB_OFFLINE" not in problem

@@ -19,6 +19,7 @@ from pathlib import Path
 
 TIMEOUT_S = 1.5
 SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+UNASKED = "HFLLM_HUB_DOES_NOT_ANSWER"  # why HF_HUB_OFFLINE is set, if by us
 MODEL, DATA = "models", "datasets"
 
 
@@ -29,14 +30,16 @@ def hub_problem(name: str, kind: str = MODEL) -> str | None:
         name: owner/name, or the name alone of an old data set.
         kind: MODEL (and tokenizers) or DATA.
     """
-    if _is_offline():
+    if unasked := os.environ.get(UNASKED):
+        why = unasked
+    elif _is_offline():
         why = f"{_switch()}=1 is set"
     elif (answer := _no_answer(_endpoint(), _timeout())) is not None:
         why = answer
     else:
         return None
     if is_cached(name, kind):
-        _go_offline()
+        _go_offline(why)
         return None
     return (
         f"the hub id {name} is not in the cache ({_cache()}), and {why}; connect, or name a folder "
@@ -53,7 +56,7 @@ def require(name: str, kind: str = MODEL) -> None:
 def is_cached(name: str, kind: str) -> bool:
     """Whether files of the hub id were fetched before."""
     folder = _cache() / f"{kind}--{name.replace('/', '--')}" / "snapshots"
-    prepared = Path(os.environ.get("HF_DATASETS_CACHE") or _home() / "datasets")
+    prepared = Path(os.environ.get("HF_DATASETS_CACHE") or hub_home() / "datasets")
     made = prepared / name.replace("/", "___")
     return any(folder.glob("*/*")) or (kind == DATA and made.is_dir())
 
@@ -63,26 +66,35 @@ def _is_offline() -> bool:
 
 
 def _switch() -> str:
-    """The variable that switches the hub off, or ""."""
+    """The variable by which the user switches the hub off, or ""."""
     on = ("1", "on", "yes", "true")
     return next((name for name in SWITCHES if os.environ.get(name, "").lower() in on), "")
 
 
-def _go_offline() -> None:
+def _go_offline(why: str) -> None:
     """Tell the libraries, imported or not, to read the cache without asking the hub."""
+    if not _is_offline():
+        os.environ[UNASKED] = why
     os.environ["HF_HUB_OFFLINE"] = "1"
     for module in ("huggingface_hub.constants", "datasets.config"):
         if module in sys.modules:
             sys.modules[module].HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
 
 
-def _home() -> Path:
-    home = os.environ.get("HF_HOME") or Path.home() / ".cache/huggingface"
-    return Path(home).expanduser()
+def hub_home() -> Path:
+    """The folder of the Hugging Face libraries, as huggingface_hub resolves it; it need not be."""
+    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return _folder(os.environ.get("HF_HOME") or f"{caches}/huggingface")
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("HF_HUB_CACHE") or _home() / "hub").expanduser()
+    names = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")
+    given = next((os.environ[name] for name in names if os.environ.get(name)), None)
+    return _folder(given) if given else hub_home() / "hub"
+
+
+def _folder(path: str) -> Path:
+    return Path(os.path.expandvars(path)).expanduser()
 
 
 def _endpoint() -> str:

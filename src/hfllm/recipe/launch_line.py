@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from hfllm.recipe.errors import first_line
+from hfllm.recipe.hub import hub_home
 from hfllm.recipe.launcher import launcher_words
 
 STARTED_BY_RUN = (
@@ -132,8 +133,7 @@ def config_file(words: list[str]) -> Path | None:
     given = options(words)
     if "config_file" in given:
         return Path(given["config_file"])
-    home = os.environ.get("HF_HOME") or Path.home() / ".cache/huggingface"
-    default = Path(home).expanduser() / DEFAULT_CONFIG
+    default = hub_home() / DEFAULT_CONFIG
     return default if default.is_file() and "cpu" not in given else None
 
 
