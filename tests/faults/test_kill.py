@@ -106,7 +106,7 @@ def test_a_step_that_fails_shows_its_line_and_no_stack_of_the_launcher(workspace
     process = start("failing")
     assert process.wait(timeout=TIMEOUT_S) == 1
     log = (workspace.folder / "failing.log").read_text()
-    assert "error: data/heldout.jsonl:9: broken JSON" in log
+    assert "pretrain.data.heldout[0]: data/heldout.jsonl:9: broken JSON" in log
     assert "error: step 'pretrain' ended with exit code 1; rerun the same command to resume" in log
     assert "hfllm run recipe.yaml name=failing" in log
     assert "Traceback" not in log

@@ -26,7 +26,7 @@ def beside():
 def test_lm_eval_finds_the_same_from_its_own_task_files(subject, data, tmp_path, beside, name):
     path = data / "eval" / "core" / f"{name}.jsonl.gz"
     rows = read_file(path)[:ROWS]
-    task = TaskSpec(kind_of(rows[0], path), rows)
+    task = TaskSpec(kind_of(rows[0]), rows)
     beside.local_task(tmp_path, name, rows, task.kind)
     harness = beside.HFLM(
         pretrained=subject.model, tokenizer=subject.tokenizer, device="cpu", batch_size=8
