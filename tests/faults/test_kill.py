@@ -101,12 +101,11 @@ def test_stopped_then_killed_then_finished_equals_straight(workspace, start):
 @pytest.mark.slow
 def test_a_step_that_fails_shows_its_line_and_no_stack_of_the_launcher(workspace, start):
     workspace.recipe({}, only=("tokenizer", "pretrain"))
-    with (workspace.folder / "data" / "heldout.jsonl").open("a") as file:
-        file.write('{"text": \n')
+    with (workspace.folder / "data" / "heldout.jsonl").open("a") as file:  # behind the first rows
+        file.write('{"text": "A row more."}\n' * 500 + '{"text": \n')
     process = start("failing")
     assert process.wait(timeout=TIMEOUT_S) == 1
     log = (workspace.folder / "failing.log").read_text()
-    assert "pretrain.data.heldout[0]: data/heldout.jsonl:9: broken JSON" in log
-    assert "error: step 'pretrain' ended with exit code 1; rerun the same command to resume" in log
-    assert "hfllm run recipe.yaml name=failing" in log
+    assert log.splitlines()[-1].startswith("error: data/heldout.jsonl:509: broken JSON")
+    assert "rerun the same command" not in log
     assert "Traceback" not in log

@@ -14,7 +14,6 @@ from hfllm.data.reading.examples import read_prompts
 from hfllm.inference.prompts import positions
 from hfllm.recipe.config import PromptDataConfig
 from hfllm.runs.layout import Step
-from hfllm.runs.processes import is_main_process
 from hfllm.tokenization.render import render
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def read_fitting_prompts(
         kept.append(example)
         longest = max(longest, length)
     ledger.check()
-    if kept and is_main_process():
+    if kept:
         account(ledger, data.mixture)
     if not kept:
         raise ValueError(

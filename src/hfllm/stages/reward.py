@@ -41,7 +41,6 @@ from hfllm.report.collect import StepView
 from hfllm.report.number_format import percent
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
-from hfllm.runs.processes import is_main_process
 
 if TYPE_CHECKING:
     from trl import RewardTrainer
@@ -186,8 +185,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[RewardTrainer
     rows = preference.pair_rows(tokenizer, train, config.data.seq_len, ledger)
     tests, kept = heldout_rows(heldout, tokenizer, config.data.seq_len, step, manifest)
     ledger.check()
-    if is_main_process():
-        account(ledger, config.data.mixture)
+    account(ledger, config.data.mixture)
     manifest.ledger = ledger.to_json()
     extra: dict[str, Any] = {"pairs_train": len(rows), "pairs_heldout": len(tests)}
     if kept:

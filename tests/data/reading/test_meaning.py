@@ -242,3 +242,18 @@ def test_more_than_half_left_out_stops_unless_it_is_allowed(tmp_path, capsys):
     read()
     source.allow_dropped, source.where = None, {"id": "a.jsonl:[12]"}
     read()  # what `where` leaves out was asked for
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_one_process_says_what_was_left_out_and_every_one_stops(
+    tmp_path, monkeypatch, capsys, rank
+):
+    """The others went on to the next collective, and waited there for the one that had stopped."""
+    monkeypatch.setenv("RANK", rank)
+    source = lines_of(tmp_path / "a.jsonl", CHATS[:2])
+    ledger = Ledger()
+    for chat in read_chats([source], ledger):
+        ledger.drop(chat, "too_long")
+    with pytest.raises(DataError, match="2 of 2 rows are left out"):
+        account(ledger, [source])
+    assert ("2 of 2 rows left out" in capsys.readouterr().out) == (rank == "0")

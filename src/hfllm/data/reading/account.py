@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from hfllm.data.ledger import DataError, Ledger
 from hfllm.data.reading.examples import label
 from hfllm.recipe.config import SourceConfig
+from hfllm.runs.processes import is_main_process
 
 ASKED_FOR = {"where", "limit", "heldout", "contamination"}
 MOST = 0.5  # share of a source that may be left out; `allow_dropped` of the source sets another
@@ -20,7 +21,7 @@ FILES_NAMED = 3
 
 
 def account(ledger: Ledger, sources: Iterable[SourceConfig], chosen: Iterable[str] = ()) -> None:
-    """Print `account_lines` and `check_shares`.
+    """Print `account_lines` on the main process, and `check_shares` on every one.
 
     Args:
         ledger: complete for these sources.
@@ -28,8 +29,9 @@ def account(ledger: Ledger, sources: Iterable[SourceConfig], chosen: Iterable[st
         chosen: reasons by which the step selects on purpose, so that they never stop it.
     """
     sources = list(sources)
-    for line in account_lines(ledger, sources):
-        print(f"  {line}", flush=True)
+    if is_main_process():
+        for line in account_lines(ledger, sources):
+            print(f"  {line}", flush=True)
     check_shares(ledger, sources, chosen)
 
 
