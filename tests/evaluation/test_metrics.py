@@ -88,3 +88,31 @@ def test_repetition_finds_circles_and_answers_given_twice():
     assert found["looping"] == found["same_answer"] == pytest.approx(2 / 7)
     with pytest.raises(ValueError, match="no answers"):
         load_metric("repetition").compute(predictions=[])
+
+
+@pytest.mark.parametrize(
+    ("text", "looping"),
+    [
+        ("," * 48, True),
+        (", " * 24, True),
+        ("\N{GRINNING FACE}" * 12, True),
+        ("Well" + "," * 44, True),
+        ("我喜欢吃苹果和香蕉" * 3, True),
+        ("人工智能是一种技术。很多人研究人工智能。人工智能很有用。", False),
+        ("ฉันชอบกินแอปเปิลและกล้วย" * 3, True),
+        ("...", False),
+        ("No, no, no, no!", False),
+        ("**Paris** and **Rome**", False),
+        ('{"a": 1}, {"b": 2}, {"c": 3}, {"d": 4}, {"e": 5}', False),
+        ("| a | b |\n|---|---|\n| 1 | 2 |\n| 3 | 4 |", False),
+        ("----------\nThe first of the two is right, I think.\n----------", False),
+    ],
+)
+def test_circles_are_found_where_there_are_no_words(text, looping):
+    found = load_metric("repetition").compute(predictions=[text])
+    assert found["looping_flags"] == [looping]
+
+
+def test_answers_without_words_are_the_same_where_their_signs_are():
+    found = load_metric("repetition").compute(predictions=["??", "!!", "! !", ""])
+    assert found["same_answer_flags"] == [False, True, True, False]

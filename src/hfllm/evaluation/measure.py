@@ -121,7 +121,8 @@ LOOPING = Measure(
     "looping",
     "goes in circles",
     SHARE,
-    "Answers in which some sequence of four words occurs at least three times.",
+    "Answers in which some sequence of four words, or signs where there are no words, occurs at "
+    "least three times.",
     better="down",
 )
 SAME_ANSWER = Measure(

@@ -2,15 +2,21 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 import datasets
 import evaluate
 
+from hfllm.data.curation.words import split_words
+from hfllm.data.scripts import characters_per_word, has_spaceless
+
 DESCRIPTION = """
 An answer loops if some sequence of 4 words (letters and digits, case ignored) occurs in it at least
-3 times, which is rare in prose and frequent in degenerate output. It is the same answer if another
-one of the list has the same words in the same order; that share grows with the length of the list,
-so compare models on the same prompts.
+3 times, which is rare in prose and frequent in degenerate output. So does one in a script without
+spaces with 8 characters for the 4 words (16 in Thai and its like), and one that is mostly a single
+stretch of signs (",,,,,,") with 4 signs for the 4 words. It is the same answer if another one of
+the list has the same words in the same order (signs, where it has no words); that share grows with
+the length of the list, so compare models on the same prompts.
 """
 INPUTS = """
 predictions: the answers, one per prompt
@@ -34,8 +40,11 @@ class Repetition(evaluate.Metric):
     def _compute(self, predictions: list[str]) -> dict[str, float | list[bool]]:
         if not len(predictions):
             raise ValueError("repetition of no answers: give at least one")
-        said = [tuple(re.findall(r"\w+", text.lower())) for text in predictions]
-        looping = [loops(words) for words in said]
+        said = [_words(text) or _signs(text) for text in predictions]
+        looping = [
+            loops(_words(text)) or loops(_characters(text), _run(text)) or loops(_signs(text))
+            for text in predictions
+        ]
         counts = Counter(said)
         same = [counts[words] > 1 for words in said]
         return {
@@ -46,7 +55,28 @@ class Repetition(evaluate.Metric):
         }
 
 
-def loops(words: tuple[str, ...]) -> bool:
-    """Whether some sequence of RUN_WORDS words occurs at least TIMES times."""
-    runs = Counter(words[i : i + RUN_WORDS] for i in range(len(words) - RUN_WORDS + 1))
+def loops(units: Sequence[str], run: int = RUN_WORDS) -> bool:
+    """Whether some sequence of `run` units occurs at least TIMES times."""
+    runs = Counter(tuple(units[i : i + run]) for i in range(len(units) - run + 1))
     return max(runs.values(), default=0) >= TIMES
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"\w+", text.lower()))
+
+
+def _characters(text: str) -> list[str]:
+    """The characters, words of other scripts whole, of a text mostly in a script without spaces."""
+    return split_words(text) if _run(text) > RUN_WORDS else []
+
+
+def _run(text: str) -> int:
+    """Characters of RUN_WORDS words in a script without spaces; else RUN_WORDS."""
+    return RUN_WORDS * (characters_per_word(split_words(text)) if has_spaceless(text) else 1)
+
+
+def _signs(text: str) -> tuple[str, ...]:
+    """The longest stretch without a letter or digit, if it is most of the text; spaces left out."""
+    kept = "".join(text.split())
+    longest = max(re.findall(r"[\W_]+", kept), key=len, default="")
+    return tuple(longest) if 2 * len(longest) > len(kept) else ()
