@@ -114,6 +114,22 @@ def test_the_outcome_has_the_marked_differences_first_and_names_them(run: Run) -
     assert second.table.models == ["reward"] and not second.sentences
 
 
+def test_identical_answers_and_few_rows_are_told_beside_the_verdict() -> None:
+    rows = [value(m, "ended", 0.5, 0.1) for m in ("a", "b")]
+    said = [{"model": m, "task": "t", "id": "0", "output": "Yes."} for m in ("a", "b")]
+    run = evaluation(rows)
+    run.steps[0].samples.extend(said)
+    first = "b against a, in 1 measure: none clearly better or worse."
+    same = " The models gave identical answers to all 1 prompt."
+    few = " With 12 rows at most, small differences cannot be told from chance."
+    assert outcomes(tables(run))[0].sentences == [first + same]
+    for row in rows:
+        row["n"] = 12
+    assert outcomes(tables(run))[0].sentences == [first + same + few]
+    said[1]["output"] = "No."
+    assert outcomes(tables(run))[0].sentences == [first + few]
+
+
 def test_two_metrics_that_say_the_same_are_told_once_and_in_the_clearer_words() -> None:
     same = [value("a", metric, 0.5, 0.1) for metric in METRICS]
     assert [row.metric for row in tables(evaluation(same))[0].rows] == ["refused rightly"]

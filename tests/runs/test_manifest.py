@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 
 import pytest
 
@@ -142,6 +143,39 @@ def test_versions_and_git_state_tell_what_ran(tmp_path, monkeypatch):
     assert {"python", "torch", "transformers", "trl"} <= set(versions)
     monkeypatch.setattr(module.subprocess, "run", lambda *_, **__: (_ for _ in ()).throw(OSError()))
     assert git_state() == {}  # no git on the machine
+
+
+def test_new_files_outside_the_package_are_no_changes_of_the_code(tmp_path, monkeypatch):
+    package = tmp_path / "src/hfllm/runs"
+    package.mkdir(parents=True)
+    code = package / "manifest.py"
+    code.write_text("1")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    monkeypatch.setattr(module, "__file__", str(code))
+    (tmp_path / "chats.jsonl").write_text("{}")
+    assert git_state()["dirty"] is False
+    (package.parent / "new.py").write_text("2")
+    assert git_state()["dirty"] is True
+    (package.parent / "new.py").unlink()
+    code.write_text("3")
+    assert git_state()["dirty"] is True
+
+
+def test_a_resumed_step_keeps_its_first_start(workspace):
+    step = workspace.step("tokenizer")
+    with pytest.raises(KeyboardInterrupt), recording(step):
+        raise KeyboardInterrupt
+    first = Manifest.read(step.manifest)
+    first.started = "2026-01-02T03:04:05+00:00"
+    first.write(step.manifest)
+    with recording(step):
+        pass
+    assert Manifest.read(step.manifest).started == first.started
+    with recording(step):  # done: begun anew
+        pass
+    assert Manifest.read(step.manifest).started > first.started
 
 
 def test_the_peak_is_the_cards_where_a_step_used_it(monkeypatch):

@@ -118,10 +118,13 @@ def library_versions() -> dict[str, str]:
 
 
 def git_state() -> dict[str, Any]:
-    """The commit of hfllm and whether its tree differs from it; empty outside a git checkout."""
+    """The commit of hfllm and whether its tree differs from it; empty outside a git checkout.
+
+    New files count in the package alone: elsewhere they are a user's data, recipes and runs.
+    """
     here = Path(__file__).parent
 
-    def git(*words: str) -> str:
+    def git(*words: str | Path) -> str:
         done = subprocess.run(("git", "-C", here, *words), capture_output=True, text=True)
         return done.stdout.strip() if done.returncode == 0 else ""
 
@@ -129,7 +132,10 @@ def git_state() -> dict[str, Any]:
         commit = git("rev-parse", "HEAD")
     except OSError:  # no git on this machine
         return {}
-    return {"commit": commit, "dirty": bool(git("status", "--porcelain"))} if commit else {}
+    if not commit:
+        return {}
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": bool(changed or git("status", "--porcelain", here.parent))}
 
 
 def hardware() -> dict[str, Any]:

@@ -72,9 +72,9 @@ def _running(step: Step) -> Manifest:
     recipe, spec = step.recipe, step.spec
     previous = Manifest.read(step.manifest)
     fingerprint = step_fingerprint(recipe, spec.name)
-    before = 0.0
+    before, started = 0.0, datetime.now(UTC).isoformat(timespec="seconds")
     if previous and previous.fingerprint == fingerprint and _resumes(step, previous):
-        before = previous.wall_s
+        before, started = previous.wall_s, previous.started or started
     return Manifest(
         step=spec.name,
         stage=spec.stage.name,
@@ -92,7 +92,7 @@ def _running(step: Step) -> Manifest:
         versions=library_versions(),
         git=git_state(),
         hardware=hardware(),
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        started=started,
         wall_s=before,
     )
 

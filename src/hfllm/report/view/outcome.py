@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hfllm.report.view.results import BETTER, OTHER, WORSE, Table, TableRow
 
 NAMED = 3  # measures that a sentence names of each kind
+FEW_ROWS = 30  # below it, a share's 95% interval is up to 35 points wide
 TITLES = {
     BETTER: "{last} is better than {before}",
     WORSE: "{last} is worse than {before}",
@@ -65,12 +66,26 @@ def _sentence(table: Table, at: int, before: str, model: str) -> str:
     if not rows:
         return f"{model} and {before} share no test."
     better, worse = (_named(rows, at, mark) for mark in (BETTER, WORSE))
-    if not better and not worse:
-        return f"{model} against {before}, in {len(rows)} measures: none clearly better or worse."
-    return (
-        f"{model} against {before}, in {len(rows)} measures: clearly better in {better or 'none'}, "
-        f"clearly worse in {worse or 'none'}."
+    head, remarks = (
+        f"{model} against {before}, in {_some(len(rows), 'measure')}",
+        _remarks(table, at, rows),
     )
+    if not better and not worse:
+        return f"{head}: none clearly better or worse.{remarks}"
+    return (
+        f"{head}: clearly better in {better or 'none'}, clearly worse in {worse or 'none'}."
+        f"{remarks}"
+    )
+
+
+def _remarks(table: Table, at: int, rows: list[TableRow]) -> str:
+    """What a reader must know of the comparison: identical answers, too few rows."""
+    said, most = "", max(row.cells[at].rows for row in rows)
+    if prompts := table.same.get((table.models[at - 1], table.models[at])):
+        said += f" The models gave identical answers to all {_some(prompts, 'prompt')}."
+    if most < FEW_ROWS:
+        said += f" With {most:.0f} rows at most, small differences cannot be told from chance."
+    return said
 
 
 def _named(rows: list[TableRow], at: int, mark: str) -> str:
@@ -81,3 +96,7 @@ def _named(rows: list[TableRow], at: int, mark: str) -> str:
     shown = ", ".join(f"“{name}”" for name in names[:NAMED])
     more = ", …" if len(names) > NAMED else ""
     return f"{len(names)} ({shown}{more})"
+
+
+def _some(n: int, thing: str) -> str:
+    return f"{n:,} {thing}" + ("" if n == 1 else "s")

@@ -9,7 +9,7 @@ undeclared metric is shown without meaning and direction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hfllm.evaluation.config import ALL_ANSWERS
@@ -18,6 +18,7 @@ from hfllm.report.collect import Run, StepView, records
 from hfllm.report.drawing.bars import ColoredInterval, interval_plot
 from hfllm.report.number_format import exact, number, percent, short
 from hfllm.report.view.said_once import Result, merge_summary, summary_task, without_repeats
+from hfllm.report.view.same_answers import same_answers
 
 BETTER, WORSE, OTHER = "better", "worse", "different"
 
@@ -30,6 +31,7 @@ class Cell:
     interval: str = ""
     mark: str = ""  # better | worse | different, against the model to the left
     n: str = ""
+    rows: float = 0.0  # n as a number
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Table:
     rows: list[TableRow]
     meanings: list[tuple[str, str]]
     summary_task: str = ALL_ANSWERS.replace("_", " ")  # its means are over all answers
+    same: dict[tuple[str, str], int] = field(default_factory=dict)  # same_answers.py
 
 
 def tables(run: Run) -> list[Table]:
@@ -75,7 +78,11 @@ def tables(run: Run) -> list[Table]:
         results, differences = without_repeats(merge_summary(results, summary), differences)
         models = run.in_order(str(r["model"]) for r in results)
         found_tables = [
-            _table(step, group, results, differences, summary) for group in _groups(models, results)
+            replace(
+                _table(step, group, results, differences, summary),
+                same=same_answers(step.samples, group),
+            )
+            for group in _groups(models, results)
         ]
         out += sorted(found_tables, key=lambda table: -len(table.rows))
     return out
@@ -213,7 +220,8 @@ def _cell(result: Result | None, mark: str, share: bool) -> Cell:
     ends = _ends(result)
     inside = ", ".join(show(end).removesuffix("%") for end in ends) if ends else ""
     n = exact(result["n"]) if number(result.get("n")) is not None else ""
-    return Cell(show(value), f"[{inside}]" if inside else "", mark, n)
+    rows = number(result.get("n")) or 0.0
+    return Cell(show(value), f"[{inside}]" if inside else "", mark, n, rows)
 
 
 def _plot(found: list[Result | None], share: bool, label: str) -> str:
