@@ -11,13 +11,14 @@ REMEDY = "set `on_error: skip` on the source to drop and count such rows"
 class Example(dict[str, Any]):
     """A dict with its place ("web.jsonl:17"); `{**example}` and `example | {}` are plain dicts."""
 
-    __slots__ = ("number", "place")
+    __slots__ = ("added", "number", "place")
 
     def __init__(self, row: dict[str, Any], place: str = "", number: int | None = None) -> None:
         """Copy a row that was read; its "source" is the label under which the ledger counts it."""
         super().__init__(row)
         self.place = place
         self.number = number  # which example of the run it is; the ledger gives it
+        self.added: tuple[str, ...] = ()  # columns that the reader added; the file has none
 
     def part(self, **changes: Any) -> Example:
         """A part of the example (a chat up to an answer): the same place and number."""

@@ -307,3 +307,17 @@ def test_a_local_folder_in_hub_format(tmp_path, monkeypatch):
     assert next(read_rows(source, nowhere))["source"] == "tiny"
     with pytest.raises(DataError, match="hub data set .*split 'dev'"):
         list(read_rows(SourceConfig(hub=str(folder), split="dev"), nowhere))
+
+
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        ({"txt": "a"}, "txt"),
+        ({"txt": "a", "id": 1}, "txt, id"),
+        ({"txt": "a", "source": "web", "id": None}, "txt, source, id"),
+    ],
+)
+def test_an_error_names_the_columns_of_the_file_alone(tmp_path, row, named):
+    path = write(tmp_path, "docs.jsonl", json.dumps(row).encode())
+    with pytest.raises(DataError, match=f"the row has: {named} \\("):
+        list(read_documents([SourceConfig(path=str(path))], nowhere, Ledger()))

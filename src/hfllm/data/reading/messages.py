@@ -222,6 +222,7 @@ def kind_of(value: Any) -> str:
 
 
 def named(row: Iterable[Any], most: int = 20) -> str:
-    """The names of a row's columns, for a message: long ones cut, at most `most` of them."""
-    names = [f"{str(name)!r:.40}".strip("'\"") for name in row]
+    """The names of a row's own columns, for a message: long ones cut, at most `most` of them."""
+    added = getattr(row, "added", ())
+    names = [f"{str(name)!r:.40}".strip("'\"") for name in row if name not in added]
     return ", ".join(names[:most] + ["..."] * (len(names) > most))

@@ -46,7 +46,8 @@ def read_rows(
     found, selection = 0, Selection(source)
     for place, raw in _hub(source) if source.hub else _files(source, resolve, ledger):
         try:
-            row = _with_id(_rename(_without(raw, source.ignore), source.columns), place)
+            own = _rename(_without(raw, source.ignore), source.columns)
+            row = _with_id(own, place)
             wanted = selection.wants(row)
         except DataError as error:
             on_damage(f"{place}: {error}", bytes=row_bytes(raw))
@@ -55,7 +56,9 @@ def read_rows(
             ledger.skip(name, "where", bytes=row_bytes(row))
             continue
         found += 1
-        yield _labelled(row, name, place)
+        example = _labelled(row, name, place)
+        example.added = tuple(key for key in example if key not in own)
+        yield example
         if found == source.limit:  # before the next row is read: it may be unreadable
             return
     for condition in selection.unmatched():
