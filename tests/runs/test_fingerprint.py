@@ -4,7 +4,14 @@ import json
 
 import pytest
 
-from hfllm.runs.fingerprint import artifact_fingerprints, digest, file_digest, step_fingerprint
+from hfllm.runs import fingerprint
+from hfllm.runs.fingerprint import (
+    accepted_fingerprints,
+    artifact_fingerprints,
+    digest,
+    file_digest,
+    step_fingerprint,
+)
 from tiny import write_jsonl
 
 
@@ -66,6 +73,33 @@ def test_every_way_to_name_files_is_watched(workspace, monkeypatch, pattern):
     for place in ("docs/a.jsonl", "data/deep/er/a.jsonl", "data/a.jsonl"):
         write_jsonl(workspace.folder / place, [{"text": "two"}])
     assert of(workspace, "tokenizer", override) != before
+
+
+def edit_the_middle(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("limit", [fingerprint.WHOLE_BYTES, 0], ids=["read whole", "by its time"])
+def test_it_changes_with_a_byte_in_the_middle_of_a_file(workspace, monkeypatch, limit):
+    monkeypatch.setattr(fingerprint, "WHOLE_BYTES", limit)
+    path = workspace.folder / "data" / "documents.jsonl"
+    write_jsonl(path, [{"text": "one baker " * 40_000}])
+    before = of(workspace)
+    assert of(workspace) == before
+    edit_the_middle(path)
+    assert of(workspace) != before
+
+
+def test_what_a_former_version_wrote_is_accepted_but_never_for_what_this_one_wrote(workspace):
+    path = workspace.folder / "data" / "documents.jsonl"
+    write_jsonl(path, [{"text": "one baker " * 40_000}])
+    recipe = workspace.load()
+    former, now = step_fingerprint(recipe, "sft", whole=False), of(workspace)
+    assert {former, now} == set(accepted_fingerprints(recipe, "sft")) and former != now
+    edit_the_middle(path)
+    assert now not in accepted_fingerprints(recipe, "sft")
 
 
 def test_it_changes_with_an_outside_model(workspace):

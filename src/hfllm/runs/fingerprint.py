@@ -7,8 +7,9 @@ parents' fingerprints (a Merkle tree). It is known before anything runs, and it 
 anything upstream changes. Keys that cannot change the
 artifact (how often to log or save) are left out.
 
-Outside files are hashed by name, size and their first and last 64 KiB: hashing hundreds of
-gigabytes before each start would take too long. Artifacts of the run are hashed whole.
+Outside files are hashed by name, size and content. Those of a key that holds more than 4 GiB are
+hashed by their first and last 64 KiB and their modification time: reading hundreds of gigabytes
+before each start would take too long. Artifacts of the run are hashed whole.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ WITHOUT_EFFECT = (
     "dataloader_prefetch_factor", "dataloader_pin_memory", "output_dir", "log_completions",
 )  # fmt: skip
 SAMPLE_BYTES = 64 * 1024
+WHOLE_BYTES = 4 * 2**30  # files of one key up to here, together, are read whole
 
 
 def digest(value: Any) -> str:
@@ -69,25 +72,48 @@ def config_fingerprint(recipe: Recipe, name: str) -> str:
     return digest([recipe.steps[name].stage.name, step_config(recipe, name)])
 
 
-def step_fingerprint(recipe: Recipe, name: str) -> str:
-    """The fingerprint of a step: its config, the outside files it reads, its parents, own code."""
+def step_fingerprint(recipe: Recipe, name: str, whole: bool = True) -> str:
+    """The fingerprint of a step: its config, the outside files it reads, its parents, own code.
+
+    With whole=False of files only their ends count, as in the manifests of former versions.
+    """
     spec = recipe.steps[name]
     read = {key: source.path for key, source in sources_in(spec.config) if source.path}
     models = model_references(spec.config)
     read |= {key: m for key, m, _ in models if m not in recipe.steps and Path(m).exists()}
     read |= dict(file_references(spec.config))
-    files = {key: _outside_files(path) for key, path in read.items()}
-    parents = {parent: step_fingerprint(recipe, parent) for parent in spec.parents}
+    files = {key: _outside_files(path, whole) for key, path in read.items()}
+    parents = {parent: step_fingerprint(recipe, parent, whole) for parent in spec.parents}
     code = module_digests(spec)  # left out if empty: finished steps without any stay up to date
     return digest([config_fingerprint(recipe, name), files, parents, *([code] if code else [])])
 
 
-def _outside_files(pattern: str) -> list[tuple[str, int, str]]:
-    """(name, bytes, sampled digest) of every file of a path, glob or folder."""
-    return [
-        (path.name, size, _sampled_digest(path, size, mtime))
-        for path, size, mtime in _matching_files(pattern)
-    ]
+def accepted_fingerprints(recipe: Recipe, name: str) -> Iterator[str]:
+    """The fingerprints of a step that is up to date: that of now, and that of former versions.
+
+    Those read the ends of a file alone; a step that they finished stays done.
+    """
+    yield step_fingerprint(recipe, name)
+    yield step_fingerprint(recipe, name, whole=False)
+
+
+def _outside_files(pattern: str, whole: bool = True) -> list[tuple[str | int, ...]]:
+    """(name, bytes, digest) of every file of a path, glob or folder; a time too if it is sampled.
+
+    A file of up to two samples is read whole by them.
+    """
+    found = _matching_files(pattern)
+    large = sum(size for _, size, _ in found) > WHOLE_BYTES
+    out: list[tuple[str | int, ...]] = []
+    for path, size, mtime in found:
+        changed = path.stat().st_ctime_ns
+        if not whole or size <= 2 * SAMPLE_BYTES:
+            out.append((path.name, size, _sampled_digest(path, size, mtime, changed)))
+        elif large:
+            out.append((path.name, size, _sampled_digest(path, size, mtime, changed), mtime))
+        else:
+            out.append((path.name, size, _whole_digest(path, size, mtime, changed)))
+    return out
 
 
 def _matching_files(pattern: str) -> list[tuple[Path, int, int]]:
@@ -100,12 +126,18 @@ def _matching_files(pattern: str) -> list[tuple[Path, int, int]]:
 
 
 @lru_cache(maxsize=4096)
-def _sampled_digest(path: Path, size: int, mtime_ns: int) -> str:
-    """Hash of the first and last 64 KiB; size and time only serve as keys of the cache."""
+def _sampled_digest(path: Path, size: int, mtime_ns: int, ctime_ns: int) -> str:
+    """Hash of the first and last 64 KiB; size and times only serve as keys of the cache."""
     with path.open("rb") as file:
         head = file.read(SAMPLE_BYTES)
         file.seek(max(0, size - SAMPLE_BYTES))
         return hashlib.sha256(head + file.read(SAMPLE_BYTES)).hexdigest()[:16]
+
+
+@lru_cache(maxsize=4096)
+def _whole_digest(path: Path, size: int, mtime_ns: int, ctime_ns: int) -> str:
+    """Hash of all bytes; size and times only serve as keys of the cache."""
+    return file_digest(path)
 
 
 def file_digest(path: Path) -> str:

@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 
 from hfllm.recipe.stage import LANGUAGE_MODEL
 from hfllm.runs.fingerprint import (
+    accepted_fingerprints,
     artifact_files,
     artifact_fingerprints,
     config_fingerprint,
@@ -73,7 +74,8 @@ def _running(step: Step) -> Manifest:
     previous = Manifest.read(step.manifest)
     fingerprint = step_fingerprint(recipe, spec.name)
     before, started = 0.0, datetime.now(UTC).isoformat(timespec="seconds")
-    if previous and previous.fingerprint == fingerprint and _resumes(step, previous):
+    same = previous and previous.fingerprint in accepted_fingerprints(recipe, spec.name)
+    if previous and same and _resumes(step, previous):
         before, started = previous.wall_s, previous.started or started
     return Manifest(
         step=spec.name,

@@ -12,7 +12,7 @@ from typing import Any
 
 from hfllm.recipe.recipe import Recipe
 from hfllm.recipe.stage import TOKENIZER
-from hfllm.runs.fingerprint import step_config, step_fingerprint
+from hfllm.runs.fingerprint import accepted_fingerprints, step_config
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.source_code import changed_code, code_digests
@@ -36,7 +36,7 @@ def status(step: Step) -> Status:
     manifest = Manifest.read(step.manifest)
     if manifest is None:
         return Status("missing", "not run yet")
-    if manifest.fingerprint != step_fingerprint(step.recipe, step.name):
+    if manifest.fingerprint not in accepted_fingerprints(step.recipe, step.name):
         return Status("stale", difference(step, manifest))
     if other := remade_parent(step, manifest):
         return Status("stale", other)
@@ -100,7 +100,7 @@ def difference(step: Step, manifest: Manifest) -> str:
     for parent, fingerprint in manifest.parents.items():
         if parent not in step.recipe.steps:
             return f"parent '{parent}' is no longer in the recipe"
-        if step_fingerprint(step.recipe, parent) != fingerprint:
+        if fingerprint not in accepted_fingerprints(step.recipe, parent):
             return f"parent '{parent}' changed"
     return "a file that it reads changed"
 
