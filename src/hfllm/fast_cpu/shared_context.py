@@ -29,6 +29,7 @@ from transformers import PreTrainedModel
 from hfllm.fast_cpu.shared_prefix import has_full_attention
 from hfllm.fast_cpu.trained_head import has_plain_head
 from hfllm.modeling.batching import MAX_BATCH_TOKENS, ScoringRequest, long_first
+from hfllm.recipe.errors import raise_out_of_memory
 
 MIN_SHARED = 8  # tokens: a shorter prefix is not worth a tree
 MAX_MEMBERS = 32  # rows of a tree
@@ -59,7 +60,8 @@ def supports_tree_attention(
         tree = tree_of([ScoringRequest(ids, len(start)) for ids in whole])
         together = tree_logits(model, [tree]).log_softmax(-1)
         alone = model(input_ids=torch.tensor(whole, device=model.device), use_cache=False).logits
-    except Exception:  # noqa: BLE001 - however it fails with such a mask, rows are scored alone
+    except Exception as error:  # noqa: BLE001 - however it fails with such a mask, rows are scored alone
+        raise_out_of_memory(error)
         return False
     apart = together - alone[:, len(start) - 1 : -1].log_softmax(-1).flatten(0, 1)
     at = [token for tail in tails for token in tail]

@@ -23,6 +23,7 @@ from transformers import DynamicCache
 
 from hfllm.fast_cpu import is_on
 from hfllm.modeling.eval_mode import eval_mode
+from hfllm.recipe.errors import raise_out_of_memory
 
 MIN_SAVED = 128  # tokens; a further pass costs as much as 90 on two cores: it reads all weights
 WINDOWS = ("sliding_window", "attention_chunk_size", "window_size", "attention_window")
@@ -120,7 +121,8 @@ def _agrees_with_whole_rows(trunk: Any, ids: torch.Tensor, shared: int) -> bool:
         with eval_mode(trunk), torch.autocast(ids.device.type, enabled=False):
             whole = trunk(input_ids=ids, use_cache=False).last_hidden_state[:, shared:].float()
             apart = _hidden_after_prefix(trunk, ids, shared).float() - whole
-    except Exception:  # noqa: BLE001 - however it fails with such a cache, rows are run whole
+    except Exception as error:  # noqa: BLE001 - however it fails with such a cache, rows are run whole
+        raise_out_of_memory(error)
         return False
     tolerance = TOLERANCE.get(trunk.dtype, LOW_PRECISION_TOLERANCE)
     return bool(apart.norm() <= tolerance * whole.norm())

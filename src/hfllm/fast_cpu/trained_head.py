@@ -28,6 +28,7 @@ from hfllm.fast_cpu import SWITCH, is_on
 from hfllm.fast_cpu.shared_prefix import last_hidden
 from hfllm.modeling.adapters import without_adapter
 from hfllm.modeling.eval_mode import eval_mode
+from hfllm.recipe.errors import raise_out_of_memory
 
 CHUNK = 2**27  # logits kept for the backward pass: 512 MB in float32; more are recomputed there
 SLICE = 2**22  # logits held at once without a backward pass
@@ -117,7 +118,8 @@ def has_plain_head(model: PreTrainedModel) -> bool:
     if model not in _has_plain_head:
         try:
             _has_plain_head[model] = not _routes_tokens(model) and _passes_through(model)
-        except (TypeError, ValueError, AttributeError, RuntimeError):  # no trunk of its own, ...
+        except (TypeError, ValueError, AttributeError, RuntimeError) as error:  # no own trunk, ...
+            raise_out_of_memory(error)
             _has_plain_head[model] = False
     return _has_plain_head[model]
 

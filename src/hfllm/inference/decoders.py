@@ -29,6 +29,7 @@ from hfllm.inference.logits import batches, row_logits, vocab_size
 from hfllm.inference.prompts import positions
 from hfllm.modeling.batching import ScoringRequest
 from hfllm.modeling.isolation import ordinary_tokens
+from hfllm.recipe.errors import raise_out_of_memory
 
 Prompts = list[list[int]]
 # model, prompts, most new tokens, next_token, is_done (both as in `decode`) -> (row, token)
@@ -210,7 +211,8 @@ def is_right(model: Any, way: Way) -> bool:
 
     try:
         said = list(way(model, prompts, NEW, next_token, is_done))
-    except Exception:  # noqa: BLE001 - however it fails, another way is taken
+    except Exception as error:  # noqa: BLE001 - however it fails, another way is taken
+        raise_out_of_memory(error)
         return False
     counts = [sum(row == n for row, _ in said) for n in range(len(prompts))]
     return counts == [NEW // 2, NEW, NEW] and all(

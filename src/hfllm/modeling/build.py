@@ -17,7 +17,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from hfllm.modeling.trial import try_model
 from hfllm.recipe.did_you_mean import did_you_mean
-from hfllm.recipe.errors import first_line
+from hfllm.recipe.errors import first_line, raise_out_of_memory
 
 POSITIONS = "max_position_embeddings"
 # Keys of older configs, and keys that would be overwritten here: what to write instead.
@@ -152,6 +152,7 @@ def build_model(
     try:
         made = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     except (ValueError, RuntimeError, KeyError) as error:
+        raise_out_of_memory(error)
         reason = first_line(error)
         raise ValueError(f"model: transformers cannot build it: {reason}") from error
     try_model(made, "model.model_type", seq_len, len(tokenizer))

@@ -27,7 +27,7 @@ from typing import Any
 import torch
 
 from hfllm.modeling.eval_mode import eval_mode
-from hfllm.recipe.errors import first_line
+from hfllm.recipe.errors import first_line, raise_out_of_memory
 from hfllm.runs.processes import is_main_process
 
 TOKENS = 22  # of a probed row: two documents
@@ -49,16 +49,17 @@ def turn_off_cache(model: torch.nn.Module) -> None:
             config.use_cache = False
 
 
-def prepare_for_packing(models: Sequence[Any], seq_len: int) -> str | None:
+def prepare_for_packing(models: Sequence[Any], seq_len: int, shares: bool = True) -> str | None:
     """Turn the models' caches off; on the main process the first `packing_problem`, else None.
 
-    Under FSDP the other processes may have no weights yet; under ZeRO-3 all take part.
+    Under FSDP the other processes may have no weights yet; under ZeRO-3 all take part. Nothing is
+    tried unless rows hold several documents (`shares`).
     """
     problems = []
     for model in models:
         turn_off_cache(model)
         is_split = any(hasattr(p, "ds_id") for p in model.parameters())
-        if is_main_process() or is_split:
+        if shares and (is_main_process() or is_split):
             problems.append(packing_problem(model, seq_len))
     return next(filter(None, problems), None)
 
@@ -82,6 +83,7 @@ def packing_problem(model: Any, seq_len: int) -> str | None:
         ):
             return next(filter(None, (_difference(model, n) for n in lengths)), None)
     except Exception as error:  # noqa: BLE001 - however it fails with such a row, nothing is packed
+        raise_out_of_memory(error)
         return f"the model does not run on packed rows ({first_line(error)})"
 
 

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from hfllm.modeling.eval_mode import eval_mode
 from hfllm.modeling.isolation import sees_later_tokens
-from hfllm.recipe.errors import first_line
+from hfllm.recipe.errors import first_line, raise_out_of_memory
 
 FEW = 8  # tokens
 OFFSET = 8  # rows of a table of positions that may be kept for other things
@@ -66,6 +66,7 @@ def _run(model: Any, problem: str, remedy: str, ids: torch.Tensor, loss: bool = 
             model.train()
             model(**inputs, use_cache=False)
     except (IndexError, RuntimeError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise_out_of_memory(error)
         raise ValueError(f"{problem} ({first_line(error)}); {remedy}") from error
 
 

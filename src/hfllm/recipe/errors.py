@@ -44,6 +44,12 @@ def reading(what: str) -> Iterator[None]:
         raise ValueError(f"{what}: {kind}{first_line(error)}") from error
 
 
+def raise_out_of_memory(error: Exception) -> None:
+    """Raise an error again if memory ran out: for trials, which take any other for an answer."""
+    if is_out_of_memory(error):
+        raise error
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out: torch.OutOfMemoryError, or a RuntimeError of the CPU allocator."""
     names = (type(error).__name__, str(error))
