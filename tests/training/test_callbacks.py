@@ -5,10 +5,11 @@ import signal
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from hfllm.stages.sft import STAGE
 from hfllm.training import callbacks
-from hfllm.training.callbacks import MetricsLog, StopOnSignal, truncate_metrics
+from hfllm.training.callbacks import MetricsLog, SampleText, StopOnSignal, truncate_metrics
 
 
 def lines(path):
@@ -150,3 +151,37 @@ def test_a_signal_after_the_last_step_ends_every_rank_or_none(stop, monkeypatch)
     with pytest.raises(SystemExit) as caught:
         stop.exit_if_stopped()
     assert caught.value.code == 130
+
+
+class Words:
+    """A tokenizer of which a text's ids are its numbers."""
+
+    def __call__(self, text, **_):
+        return {"input_ids": [int(word) for word in text.split()]}
+
+    def decode(self, ids, **_):
+        return " ".join(map(str, ids))
+
+
+@pytest.mark.parametrize(
+    ("eos", "text"), [(0, "3 0"), ([0, 2], "3 0"), (2, "3 0 2"), (None, "3 0 2 1")]
+)
+def test_a_sample_text_ends_at_the_models_end_whatever_its_id(tmp_path, monkeypatch, eos, text):
+    """Pythia and SmolLM2 end with the token 0."""
+    monkeypatch.setattr(callbacks, "positions", lambda _: 100)
+    monkeypatch.setattr(callbacks, "separators", lambda _: SimpleNamespace(before=[]))
+
+    def decode(model, prompts, most, best, is_done):
+        for token in (3, 0, 2, 1):
+            yield 0, token
+            if is_done(torch.tensor([0]), torch.tensor([token]), torch.tensor([0])).all():
+                return
+
+    monkeypatch.setattr(callbacks, "way_of", lambda _: decode)
+    model = torch.nn.Module()
+    model.device, model.generation_config = "cpu", SimpleNamespace(eos_token_id=eos)
+    sample = SampleText(["1"], Words(), tmp_path / "samples.jsonl")
+    args = SimpleNamespace(deepspeed_plugin=None, fsdp="")
+    sample.on_evaluate(args, state(1), None, model=model)
+    (row,) = lines(tmp_path / "samples.jsonl")
+    assert row["text"] == text

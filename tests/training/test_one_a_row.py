@@ -80,6 +80,18 @@ def test_chats_and_replayed_documents_get_rows_of_their_own(workspace, capsys):
         assert stats["rows"] >= stats["documents"]
 
 
+def test_rows_of_one_chat_need_no_trial(workspace, capsys):
+    """`packing: false` asks for them: no note, unless replayed documents are packed."""
+    recipe(workspace, "bloom")
+    for name in ("tokenizer", "pretrain"):
+        workspace.run(name)
+    capsys.readouterr()
+    step = workspace.run("sft", "sft.data.packing=false")
+    assert "one document a row" not in capsys.readouterr().out
+    stats = PackedDataset(step.data / "train" / "chats").stats
+    assert stats["rows"] == stats["documents"]
+
+
 @pytest.mark.parametrize("name", ["pretrain", "sft"])
 def test_a_cache_in_training_is_refused(workspace, name):
     (problem,) = value_problems(workspace.step(name, f"{name}.trainer.use_cache=true").spec)

@@ -216,7 +216,8 @@ class SampleText(TrainerCallback):
     def _continue(self, model: Any, prompt: str) -> str:
         ids = list(separators(self.tokenizer).before)
         ids += self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
-        ends = torch.tensor(model.generation_config.eos_token_id or [], device=model.device)
+        eos = model.generation_config.eos_token_id  # a list, one id, which may be 0, or None
+        ends = torch.tensor([] if eos is None else eos, device=model.device)
 
         def best(_: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
             return logits.argmax(-1)

@@ -105,7 +105,8 @@ def packed_chats(
     folder, heldout_folder = step.data / "train", step.data / "heldout"
     check_folders(f"{step.name}.data.mixture", map(label, [*data.mixture, *data.replay]))
     check_folders(f"{step.name}.data.heldout", map(label, data.heldout))
-    problem = prepare_for_packing(models, data.seq_len)
+    shares = data.packing or bool(data.replay)  # are there rows of several documents?
+    problem = prepare_for_packing(models, data.seq_len, shares)
     shape = RowShape(data.seq_len, problem is None)
     data = dataclasses.replace(data, packing=data.packing and problem is None)
 
