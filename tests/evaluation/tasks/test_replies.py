@@ -10,6 +10,7 @@ from hfllm.evaluation.specs import ModelSpec, ScorerSpecs, TaskSpec
 from hfllm.evaluation.tasks import answers, instructions, replies
 from hfllm.evaluation.tasks.answers import summarize_all
 from hfllm.inference.generate import Answer
+from hfllm.inference.prompts import positions
 
 OPEN = [
     {"id": str(i), "prompt": [{"role": "user", "content": f"Tell me of {i}."}]} for i in range(5)
@@ -75,6 +76,18 @@ def test_open_prompts_alone_are_compared_in_every_measure_of_a_row(folders, tmp_
     for metric, gap in gaps.items():
         gain = values["ppo", metric] - values["sft", metric]
         assert gap["n"] == 5 and gap["value"] == pytest.approx(gain)
+
+
+def test_a_reply_longer_than_the_model_is_left_out_of_the_loss_and_said(tested, capsys):
+    replies_given = ["Good.", "word " * positions(tested.model)]
+    rows = [{**row, "reply": text} for row, text in zip(OPEN, replies_given, strict=False)]
+    samples = replies.ask(tested, "open", TaskSpec("replies", rows))
+    assert [s.reply_nats is None for s in samples] == [False, True]
+    assert "open: 1 of 2 replies do not fit the model's" in capsys.readouterr().out
+    found = {r["metric"]: r["n"] for r in replies.summarize(samples)}
+    assert found["reply_loss"] == 1 and found["ended"] == 2
+    nothing = replies.ask(tested, "open", TaskSpec("replies", rows[1:]))
+    assert "reply_loss" not in {r["metric"] for r in replies.summarize(nothing)}
 
 
 def test_a_run_of_open_prompts_alone_has_no_accuracy_at_all(tested):

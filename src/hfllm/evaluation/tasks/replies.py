@@ -35,25 +35,41 @@ def ask(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sample]:
     circles = load_metric("repetition").compute(predictions=[s.output for s in samples])
     for sample, flag in zip(samples, circles["looping_flags"], strict=True):
         sample.looping = flag
-    replied = [sample for sample in samples if sample.row.get("reply") is not None]
-    requests = [reply_request(tested, sample.row) for sample in replied]
-    found = token_scores(tested.model, requests, f"{tested.spec.name}: {task}") if replied else []
-    for sample, scores in zip(replied, found, strict=True):
-        sample.reply_nats, sample.reply_tokens = -scores.total(), len(scores.logprobs)
+    score_replies(
+        tested, task, [sample for sample in samples if sample.row.get("reply") is not None]
+    )
     return samples
 
 
-def reply_request(tested: ModelUnderTest, row: TestRow) -> ScoringRequest:
-    """The token ids of a row's prompt and reply, and where the reply begins."""
+def score_replies(tested: ModelUnderTest, task: str, samples: list[Sample]) -> None:
+    """Set the loss of the rows' replies; a reply longer than the model is left out, and said."""
+    label, asked = f"{tested.spec.name}: {task}", []
+    for sample in samples:
+        if (request := reply_request(tested, sample.row)) is not None:
+            asked.append((sample, request))
+    if left_out := len(samples) - len(asked):
+        print(
+            f"{label}: {left_out:,} of {len(samples):,} replies do not fit the model's "
+            f"{positions(tested.model):,} positions: no part of {REPLY_LOSS.name}",
+            flush=True,
+        )
+    found = token_scores(tested.model, [request for _, request in asked], label) if asked else []
+    for (sample, _), scores in zip(asked, found, strict=True):
+        sample.reply_nats, sample.reply_tokens = -scores.total(), len(scores.logprobs)
+
+
+def reply_request(tested: ModelUnderTest, row: TestRow) -> ScoringRequest | None:
+    """The token ids of a row's prompt and reply, and where the reply begins; None: too long."""
     tokenizer, limit = tested.tokenizer, positions(tested.model)
     if not tested.spec.chat:
-        pair = split_continuation(tokenizer, plain_prompt(row), f" {row['reply']}")
-        return continuation(*pair, limit)
+        context, ids = split_continuation(tokenizer, plain_prompt(row), f" {row['reply']}")
+        return continuation(context, ids, limit) if len(ids) < limit else None
     messages = [*messages_of(row), {"role": "assistant", "content": row["reply"]}]
     rendered = render(tokenizer, messages, train="last")
     begin = rendered.trained.index(True)
     end = len(rendered.trained) - rendered.trained[::-1].index(True)
-    return continuation(rendered.input_ids[:begin], rendered.input_ids[begin:end], limit)
+    ids = rendered.input_ids[begin:end]
+    return continuation(rendered.input_ids[:begin], ids, limit) if len(ids) < limit else None
 
 
 def grade(samples: list[Sample], is_correct: Callable[[Sample], bool]) -> None:
