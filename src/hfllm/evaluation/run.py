@@ -155,10 +155,17 @@ def evaluate_model(
 
 
 def _say_if_cut(samples: list[Sample]) -> None:
-    """Say if most answers were cut: what a grader looks for often stands at their end."""
-    cut = sum(not sample.ended for sample in samples)
+    """Say if prompts left no room, or if most answers were cut (their end is often graded)."""
+    one = samples[0]
+    no_room = sum(not (sample.ended or sample.tokens) for sample in samples)
+    if no_room:
+        print(
+            f"{one.model}: {one.task}: {no_room:,} of {len(samples):,} prompts fill the model's "
+            "positions and leave no room for an answer",
+            flush=True,
+        )
+    cut = sum(not sample.ended for sample in samples) - no_room
     if 2 * cut > len(samples):
-        one = samples[0]
         print(
             f"{one.model}: {one.task}: {cut:,} of {len(samples):,} answers were cut at "
             f"{one.max_new_tokens} tokens; raise max_new_tokens if they end later",

@@ -21,14 +21,14 @@ import torch
 
 from hfllm.evaluation.accepted import named
 from hfllm.evaluation.calibration import calibration
+from hfllm.evaluation.fit_positions import fitted
 from hfllm.evaluation.intervals import share
 from hfllm.evaluation.measure import ACC, ACC_NORM
 from hfllm.evaluation.model_under_test import ModelUnderTest
 from hfllm.evaluation.shapes import as_test_row
 from hfllm.evaluation.specs import Result, TaskSpec, TestRow, check_finite, result
 from hfllm.evaluation.subsets import subsets_of
-from hfllm.inference.loglik import continuation, split_continuation, token_scores
-from hfllm.inference.prompts import positions
+from hfllm.inference.loglik import token_scores
 
 Item = dict[str, Any]  # record of one row, a line of items.jsonl
 
@@ -42,20 +42,19 @@ def score(tested: ModelUnderTest, name: str, spec: TaskSpec) -> tuple[list[Resul
         spec: rows in one of the three forms.
 
     Raises:
-        ValueError: a row has none of the three forms, or its gold is no choice.
+        ValueError: a row has none of the three forms, its gold is no choice, or a choice is
+            longer than the model's positions.
     """
     rows = spec.taken()
     options = [as_options(row) for row in rows]
-    scored = [
-        continuation(*split_continuation(tested.tokenizer, context, text), positions(tested.model))
-        for texts, _ in options
-        for context, text in texts
-    ]
-    found = iter(token_scores(tested.model, scored, f"{tested.spec.name}: {name}"))
+    label = f"{tested.spec.name}: {name}"
+    given = zip(rows, options, strict=True)
+    scored = fitted(tested, label, [(row, *text) for row, (texts, _) in given for text in texts])
+    found = iter(token_scores(tested.model, scored, label))
     items = []
     for number, (row, (texts, gold)) in enumerate(zip(rows, options, strict=True)):
         sums = [next(found).total() for _ in texts]
-        check_finite(sums, f"{tested.spec.name}: {name}: row {row.get('id', number)}")
+        check_finite(sums, f"{label}: row {row.get('id', number)}")
         rates = [s / max(1, len(t.strip())) for s, (_, t) in zip(sums, texts, strict=True)]
         items.append({"id": str(row.get("id", number)), **item_of(sums, rates, gold)})
     fields = [str(row.get("field", "")).replace("/", "_") for row in rows]

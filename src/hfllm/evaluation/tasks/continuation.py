@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from hfllm.evaluation.accepted import named, place
+from hfllm.evaluation.fit_positions import fitted
 from hfllm.evaluation.intervals import bootstrap, share
 from hfllm.evaluation.measure import ACC, PERPLEXITY
 from hfllm.evaluation.model_under_test import ModelUnderTest
 from hfllm.evaluation.published import text_of
 from hfllm.evaluation.specs import Result, TaskSpec, TestRow, check_finite, result
-from hfllm.inference.loglik import continuation, split_continuation, token_scores
-from hfllm.inference.prompts import positions
+from hfllm.inference.loglik import token_scores
 
 MAX_LOG = 700.0  # exp of more overflows a float
 
@@ -37,11 +37,9 @@ def score(
         ValueError: a row lacks `context` or `continuation`.
     """
     rows = spec.taken()
-    scored = []
-    for row in rows:
-        pair = split_continuation(tested.tokenizer, *context_and_text(row, name))
-        scored.append(continuation(*pair, positions(tested.model)))
-    found = token_scores(tested.model, scored, f"{tested.spec.name}: {name}")
+    label = f"{tested.spec.name}: {name}"
+    scored = fitted(tested, label, [(row, *context_and_text(row, name)) for row in rows])
+    found = token_scores(tested.model, scored, label)
     items = [
         {
             "id": str(row.get("id", i)),
@@ -51,7 +49,7 @@ def score(
         for i, (row, scores) in enumerate(zip(rows, found, strict=True))
     ]
     logprobs = np.array([[scores.total()] for scores in found])
-    check_finite(logprobs[:, 0].tolist(), f"{tested.spec.name}: {name}")
+    check_finite(logprobs[:, 0].tolist(), label)
     perplexity = bootstrap(logprobs, lambda means: np.exp(np.minimum(-means[..., 0], MAX_LOG)))
     return [
         result(tested.spec.name, name, ACC, share([bool(item["greedy"]) for item in items])),
