@@ -1,6 +1,9 @@
 """`hfllm show` prints every value with its origin."""
 
+import re
+
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from hfllm.cli import app
@@ -33,7 +36,7 @@ def test_each_value_tells_where_it_comes_from(workspace):
 
 
 def test_the_machines_choice_is_told_as_such(workspace):
-    assert shown(workspace, step="reward")["trainer.bf16"] == ("False", "recipe")
+    assert shown(workspace, step="reward")["trainer.bf16"] == ("false", "recipe")
     workspace.recipe({"reward": {"trainer": {"bf16": DROP}}})
     assert shown(workspace, step="reward")["trainer.bf16"][1] == "this machine"
 
@@ -62,7 +65,7 @@ def test_a_renamed_key_counts_under_either_name(workspace, name):
     here = installed_key(
         name, trainer_class(workspace.load().stages["pretrain"]).__dataclass_fields__
     )
-    assert line[f"trainer.{here}"] == ("True", "override")
+    assert line[f"trainer.{here}"] == ("true", "override")
 
 
 def test_the_head_of_a_step_names_stage_and_parents(workspace):
@@ -101,7 +104,7 @@ def test_a_reward_model_that_is_not_needed_is_shown_as_implied(workspace):
     functions = ["hfllm.rl.rewards:length_reward"]
     workspace.recipe({"reward": DROP, "ppo": {"reward_functions": functions}})
     line = "implied: reward_functions is set, and no step is called 'reward'"
-    assert shown(workspace, step="ppo")["reward"] == ("None", line)
+    assert shown(workspace, step="ppo")["reward"] == ("null", line)
 
 
 @pytest.mark.parametrize(
@@ -115,3 +118,19 @@ def test_an_answer_without_a_length_is_one_line(workspace, command, value, expec
     lines = [line for line in done.output.splitlines() if "max_completion_length" in line]
     assert done.exit_code == 1 and len(lines) == 1, done.output
     assert "ppo.trainer.max_completion_length: " in lines[0] and expected in lines[0]
+
+
+@pytest.mark.parametrize("step", ["tokenizer", "pretrain", "sft", "ppo"])
+def test_values_are_printed_as_a_recipe_takes_them(workspace, step):
+    lines = shown(workspace, step=step)
+    given = {k: yaml.safe_load(value) for k, (value, _) in lines.items() if value}
+    assert not [k for k, value in given.items() if re.match(r"[A-Z]\w+\.[A-Z]", str(value))]
+    if step == "sft":
+        assert lines["trainer.lr_scheduler_type"][0] == "cosine"
+        assert lines["trainer.save_strategy"][0] == "steps"
+        assert re.fullmatch(r"\d+", lines["trainer.warmup_steps"][0])
+        taken = [k for k in lines if re.match(r"trainer\.(?!max_length)\w", k)]  # set elsewhere
+        again = [f"sft.{k}={lines[k][0]}" for k in taken]
+        assert {k: v[0] for k, v in shown(workspace, *again, step=step).items()} == {
+            k: v[0] for k, v in lines.items()
+        }

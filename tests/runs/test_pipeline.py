@@ -46,6 +46,17 @@ def test_everything_missing_runs_in_order(workspace, ran):
     assert ran == [(name, False) for name in STEPS]
 
 
+def test_a_finished_run_says_how_to_look_at_it(workspace, ran, capsys):
+    run_recipe(workspace.load())
+    assert "hfllm chat" not in capsys.readouterr().out  # nothing is there
+    workspace.step("pretrain").model.mkdir(parents=True)
+    run_recipe(workspace.load())
+    assert capsys.readouterr().out.endswith("\nhfllm chat runs/tiny/pretrain/model --plain\n")
+    workspace.step("sft").model.mkdir(parents=True)
+    run_recipe(workspace.load())
+    assert capsys.readouterr().out.endswith("\nhfllm chat runs/tiny/sft/model\n")
+
+
 def test_what_is_done_is_skipped_and_what_follows_a_change_is_not(workspace):
     finish(workspace, "tokenizer", "pretrain", "sft", "reward")
     wanted = {"tokenizer": "skip", "pretrain": "skip", "sft": "skip", "reward": "skip"}

@@ -8,9 +8,13 @@ than 100 lines a step, are left out unless asked for.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterator
+from enum import Enum
 from typing import Any
+
+import yaml
 
 from hfllm.recipe.read_yaml import parse_override
 from hfllm.recipe.recipe import Recipe, StepSpec
@@ -144,5 +148,34 @@ def _short(value: Any) -> Any:
 
 
 def _line(key: str, value: Any, origin: str) -> str:
-    text = f"  {key}: {value}"
+    text = f"  {key}: {as_yaml(value)}"
     return f"{text:<60}  # {origin}"
+
+
+def as_yaml(value: Any) -> str:
+    """A value in one line, as a recipe would take it; what YAML has no words for as Python's."""
+    plain = _plain(value)
+    try:
+        text = yaml.safe_dump(
+            plain,
+            default_flow_style=True,
+            width=math.inf,
+            allow_unicode=True,
+            sort_keys=False,
+        )
+    except yaml.YAMLError:
+        return str(value)
+    return text.removesuffix("...\n").strip()
+
+
+def _plain(value: Any) -> Any:
+    """Enumerations by their value, whole numbers without ".0", at any depth."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e6:
+        return int(value)
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    return value

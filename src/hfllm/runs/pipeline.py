@@ -26,6 +26,7 @@ from hfllm.recipe.load import launch_words
 from hfllm.recipe.recipe import Recipe
 from hfllm.runs.layout import Step, step_named
 from hfllm.runs.lock import run_lock
+from hfllm.runs.look import how_to_look
 from hfllm.runs.manifest import write_atomically
 from hfllm.runs.preflight import preflight, unread_rows
 from hfllm.runs.processes import step_processes
@@ -143,6 +144,8 @@ def run_recipe(
                 console.print(f"{name}: finished before with these keys; put back from {copy}")
                 continue
             _run_step(item.step, name in forced, lock)
+    if line := how_to_look(recipe):
+        console.print(f"\n{line}", markup=False)
 
 
 def command_of(step: Step) -> list[str]:
