@@ -158,6 +158,12 @@ ACCEPTED = [  # (row, right answers, wrong answers)
     ({"answer": "Zu\u0308rich"}, ["Z\u00fcrich", "ZÜRICH!"], ["Zurichsee"]),
     ({"answer": ["59", 60], "check": "number"}, ["59", "It is 60."], ["61"]),
     ({"answer": ["b-a", "B A"], "check": "exact"}, ["b-a.", "b a"], ["ba"]),
+    ({"answer": "U.S.", "check": "exact"}, ["U.S.", "u.s"], ["US", "U.K."]),
+    ({"answer": "12.", "check": "exact"}, ["12", "12."], ["1.2"]),
+    ({"answer": False}, ["It isn't true.", "That wasn\u2019t true."], ["It isn't false."]),
+    ({"answer": 1e-05}, ["It is 0.00001.", "1e-05", "1e-5 m"], ["0.0001", "1"]),
+    ({"answer": 1e20}, ["100000000000000000000", "1e+20", "10^20"], ["1e2", "20"]),
+    ({"answer": "The Beatles"}, ["Beatles", "By the Beatles."], ["Beatle"]),
 ]  # fmt: skip
 
 

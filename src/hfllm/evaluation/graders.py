@@ -48,8 +48,8 @@ _REFUSAL = re.compile(
     r"cannot say|can't say|cannot answer|can't answer|no idea|unknown to me|not familiar)\b",
     re.IGNORECASE,
 )
-_TRUTH = re.compile(r"\b(not\s+)?(yes|true|no|false)\b")
-_NUMERIC = re.compile(r"[-+]?[\d.,]*\d")
+_TRUTH = re.compile(r"\b(not\s+|\w+n't\s+)?(yes|true|no|false)\b")
+_NUMERIC = re.compile(r"[-+]?[\d.,]*\d(?:[eE][-+]?\d+)?")  # 1e-05: a JSON number as text
 
 
 def is_correct(row: TestRow, answer: str) -> bool:
@@ -149,7 +149,7 @@ def _as_number(value: str) -> Number | None:
 def _word_pattern(value: str) -> re.Pattern[str]:
     value = _folded(value)
     article, _, rest = value.partition(" ")
-    bare = rest if rest and article in ("a", "an") else value  # the value "a" is no article
+    bare = rest if rest and article in ("a", "an", "the") else value  # the value "a" is no article
     # scripts without spaces have no border between words
     before, after = ("" if SPACELESS.match(sign) else r"\w" for sign in (bare[:1], bare[-1:]))
     start, end = (f"(?<!{before})" if before else "", f"(?!{after})" if after else "")
@@ -193,8 +193,12 @@ def _number(row: TestRow, text: str) -> bool:
 
 
 def _exact(row: TestRow, text: str) -> bool:
-    said = _folded(text).strip().rstrip(".")
-    return any(said == _folded(answer) for answer in accepted_answers(row))
+    said = _without_stop(text)
+    return any(said == _without_stop(answer) for answer in accepted_answers(row))
+
+
+def _without_stop(text: str) -> str:
+    return _folded(text).strip().rstrip(".")
 
 
 def _refusal(row: TestRow, text: str) -> bool:
