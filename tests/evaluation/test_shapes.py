@@ -210,6 +210,20 @@ def test_own_chats_are_scored_on_their_replies_and_answered_anew(folders, tmp_pa
     assert [sample["prompt"] for sample in samples] == [f"Who is number {i}?" for i in range(4)]
 
 
+def test_one_test_has_no_second_block_of_means_over_all_answers(folders, tmp_path):
+    path, other = tmp_path / "facts.jsonl", tmp_path / "more.jsonl"
+    for file in (path, other):
+        file.write_text(json.dumps({"prompt": "Who?", "answer": "Ada"}) + "\n")
+    assert "all_answers" not in evaluate_folder(folders["sft"], [path], max_new_tokens=4)
+    assert "all_answers" in evaluate_folder(folders["sft"], [path, other], max_new_tokens=4)
+
+
+def test_pairs_are_refused_whatever_columns_stand_beside_them():
+    for row in ({"prompt": "Who?"}, {"messages": [{"role": "user", "content": "Who?"}]}):
+        with pytest.raises(DataError, match="preference pairs test a reward model"):
+            kind_of(row | {"chosen": "a", "rejected": "b"})
+
+
 def test_the_loss_on_replies_is_that_of_the_trained_tokens(tested, tmp_path):
     path = tmp_path / "chats.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in CHATS))

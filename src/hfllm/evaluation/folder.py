@@ -14,6 +14,8 @@ from pathlib import Path
 from hfllm.data.ledger import Example, Ledger
 from hfllm.data.reading.examples import read_rows
 from hfllm.evaluation.accepted import named
+from hfllm.evaluation.config import ALL_ANSWERS
+from hfllm.evaluation.measure import ANSWER_TOKENS
 from hfllm.evaluation.read_tests import read_test
 from hfllm.evaluation.run import evaluate_models
 from hfllm.evaluation.shapes import as_test_row, kind_of
@@ -34,6 +36,8 @@ def evaluate_folder(
     out: Path | None = None,
 ) -> str:
     """Evaluate one model; returns the table of results, with n and 95% intervals.
+
+    The means over all answers are left out where there is one test of answers, whose they are.
 
     Args:
         model: folder (or run step) of a language model.
@@ -60,7 +64,8 @@ def evaluate_folder(
     with tempfile.TemporaryDirectory() as scratch:
         spec = ModelSpec(model_name(folder), folder, is_chat_model(folder))
         results = evaluate_models([spec], tasks, out or Path(scratch))
-    return format_table(results)
+    asked = {row["task"] for row in results if row["metric"] == ANSWER_TOKENS.name} - {ALL_ANSWERS}
+    return format_table([r for r in results if len(asked) > 1 or r["task"] != ALL_ANSWERS])
 
 
 def read_tasks(paths: Sequence[Path], limit: int | None = None) -> dict[str, TaskSpec]:

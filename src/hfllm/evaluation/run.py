@@ -168,7 +168,8 @@ def _say_if_cut(samples: list[Sample]) -> None:
     if 2 * cut > len(samples):
         print(
             f"{one.model}: {one.task}: {cut:,} of {len(samples):,} answers were cut at "
-            f"{one.max_new_tokens} tokens; raise max_new_tokens if they end later",
+            f"{one.max_new_tokens} tokens; raise max_new_tokens (`hfllm eval`: --max-new-tokens) "
+            "if they end later",
             flush=True,
         )
 

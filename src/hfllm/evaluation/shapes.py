@@ -62,9 +62,10 @@ def as_test_row(row: TestRow, kind: str) -> TestRow:
 
 def kind_of(row: TestRow) -> str:
     """The kind of test that a row's columns make; DataError with all shapes if none."""
-    if (shape := find_shape(row)) is not None:
+    shape, is_pair = find_shape(row), "chosen" in row and "rejected" in row
+    if shape is not None and not (is_pair and shape.kind == "replies"):
         return shape.kind
-    if "chosen" in row and "rejected" in row:
+    if is_pair:
         raise DataError(
             "preference pairs test a reward model: name it in a recipe's `evaluate.reward`, with a "
             "task of the kind `preference`"
