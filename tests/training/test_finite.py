@@ -11,6 +11,7 @@ from hfllm.runs.manifest import Manifest
 from hfllm.runs.status import status
 from hfllm.training import finite
 from hfllm.training.finite import check_saved_weights
+from hfllm.training.schedule import short_training_lines, shorten_warmup
 
 DIVERGES = ("trainer.learning_rate=1e30", "trainer.warmup_steps=0", "trainer.max_steps=4")
 
@@ -100,6 +101,7 @@ class Watched(finite.StopWhereNotFinite):
 
     def __init__(self, step, norms, history=(), fp16=False):
         self.step, self.skipped, self.seen, self.learned = step, 0, 0, 0
+        self.begun = self.rated = 0
         state = type("S", (), {"global_step": 2, "max_steps": 9, "log_history": list(history)})
         args = type("Args", (), {"fp16": fp16, "learning_rate": 1.0})
         self.trainer = type("T", (), {"accelerator": None, "args": args, "state": state})
@@ -130,3 +132,31 @@ def test_a_gradient_that_was_0_throughout_taught_nothing(trained, norms, history
     watched.trainer.state.global_step = 0
     with pytest.raises(ValueError, match="sft: not one step was trained"):
         watched.check_learned()
+
+
+def test_a_training_whose_rate_was_0_throughout_taught_nothing(trained, capsys):
+    one = "sft.trainer.max_steps=1"
+    (line,) = fails(capsys, "sft", one, "sft.trainer.warmup_steps=1")
+    assert "sft: nothing was learned: the learning rate was 0 at the only step" in line
+    main("sft", ["recipe.yaml", one])  # the default warm-up is a tenth of the steps: none here
+    said = capsys.readouterr().out
+    assert "warning: 1 step: too little to learn from; raise max_steps, or lower" in said
+    main("sft", ["recipe.yaml", one, "sft.trainer.learning_rate=0"])  # the recipe wants it
+
+
+@pytest.mark.parametrize(
+    ("given", "steps", "warmup", "words"),
+    [({}, 1, 0, ["1 step:"]), ({}, 99, 9, []), ({}, 100, 10, []), ({}, 5000, 10, []),
+     ({"warmup_steps": 30}, 20, 30, ["covers all 20 steps"])],
+)  # fmt: skip
+def test_a_default_warmup_is_at_most_a_tenth_of_the_steps(trained, given, steps, warmup, words):
+    from transformers import TrainingArguments
+
+    spec = trained.step("sft").spec
+    spec.config.trainer = given
+    args = TrainingArguments(max_steps=steps, warmup_steps=given.get("warmup_steps", 10))
+    shorten_warmup(spec, args)
+    assert args.warmup_steps == warmup
+    lines = short_training_lines(spec, args)
+    assert len(lines) == len(words)
+    assert all(word in line for word, line in zip(words, lines, strict=True))

@@ -24,7 +24,7 @@ from tiny import DROP, TRAINER
 # Losses of the tiny recipe's first steps on CPU in float32. They move when the rows, the order,
 # the initialisation, the optimizer or the schedule do: then look which, before updating them.
 PRETRAIN = [5.649, 5.673, 5.595]
-SFT = [5.674, 5.658, 5.668]
+SFT = [5.674, 5.573, 5.514]
 
 
 @pytest.mark.parametrize(("name", "golden"), [("pretrain", PRETRAIN), ("sft", SFT)])

@@ -35,6 +35,7 @@ class StopWhereNotFinite(TrainerCallback):
         self.trainer, self.step = trainer, step
         self.skipped = 0  # steps one after the other that fp16's scaler skips
         self.seen, self.learned = 0, 0  # gradients in this process, and those that were not 0
+        self.begun, self.rated = 0, 0  # steps in this process, and those with a rate other than 0
         self.norm_of = trainer._get_grad_norm
         trainer._get_grad_norm = self._checked_norm  # type: ignore[method-assign]
 
@@ -63,8 +64,13 @@ class StopWhereNotFinite(TrainerCallback):
             if is_ours and isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(self._message(key, value, state.global_step))
 
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Count the steps whose learning rate is not 0."""
+        self.begun += 1
+        self.rated += any(group["lr"] != 0 for group in kwargs["optimizer"].param_groups)
+
     def check_learned(self) -> None:
-        """Raise ValueError if no step was trained, or none had a gradient other than 0."""
+        """Raise ValueError if no step was trained, or none had a gradient or rate other than 0."""
         state, step = self.trainer.state, self.step
         if state.global_step == 0:
             raise ValueError(
@@ -78,6 +84,14 @@ class StopWhereNotFinite(TrainerCallback):
                 f"{step.name}: nothing was learned: no step had a gradient other than 0; no token "
                 "was trained, every answer got the same reward, or fp16 overflowed; look at the "
                 f"rows and at {step.metrics}"
+            )
+
+        is_whole = self.begun == state.global_step  # a resumed one has learned before
+        if is_whole and not self.rated and self.trainer.args.learning_rate != 0:
+            steps = "the only step" if self.begun == 1 else f"each of the {self.begun} steps"
+            raise ValueError(
+                f"{step.name}: nothing was learned: the learning rate was 0 at {steps}; lower "
+                f"{step.name}.trainer.warmup_steps, or train for more steps"
             )
 
     def _scales(self) -> bool:

@@ -41,6 +41,7 @@ from hfllm.training.resume import (
     rows_per_step,
     what_is_anew,
 )
+from hfllm.training.schedule import short_training_lines, shorten_warmup
 
 
 @dataclass
@@ -90,6 +91,7 @@ def fit(
         SystemExit: 128 + signal, after a checkpoint was saved.
     """
     check_engine(trainer)
+    shorten_warmup(step.spec, trainer.args)
     stop = StopOnSignal()
     per_step = rows_per_step(trainer.args)
     tokens_per_step = int(per_step * info.row_tokens) if info.row_tokens else None
@@ -108,6 +110,7 @@ def fit(
     parameters = count_parameters(trainer.accelerator.unwrap_model(trainer.model))
     if trainer.is_world_process_zero():
         lines = [model_line(trainer, parameters), *memory_lines(trainer, step, size)]
+        lines += short_training_lines(step.spec, trainer.args)
         print("\n".join(f"{step.name}: {line}" for line in lines), flush=True)
     with without_tied_keys(trainer.accelerator.unwrap_model(trainer.model)):
         trainer.train(resume_from_checkpoint=checkpoint)
