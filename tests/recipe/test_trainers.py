@@ -117,3 +117,18 @@ def test_the_machine_decides_precision_and_place(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(trainers, "cpu_has_bf16", lambda: False)
     assert hardware_defaults() == {"bf16": False, "use_cpu": True}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ("{r: 16x}", "r: '16x' is not a whole number"),
+        ("{r: 2.5}", "r: 2.5 is not a whole number"),
+        ("{lora_dropout: much}", "lora_dropout: 'much' is not a number"),
+        ("{lora_alpha: null}", "lora_alpha: None is not a whole number"),
+    ],
+)
+def test_a_number_of_peft_that_is_none_is_named_by_its_key(workspace, values, said):
+    with pytest.raises(RecipeError, match=f"sft.peft.{said}"):
+        check_trainers(workspace.load(f"sft.peft={values}"))
+    check_trainers(workspace.load("sft.peft={r: 2, lora_alpha: 4, lora_dropout: 0}"))

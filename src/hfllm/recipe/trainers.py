@@ -183,7 +183,7 @@ def _value_problem(stage: Stage, config: Any) -> str | None:
 
 
 def peft_problem(spec: StepSpec) -> str | None:
-    """One line on the first key of `peft:` that peft.LoraConfig does not know, or None."""
+    """One line on the first key of `peft:` that LoraConfig lacks or whose number is none."""
     if not spec.config.peft:
         return None
     import inspect
@@ -192,10 +192,17 @@ def peft_problem(spec: StepSpec) -> str | None:
 
     known = inspect.signature(LoraConfig).parameters
     unknown = next((key for key in spec.config.peft if key not in known), None)
-    if unknown is None:
-        return None
-    hint = did_you_mean(unknown, known)
-    return f"{spec.name}.peft.{unknown}: no key of peft.LoraConfig.{hint}"
+    if unknown is not None:
+        hint = did_you_mean(unknown, known)
+        return f"{spec.name}.peft.{unknown}: no key of peft.LoraConfig.{hint}"
+    kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float)}
+    for key, value in spec.config.peft.items():
+        annotation = known[key].annotation
+        kind = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+        if kind in kinds and (isinstance(value, bool) or not isinstance(value, kinds[kind])):
+            words = "a whole number" if kind == "int" else "a number"
+            return f"{spec.name}.peft.{key}: {value!r} is not {words}"
+    return None
 
 
 def check_trainers(recipe: Recipe, names: list[str] | None = None) -> None:
