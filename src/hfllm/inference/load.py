@@ -186,7 +186,8 @@ def check_vocabulary(
         )
     if tokenizer.pad_token_id is not None and tokenizer.pad_token_id == tokenizer.eos_token_id:
         print(
-            f"note: {place}: pad token is eos; answers run on where training masked both",
+            f"note: {place}: pad token is eos; nothing to do unless its answers run on (training "
+            "masked both): then train it on with hfllm, which pads with another token",
             file=sys.stderr,
         )
 
