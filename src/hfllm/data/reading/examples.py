@@ -155,11 +155,10 @@ READS_ALL: dict[Adapter, tuple[str, ...]] = {  # the columns that the consumers 
 
 def _note_unread(row: Example, example: Example, read: tuple[str, ...], ledger: Ledger) -> None:
     """Note what the conversion read neither of the row nor of its messages."""
-    file = file_of(row.place)
     for key, value in example.items():
         if key not in read and key not in IDENTITY and value not in (None, "", [], {}):
-            ledger.note(row.source, f"unread:{key}", file)
+            ledger.note(row.source, f"unread:{key}", file_of(row.place))
     for key, value in row.items():
         if key not in example or example[key] is not value:  # a column that was converted
             for inner in unread_keys(value):
-                ledger.note(row.source, f"unread:{key}[].{inner}", file)
+                ledger.note(row.source, f"unread:{key}[].{inner}", file_of(row.place))

@@ -104,7 +104,7 @@ def _parse(raw: bytes, start: int) -> Any:
     """Parse one JSON value; ValueError says what is wrong, at which byte of the file."""
     text = _decode(raw, start)
     try:
-        value = json.loads(text, object_pairs_hook=_each_key_once)
+        value = _JSON.decode(text)
         if "\\ud" in text or "\\uD" in text:  # an escaped half of a surrogate pair is no text
             json.dumps(value, ensure_ascii=False).encode()
         return value
@@ -126,6 +126,9 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise ValueError(f"the key {twice!r} stands twice in one object; remove one")
     return found
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_each_key_once)  # json.loads would make one a row
 
 
 def _read_json_lines(path: Path, on_damage: OnDamage) -> Iterator[LocatedRow]:

@@ -153,7 +153,6 @@ def _rest(row: dict[str, Any], used: Format) -> dict[str, Any]:
 
 def _format(row: dict[str, Any], format: str | None, table: dict[str, Format]) -> str:
     """The format's name, detected if None is given; DataError names the columns of the row."""
-    columns = f"the row has: {named(row)}"
     if format is not None:
         if format not in table:
             raise DataError(
@@ -162,7 +161,8 @@ def _format(row: dict[str, Any], format: str | None, table: dict[str, Format]) -
         missing = [key for key in table[format].columns if key not in row]
         if missing:
             raise DataError(
-                f"format {format!r} needs the column {missing[0]!r}; {columns}", "missing_column"
+                f"format {format!r} needs the column {missing[0]!r}; the row has: {named(row)}",
+                "missing_column",
             )
         return format
     there = [key for key, value in row.items() if value is not None]
@@ -173,7 +173,8 @@ def _format(row: dict[str, Any], format: str | None, table: dict[str, Format]) -
     others = [kind for kind, known in KINDS.items() if _first_fit(row, there, known)]
     hint = f", which is {' or '.join(others)}" if others else ""
     raise DataError(
-        f"no column {wanted}; {columns}{hint} (rename them with `columns`)", "missing_column"
+        f"no column {wanted}; the row has: {named(row)}{hint} (rename them with `columns`)",
+        "missing_column",
     )
 
 
