@@ -168,6 +168,12 @@ def test_the_text_that_a_question_is_about_is_read_or_refused(column):
         as_test_row(asked | {"prompt": "Who?"}, "answers")
 
 
+def test_choices_that_are_all_one_text_are_refused():
+    with pytest.raises(DataError, match="all 2 `choices` are 'a': give two"):
+        as_test_row({"query": "Who?", "choices": ["a", "a"], "gold": 0}, "choices")
+    as_test_row({"query": "Who?", "choices": ["a", "b", "a"], "gold": 1}, "choices")
+
+
 def test_every_kind_but_two_has_a_shape_and_every_message_is_one_line():
     assert set(TASK_KINDS) - {shape.kind for shape in SHAPES} == {"bits_per_byte", "preference"}
     for row in ({"question": "Why?"}, {}, {"chosen": "a", "rejected": "b"}):

@@ -56,6 +56,9 @@ def test_an_evaluation_that_cannot_work_is_told_before_any_training(workspace):
     ]
     found = problems(workspace, "evaluate.tasks.pairs.kind=guess", names=["evaluate"])
     assert found[1].startswith("evaluate.tasks.pairs.kind: 'guess' is none of bits_per_byte, ")
+    for key in ("limit", "max_new_tokens"):
+        found = problems(workspace, f"evaluate.tasks.pairs.{key}=0", names=["evaluate"])
+        assert any(f"tasks.pairs.{key}: 0 is not above 0; raise it" in line for line in found)
     names = "evaluate.reward, evaluate.reference among its models"
     needs = f"evaluate.best_of: needs {names}, and numbers from 1 to 64, each once"
     held = ("reward.data.holdout=0.2", "evaluate.reward=reward")
@@ -107,6 +110,7 @@ def test_a_curation_that_cannot_work_is_told_before_it_starts(workspace):
         ("sft.data.mixture[0].format=chatml", "format: 'chatml' is unknown"),
         ("sft.data.mixture[0].weight=-1", "weight: -1.0 is not above 0; raise it"),
         ("sft.data.mixture[0].limit=0", "limit: 0 is not above 0; raise it"),
+        ("sft.data.mixture[0].allow_dropped=80", "allow_dropped: 80.0 is no share from 0 to 1"),
         ("sft.trainer.eval_strategy=steps", "sft.trainer.eval_strategy: steps needs sft.data.held"),
         ("sft.data.seq_len=4", "sft.data.seq_len: 4 is too short"),
         ("sft.data.mixture=[{path: data/chats.jsonl},{path: data/chats.jsonl}]", "'chats'; give"),

@@ -46,6 +46,8 @@ def labelled(choices: Any, column: str = "choices") -> tuple[list[str], list[str
             f"`{column}` is a list of at least two texts, or ARC's text and label, found {found}",
             BAD_TEST,
         )
+    if len({str(text) for text in texts}) == 1:
+        raise DataError(f"all {len(texts)} `{column}` are {texts[0]!r:.40}: give two", BAD_TEST)
     return [str(text) for text in texts], labels
 
 

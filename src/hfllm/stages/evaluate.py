@@ -49,6 +49,9 @@ def check(spec: StepSpec) -> Iterator[str]:
     for name, task in config.tasks.items():
         if task.kind not in TASK_KINDS:
             yield f"tasks.{name}.kind: '{task.kind}' is none of {', '.join(TASK_KINDS)}"
+        for key in ("limit", "max_new_tokens"):
+            if (value := getattr(task, key)) is not None and value < 1:
+                yield f"tasks.{name}.{key}: {value} is not above 0; raise it, or leave it out"
         if task.kind == "preference" and not config.reward:
             yield f"tasks.{name}.kind: tests a reward model; name it under {spec.name}.reward"
     best_of = config.best_of or []
