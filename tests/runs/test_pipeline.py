@@ -277,6 +277,7 @@ def test_a_signal_to_the_run_reaches_the_work_and_is_waited_for(workspace, numbe
     process = subprocess.Popen(
         [sys.executable, "-c", RUN],
         stdout=subprocess.DEVNULL,
+        stderr=(workspace.folder / "said").open("w"),
         # tests started with nohup or in the background hand down an ignored signal
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
@@ -286,8 +287,19 @@ def test_a_signal_to_the_run_reaches_the_work_and_is_waited_for(workspace, numbe
     started = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, number)
     assert process.wait(timeout=30) == code
+    said = (workspace.folder / "said").read_text().splitlines()
+    assert said[-1] == "error: interrupted; rerun the same command to resume"
     assert (workspace.folder / "checkpoint").read_text() == "saved"
     assert not [p for p in started if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_the_word_after_a_signal_names_the_newest_complete_checkpoint(workspace):
+    step = workspace.step("pretrain")
+    for name in ("checkpoint-9/complete.json", "checkpoint-10/complete.json", "checkpoint-11/x"):
+        path = step.checkpoints / name
+        path.parent.mkdir(parents=True)
+        path.touch()
+    assert pipeline._interrupted(step).endswith(f"resume from {step.checkpoints}/checkpoint-10")
 
 
 def test_a_second_signal_while_the_first_is_passed_on_leaves_no_step_behind(monkeypatch):

@@ -202,11 +202,19 @@ def _run_step(step: Step, forced: bool, lock: int | None) -> None:
     )
     try:
         code = process.wait()
-    except BaseException:  # Ctrl-C or SIGTERM
+    except (KeyboardInterrupt, SystemExit) as error:  # Ctrl-C; SIGTERM, SIGHUP
         _stop(process)
-        raise
+        number = error.code if isinstance(error, SystemExit) else 128 + signal.SIGINT
+        raise StepFailed(_interrupted(step), exit_code=int(number or 0)) from None
     if code:
         raise StepFailed(_how_it_ended(step, code), exit_code=code if 0 < code < 256 else 1)
+
+
+def _interrupted(step: Step) -> str:
+    """What to say after a signal; names the newest checkpoint with its mark of completeness."""
+    marks = step.checkpoints.glob("checkpoint-*/complete.json")
+    kept = max((m.parent for m in marks), key=lambda p: int(p.name.split("-")[1]), default=None)
+    return "interrupted; rerun the same command to resume" + (f" from {kept}" if kept else "")
 
 
 def _how_it_ended(step: Step, code: int) -> str:
