@@ -132,3 +132,8 @@ def test_a_number_of_peft_that_is_none_is_named_by_its_key(workspace, values, sa
     with pytest.raises(RecipeError, match=f"sft.peft.{said}"):
         check_trainers(workspace.load(f"sft.peft={values}"))
     check_trainers(workspace.load("sft.peft={r: 2, lora_alpha: 4, lora_dropout: 0}"))
+
+
+def test_epochs_below_0_are_refused(workspace):
+    with pytest.raises(ValueError, match="num_train_epochs: -1.0 is not a number from 0 on"):
+        check_trainers(workspace.step("sft", "sft.trainer.num_train_epochs=-1").recipe)

@@ -172,7 +172,13 @@ def _value_problem(stage: Stage, config: Any) -> str | None:
     for key in ("per_device_train_batch_size", "gradient_accumulation_steps"):
         if getattr(config, key) < 1:
             return f"{key}: must be at least 1"
-    for key in ("learning_rate", "weight_decay", "max_grad_norm", "warmup_steps"):
+    for key in (
+        "learning_rate",
+        "weight_decay",
+        "max_grad_norm",
+        "warmup_steps",
+        "num_train_epochs",
+    ):
         value = getattr(config, key) or 0
         if isinstance(value, int | float) and not 0 <= value < float("inf"):
             return f"{key}: {value} is not a number from 0 on"
