@@ -264,7 +264,7 @@ from hfllm.cli import app
 from hfllm.runs import pipeline
 import sys
 pipeline.preflight = lambda *_, **__: None
-pipeline.command_of = lambda step: [sys.executable, "accelerate_launcher.py"]
+pipeline.command_of = lambda step: [sys.executable, "accelerate-launch.py"]
 app(["run", "recipe.yaml"])
 """
 
@@ -273,7 +273,7 @@ app(["run", "recipe.yaml"])
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
 )
 def test_a_signal_to_the_run_reaches_the_work_and_is_waited_for(workspace, number, code):
-    (workspace.folder / "accelerate_launcher.py").write_text(LAUNCHER)
+    (workspace.folder / "accelerate-launch.py").write_text(LAUNCHER)
     process = subprocess.Popen(
         [sys.executable, "-c", RUN],
         stdout=subprocess.DEVNULL,
