@@ -1,6 +1,7 @@
 """What reward functions may return, and the one line that anything else is."""
 
 import asyncio
+import sys
 from decimal import Decimal
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from rl_helpers import logged
 
+from hfllm.launch import _terminated
 from hfllm.rl.build_rewards import JudgedReward, LengthFloorReward
 from hfllm.rl.checked_reward import check_scores, checked
 from hfllm.rl.first_rows import function_problems
@@ -92,6 +94,32 @@ def test_arguments_that_do_not_fit_and_errors_name_the_function():
         with pytest.raises(ValueError, match=f"^reward function {words}") as caught:
             checked(function)(**GIVEN)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [1e300, -1e39, 10**400], ids=str)
+def test_a_number_that_float32_does_not_hold_is_told_as_one(value):
+    with pytest.raises(ValueError, match="^reward function given gave -?1"):
+        returning([0.0, 1.0, value])(**GIVEN)
+
+
+def test_a_function_that_ends_the_program_is_one_line_and_our_own_signals_pass():
+    def leaves(completions, **_):
+        sys.exit(0)
+
+    async def leaves_late(completions, **_):
+        sys.exit(0)
+
+    words = r"reward function leaves.* ends the program at .*py:\d+"
+    with pytest.raises(ValueError, match=words):
+        checked(leaves)(**GIVEN)
+    with pytest.raises(ValueError, match=words):
+        asyncio.run(checked(leaves_late)(**GIVEN))
+
+    def stopped(completions, **_):
+        _terminated()
+
+    with pytest.raises(SystemExit):
+        checked(stopped)(**GIVEN)
 
 
 def test_async_functions_too():

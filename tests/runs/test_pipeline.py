@@ -223,6 +223,21 @@ def test_only_a_step_that_was_stopped_is_said_to_resume(workspace, monkeypatch, 
     assert expected in str(caught.value) and bool(expected) == bool(str(caught.value))
 
 
+@pytest.mark.parametrize("left", ["nothing", "running"])
+def test_an_exit_code_of_0_is_not_trusted_without_a_manifest_that_is_done(
+    workspace, monkeypatch, left
+):
+    if left == "running":
+        with recording(workspace.step("tokenizer")):
+            pass
+        path = workspace.step("tokenizer").manifest
+        path.write_text(path.read_text().replace('"status": "done"', '"status": "running"'))
+    stand_in(monkeypatch, "raise SystemExit(0)")
+    with pytest.raises(StepFailed, match="step 'tokenizer' .*exit code 0") as caught:
+        run_recipe(workspace.load())
+    assert caught.value.exit_code == 1
+
+
 def test_a_step_gets_its_environment(workspace, monkeypatch):
     code = (
         "import os, json; json.dump(dict(os.environ), open('env.json', 'w')); raise SystemExit(1)"
@@ -240,7 +255,8 @@ def test_pretraining_keeps_every_block_of_memory(workspace, monkeypatch):
     code = "import os; open('kept', 'w').write(os.environ['MALLOC_MMAP_MAX_'])"
     stand_in(monkeypatch, code)
     step = step_named(workspace.load(), "pretrain")
-    pipeline._run_step(step, forced=False, lock=None)
+    with pytest.raises(StepFailed):  # the stand-in writes no manifest
+        pipeline._run_step(step, forced=False, lock=None)
     assert (workspace.folder / "kept").read_text() == "0"
 
 

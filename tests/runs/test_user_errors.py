@@ -64,3 +64,10 @@ def test_input_errors_say_nothing_of_resuming_and_an_interrupt_does():
 @pytest.mark.parametrize("error", [TypeError("x"), KeyError("x"), AssertionError(), OSError(5000)])
 def test_mistakes_of_ours_keep_their_traceback(error):
     assert explain(error) is None
+
+
+def test_a_package_that_a_library_wants_is_one_line_and_a_module_of_ours_is_not():
+    line, code = explain(ImportError("You need to install `bitsandbytes`"))
+    assert code == 1 and line.startswith("You need to install `bitsandbytes`; install")
+    assert explain(ModuleNotFoundError("No module named 'hfllm.x'", name="hfllm.x")) is None
+    assert explain(ImportError("cannot import name 'x' from 'torch'", name="torch")) is None

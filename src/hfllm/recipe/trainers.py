@@ -169,6 +169,10 @@ def _value_problem(stage: Stage, config: Any) -> str | None:
     ):
         return "lr_scheduler_kwargs: warmup_stable_decay needs {num_decay_steps: N} here"
 
+    if config.max_steps == 0:  # the library takes it for "not set", and trains num_train_epochs
+        return "max_steps: 0 trains nothing; use 1 or more, or leave it out"
+    if config.max_steps < 0 and config.num_train_epochs <= 0:
+        return f"num_train_epochs: {config.num_train_epochs} trains nothing; use more than 0"
     for key in ("per_device_train_batch_size", "gradient_accumulation_steps"):
         if getattr(config, key) < 1:
             return f"{key}: must be at least 1"
@@ -185,6 +189,24 @@ def _value_problem(stage: Stage, config: Any) -> str | None:
     for tracker in config.report_to:
         if tracker not in ("none", "all", *get_available_reporting_integrations()):
             return f"report_to: '{tracker}' is not installed; run `pip install {tracker}`"
+    return _missing_package(config)
+
+
+def _missing_package(config: Any) -> str | None:
+    """One line on a key whose package is not installed, or None."""
+    from transformers import Trainer
+    from transformers.utils import is_liger_kernel_available
+
+    if config.use_liger_kernel and not is_liger_kernel_available():
+        return "use_liger_kernel: needs the package liger-kernel; install it, or leave the key out"
+    if str(getattr(config.optim, "value", config.optim)).startswith("adamw_torch_fused"):
+        return None
+    try:
+        Trainer.get_optimizer_cls_and_kwargs(config)
+    except ImportError as error:
+        return f"optim: {first_line(error)}; install it, or choose another"
+    except Exception:  # it wants the model too; the trainer will tell
+        return None
     return None
 
 

@@ -9,26 +9,22 @@ function. `checked` wraps a function so that each is one line with its name, the
 from __future__ import annotations
 
 import inspect
-import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
-from math import isfinite
 from numbers import Real
 from typing import Any
 
 import torch
 from accelerate.utils import gather_object
 
-from hfllm.recipe.errors import first_line, is_out_of_memory
+from hfllm.recipe.errors import is_out_of_memory
+from hfllm.rl.reward_errors import RewardError, failure, no_exit
 from hfllm.rl.rewards import RewardModelScorer, prefix_features_of
 
 Scores = list[float | None]
+LARGEST = torch.finfo(torch.float32).max
 WANTED = "return a list with one number per answer, None where it does not score a row"
-
-
-class RewardError(ValueError):
-    """What is wrong with a reward function, in one line."""
 
 
 class RewardWrapper:
@@ -65,7 +61,9 @@ class CheckedReward(RewardWrapper):
         """
         try:
             self.check_arguments(given)
-            return self._checked(self.function(**given), given)
+            with no_exit(f"reward function {self.__name__}"):
+                scores = self.function(**given)
+            return self._checked(scores, given)
         except Exception as error:
             return self._failed(error, given)
 
@@ -114,7 +112,7 @@ class CheckedReward(RewardWrapper):
         if value is None:
             return None
         plain = value.item() if getattr(value, "ndim", None) == 0 else value  # torch, numpy
-        if isinstance(plain, Real | Decimal) and isfinite(plain):
+        if isinstance(plain, Real | Decimal) and _is_float32(plain):
             return float(plain)
         raise RewardError(
             f"reward function {self.__name__} gave {value!r} ({type(value).__name__}) for "
@@ -122,13 +120,12 @@ class CheckedReward(RewardWrapper):
         )
 
 
-def failure(name: str, error: Exception) -> RewardError:
-    """One line on an error of the user's code, with its place."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return RewardError(
-        f"{name} failed at {last.filename}:{last.lineno}: {type(error).__name__}: "
-        f"{first_line(error)}"
-    )
+def _is_float32(number: Real | Decimal) -> bool:
+    """Whether a number is finite as float32, in which rewards are kept."""
+    try:
+        return abs(float(number)) <= LARGEST  # NaN is not
+    except OverflowError:  # an int beyond float64
+        return False
 
 
 class CheckedAsyncReward(CheckedReward):
@@ -138,7 +135,9 @@ class CheckedAsyncReward(CheckedReward):
         """The function's scores."""
         try:
             self.check_arguments(given)
-            return self._checked(await self.function(**given), given)
+            with no_exit(f"reward function {self.__name__}"):
+                scores = await self.function(**given)
+            return self._checked(scores, given)
         except Exception as error:
             return self._failed(error, given)
 

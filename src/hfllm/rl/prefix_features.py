@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from tokenizers.decoders import DecodeStream
 
-from hfllm.rl.checked_reward import failure
+from hfllm.rl.reward_errors import failure
 from hfllm.rl.rewards import prefix_features_of
 
 

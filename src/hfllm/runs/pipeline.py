@@ -27,7 +27,7 @@ from hfllm.recipe.recipe import Recipe
 from hfllm.runs.layout import Step, step_named
 from hfllm.runs.lock import run_lock
 from hfllm.runs.look import how_to_look
-from hfllm.runs.manifest import write_atomically
+from hfllm.runs.manifest import Manifest, write_atomically
 from hfllm.runs.preflight import preflight, unread_rows
 from hfllm.runs.processes import step_processes
 from hfllm.runs.quiet import quiet_libraries
@@ -206,7 +206,8 @@ def _run_step(step: Step, forced: bool, lock: int | None) -> None:
         _stop(process)
         number = error.code if isinstance(error, SystemExit) else 128 + signal.SIGINT
         raise StepFailed(_interrupted(step), exit_code=int(number or 0)) from None
-    if code:
+    manifest = Manifest.read(step.manifest)
+    if code or manifest is None or manifest.status != "done":  # user code may end it with 0
         raise StepFailed(_how_it_ended(step, code), exit_code=code if 0 < code < 256 else 1)
 
 

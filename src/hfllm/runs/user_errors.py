@@ -40,10 +40,23 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         return _out_of_memory(error), 1
     if isinstance(error, ValueError):
         return str(error), getattr(error, "exit_code", 1)
+    if isinstance(error, ImportError) and (missing := _missing_package(error)):
+        return missing, 1
     if isinstance(error, OSError) and error.errno in REMEDIES:
         what = (error.strerror or first_line(error)).lower()
         return f"{error.filename or 'a file'}: {what}; {REMEDIES[error.errno]}", 1
     return None
+
+
+def _missing_package(error: ImportError) -> str | None:
+    """One line on a package that a library wants and that is not installed; None if it is ours.
+
+    A name that an installed module lacks ("cannot import name") is a mistake of ours.
+    """
+    by_hand = error.name is None or isinstance(error, ModuleNotFoundError)
+    if not by_hand or (error.name or "").split(".")[0] == "hfllm":
+        return None
+    return f"{first_line(error)}; install the package, or leave out the key that needs it"
 
 
 def _full_disk(error: BaseException) -> str | None:
