@@ -211,3 +211,15 @@ def test_a_launch_by_hand_reads_its_rows_before_the_old_step_is_moved(trained, c
         assert "data/chats.jsonl:1" in capsys.readouterr().err
     assert sorted(p.name for p in (trained.folder / "runs/tiny").iterdir()) == before
     assert Manifest.read(trained.step("sft").manifest).status == "done"
+
+
+def test_another_rank_leaves_the_main_process_the_time_to_say_its_line(monkeypatch, capsys):
+    """Torchrun ends all when one ends: the error was lost where rank 1 came to it first."""
+    slept = []
+    monkeypatch.setattr(launch.time, "sleep", slept.append)
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(SystemExit):
+            launch._fail("recipe.yaml: wrong", 1)
+    assert slept == [launch.MAIN_SPEAKS_WITHIN_S]
+    assert capsys.readouterr().err == "error: recipe.yaml: wrong\n"

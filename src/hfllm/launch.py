@@ -47,6 +47,8 @@ from hfllm.stages import find_stages
 
 RESUMABLE = ("interrupted", "failed")  # forced or not, such a step resumes from its checkpoints
 
+MAIN_SPEAKS_WITHIN_S = 5
+
 
 def main(stage: str | None = None, argv: list[str] | None = None) -> None:
     """Run one step of a recipe; a user's mistake ends with one line and exit code 1.
@@ -82,6 +84,8 @@ def _fail(message: str, code: int) -> NoReturn:
         text = "".join(f"error: {line}\n" for line in message.splitlines())
         print(text, end="", file=sys.stderr, flush=True)
         say_last(text)
+    else:  # a launcher ends the main process when another one ends: let it say its line first
+        time.sleep(MAIN_SPEAKS_WITHIN_S)
     raise SystemExit(code)
 
 

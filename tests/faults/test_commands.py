@@ -45,7 +45,7 @@ def test_a_dry_run_and_a_show_succeed(workspace):
     assert "not run yet" in result.stdout
     result = hfllm("show", "recipe.yaml", "--step", "sft", "sft.trainer.learning_rate=1e-5")
     assert result.exit_code == 0
-    assert "trainer.learning_rate: 1e-05" in result.stdout
+    assert "trainer.learning_rate: 1.0e-05" in result.stdout
 
 
 def test_the_version_is_told(workspace):
