@@ -132,7 +132,7 @@ def test_the_table_has_the_reward_model_beside_length_and_open_prompts_without_a
     )
     assert by_key["reward", "human_preference", "length_accuracy"]["value"] >= 0.5
     assert {m for _, t, m in by_key if t == "dolly_heldout"} == {
-        "ended", "answer_tokens", "reward", "looping", "same_answer"
+        "ended", "answer_tokens", "reward", "looping", "same_answer", "reply_loss"
     }  # fmt: skip
     assert by_key["ppo", "all_answers", "kl"]["n"] == 8
     assert ("sft", "all_answers", "accuracy") not in by_key
