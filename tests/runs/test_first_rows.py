@@ -43,6 +43,15 @@ def test_rows_of_another_kind_are_found(workspace, override, expected):
     assert expected in found
 
 
+def test_rows_that_are_no_documents_are_found_before_they_are_curated(workspace):
+    for path in ("data/documents.jsonl", "data/chats.jsonl"):
+        workspace.recipe({"curate": {"sources": [{"path": path}]}})
+        if path == "data/documents.jsonl":
+            preflight(workspace.load(), ["curate"], with_rows=True)
+    (found,) = problems(workspace, names=["curate"])
+    assert found.startswith("curate.sources[0]: ") and "these rows are conversations" in found
+
+
 def test_all_steps_are_looked_at(workspace):
     found = problems(
         workspace,

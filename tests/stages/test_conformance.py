@@ -250,3 +250,14 @@ def test_its_card_says_what_it_is(name):
         assert chart.unit and chart.better in ("", "up", "down")
     if stage.makes_model:
         assert stage.method and stage.console and stage.charts
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_what_its_module_has_for_the_stage_is_handed_to_it(name):
+    """A check that is written and not handed over checks nothing."""
+    stage = STAGES[name]
+    module = importlib.import_module(stage.module)
+    for item in dataclasses.fields(stage):
+        written = vars(module).get(item.name)
+        if callable(written) and written.__module__ == module.__name__:
+            assert getattr(stage, item.name) is written, item.name

@@ -60,7 +60,12 @@ def _most_frequent(reasons: dict[str, int]) -> str:
 
 
 STAGE = Stage(
-    config=CurateConfig, makes=DATA, check=check, key_figure=key_figure, sentence=sentence
+    config=CurateConfig,
+    makes=DATA,
+    check=check,
+    first_rows=first_rows,
+    key_figure=key_figure,
+    sentence=sentence,
 )
 
 
