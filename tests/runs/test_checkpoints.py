@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from hfllm.training.checkpoints import (
+from hfllm.runs.checkpoints import (
     MARKER,
     mark_complete,
     newest_complete,

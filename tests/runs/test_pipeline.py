@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from hfllm.runs import pipeline
+from hfllm.runs.checkpoints import mark_complete
 from hfllm.runs.layout import step_named
 from hfllm.runs.pipeline import StepFailed, command_of, plan, run_recipe
 from hfllm.runs.record import recording
@@ -311,10 +312,13 @@ def test_a_signal_to_the_run_reaches_the_work_and_is_waited_for(workspace, numbe
 
 def test_the_word_after_a_signal_names_the_newest_complete_checkpoint(workspace):
     step = workspace.step("pretrain")
-    for name in ("checkpoint-9/complete.json", "checkpoint-10/complete.json", "checkpoint-11/x"):
-        path = step.checkpoints / name
+    for number in (9, 10, 11, 12):
+        path = step.checkpoints / f"checkpoint-{number}" / "x"
         path.parent.mkdir(parents=True)
         path.touch()
+        if number != 11:
+            mark_complete(path.parent)
+    path.unlink()  # of the newest: a resume would not take it
     assert pipeline._interrupted(step).endswith(f"resume from {step.checkpoints}/checkpoint-10")
 
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from hfllm.recipe.launch_line import Asked
+from hfllm.runs.checkpoints import mark_complete
 from hfllm.training import resume
-from hfllm.training.checkpoints import mark_complete
 from hfllm.training.resume import Progress, keep_rows_per_step, what_is_anew
 
 

@@ -24,6 +24,7 @@ from hfllm.recipe.graph import ancestors
 from hfllm.recipe.launch_line import STARTED_BY_RUN
 from hfllm.recipe.load import launch_words
 from hfllm.recipe.recipe import Recipe
+from hfllm.runs.checkpoints import newest_complete
 from hfllm.runs.layout import Step, step_named
 from hfllm.runs.lock import run_lock
 from hfllm.runs.look import how_to_look
@@ -212,9 +213,8 @@ def _run_step(step: Step, forced: bool, lock: int | None) -> None:
 
 
 def _interrupted(step: Step) -> str:
-    """What to say after a signal; names the newest checkpoint with its mark of completeness."""
-    marks = step.checkpoints.glob("checkpoint-*/complete.json")
-    kept = max((m.parent for m in marks), key=lambda p: int(p.name.split("-")[1]), default=None)
+    """What to say after a signal; names the checkpoint from which the step will resume."""
+    kept, _ = newest_complete(step.checkpoints)
     return "interrupted; rerun the same command to resume" + (f" from {kept}" if kept else "")
 
 

@@ -16,8 +16,8 @@ from typing import Any
 from safetensors import safe_open
 from transformers import Trainer, TrainerCallback
 
+from hfllm.runs.checkpoints import newest_complete
 from hfllm.runs.layout import Step
-from hfllm.training.checkpoints import newest_complete
 
 MAX_SKIPPED = 40  # fp16: the scale goes from 65,536 to 1 in 16 halvings
 

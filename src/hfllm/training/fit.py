@@ -18,16 +18,12 @@ from transformers.trainer_callback import PrinterCallback
 
 from hfllm.modeling.adapters import merge_adapter, without_adapter
 from hfllm.modeling.flops import count_parameters, flops_per_token
+from hfllm.runs.checkpoints import newest_complete, remove_incomplete
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_main_process, is_on, is_sharded
 from hfllm.training.callbacks import MetricsLog, StopOnSignal
-from hfllm.training.checkpoints import (
-    MarkCheckpoints,
-    newest_complete,
-    remove_incomplete,
-    without_tied_keys,
-)
+from hfllm.training.checkpoints import MarkCheckpoints, without_tied_keys
 from hfllm.training.defaults import choose_defaults, chosen_lines
 from hfllm.training.eval_loss import FinalEvaluation
 from hfllm.training.finite import StopWhereNotFinite, check_saved_weights

@@ -19,9 +19,9 @@ from accelerate.utils import gather_object
 from transformers import Trainer
 
 from hfllm.recipe.trainers import build_trainer_config, launch_asks
+from hfllm.runs.checkpoints import newest_complete, step_of
 from hfllm.runs.layout import Step
 from hfllm.runs.processes import is_on, world_size
-from hfllm.training.checkpoints import newest_complete, step_of
 
 FILE = "progress.json"
 COUNTED_BY_TRL = "_total_train_tokens"  # attribute of its trainers, logged as num_tokens
