@@ -76,15 +76,6 @@ def _at_least(least: int, **options: float | None) -> None:
             raise ValueError(f"--{option}: {value} is not a number from {least} on")
 
 
-def _require(model: str) -> None:
-    """Refuse a hub id that cannot be fetched before torch is imported, which takes seconds."""
-    from hfllm.recipe.hub import require
-    from hfllm.recipe.model_names import names_hub
-
-    if names_hub(model):
-        require(model)
-
-
 def _load(path: Path, overrides: list[str] | None) -> Recipe:
     """Load and check the recipe, with hfllm's stages and those of installed packages."""
     from hfllm.recipe.load import load_recipe
@@ -154,8 +145,10 @@ def evaluate(
 ) -> None:
     """Score one model on held-out tests; print each score with n and a 95% interval."""
     with clear_errors():
+        from hfllm.recipe.hub import require_model
+
         _at_least(1, limit=limit, max_new_tokens=max_new_tokens)
-        _require(model)
+        require_model(model)  # before torch is imported, which takes seconds
         from hfllm.evaluation.folder import evaluate_folder
 
         done = evaluate_folder(
@@ -176,9 +169,11 @@ def chat(
 ) -> None:
     """Talk to a model; if standard input is not a terminal, each of its lines is a question."""
     with clear_errors():
+        from hfllm.recipe.hub import require_model
+
         _at_least(0, temperature=temperature)
         _at_least(1, max_new_tokens=max_new_tokens)
-        _require(model)
+        require_model(model)  # before torch is imported, which takes seconds
         from hfllm.runs.quiet import quiet_libraries
 
         quiet_libraries()  # before transformers is imported

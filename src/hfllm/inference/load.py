@@ -29,8 +29,8 @@ from hfllm.modeling.gguf import as_folder
 from hfllm.modeling.load_report import left_out, reward_model_problem, without_load_report
 from hfllm.recipe.did_you_mean import first_missing, near_path
 from hfllm.recipe.errors import reading
-from hfllm.recipe.hub import require
-from hfllm.recipe.model_names import how_to_get, is_gguf, names_hub
+from hfllm.recipe.hub import require_model
+from hfllm.recipe.model_names import how_to_get, is_gguf
 from hfllm.tokenization.apply_template import take_default_template
 
 MODEL_FILES = ("config.json", "adapter_config.json")
@@ -55,8 +55,7 @@ def find_model(folder: str | Path) -> str:
         return as_folder(str(folder))
     if path.exists():
         raise ValueError(f"{path} is a file: name the folder that holds it")
-    if names_hub(str(folder)):
-        require(str(folder))
+    if require_model(str(folder)):
         return str(folder)
     raise ValueError(f"no folder {path}{_hint(path)}")
 

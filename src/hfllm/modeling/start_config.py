@@ -31,17 +31,18 @@ def first_ancestor(recipe: Recipe, spec: StepSpec) -> StepSpec:
     return spec
 
 
-def start_config(recipe: Recipe, root: StepSpec, fetch: bool = False) -> Any:
-    """The config of the model that `root` starts from, or None where it is not on this disk.
+def start_config(recipe: Recipe, spec: StepSpec, fetch: bool = False) -> Any:
+    """The config of the model that a step starts from, or None where it is not on this disk.
 
     Args:
         recipe: gives the tokenizer's size, where a step makes the tokenizer.
-        root: of `first_ancestor`: it builds its model, or starts from one outside the recipe.
+        spec: of the step; the model is that of its `first_ancestor`.
         fetch: a hub id's config may be downloaded; else it is read from the cache, if it is there.
 
     Raises:
         ValueError: the section `model:` is wrong, or the folder holds no config (one line).
     """
+    root = first_ancestor(recipe, spec)
     if not isinstance(root.config, TrainConfig):
         return None  # a stage that makes a model and trains none
     if not root.config.init:

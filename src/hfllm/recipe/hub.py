@@ -17,6 +17,8 @@ import urllib.request
 from functools import lru_cache
 from pathlib import Path
 
+from hfllm.recipe.model_names import names_hub
+
 TIMEOUT_S = 1.5
 SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 UNASKED = "HFLLM_HUB_DOES_NOT_ANSWER"  # why HF_HUB_OFFLINE is set, if by us
@@ -47,10 +49,17 @@ def hub_problem(name: str, kind: str = MODEL) -> str | None:
     )
 
 
-def require(name: str, kind: str = MODEL) -> None:
-    """Raise ValueError if the hub id can be loaded neither from the cache nor from the hub."""
-    if problem := hub_problem(name, kind):
+def require_model(reference: str) -> bool:
+    """Whether a model reference names the hub.
+
+    Raises:
+        ValueError: it does, and can be loaded neither from the cache nor from the hub.
+    """
+    if not names_hub(reference):
+        return False
+    if problem := hub_problem(reference):
         raise ValueError(problem)
+    return True
 
 
 def is_cached(name: str, kind: str) -> bool:

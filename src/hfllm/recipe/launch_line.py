@@ -22,9 +22,8 @@ from hfllm.recipe.errors import first_line
 from hfllm.recipe.hub import hub_home
 from hfllm.recipe.launcher import launcher_words
 
-STARTED_BY_RUN = (
-    "HFLLM_STARTED_BY_RUN"  # set for the steps of `hfllm run`, which has default options
-)
+# set for the steps of `hfllm run`, which has default options
+STARTED_BY_RUN = "HFLLM_STARTED_BY_RUN"
 PRECISION = {
     "no": {"bf16": False, "fp16": False},
     "bf16": {"bf16": True, "fp16": False},

@@ -40,11 +40,11 @@ def launch_problems(words: list[str]) -> Iterator[str]:
     given, file = options(words), config_file(words)
     config = read_config(file) if file else {}
     kind = str(config.get("distributed_type", "NO"))
-    asked = processes.asked_processes(words) or 1
+    wanted = processes.asked_processes(words) or 1
     gpus = processes.count_gpus()
-    if "cpu" in given and asked > 1:
+    if "cpu" in given and wanted > 1:
         yield (
-            f"launch: accelerate starts one process with --cpu, not {asked}; leave --cpu out and "
+            f"launch: accelerate starts one process with --cpu, not {wanted}; leave --cpu out and "
             "set ACCELERATE_USE_CPU=true in the environment, with --multi_gpu"
         )
     if (kind == "FSDP" or "use_fsdp" in given) and not gpus:
@@ -55,7 +55,7 @@ def launch_problems(words: list[str]) -> Iterator[str]:
     if (kind == "DEEPSPEED" or "use_deepspeed" in given) and find_spec("deepspeed") is None:
         yield "launch: DeepSpeed is not installed; run `pip install deepspeed`"
     machines = given.get("num_machines") or config.get("num_machines") or 1
-    here = asked // max(1, int(machines))
+    here = wanted // max(1, int(machines))
     on_cpu = config.get("use_cpu") or "cpu" in given or processes.is_on("ACCELERATE_USE_CPU")
     if gpus and here > gpus and not on_cpu:
         yield f"launch: {here} processes on this machine, which has {gpus} GPUs; one a GPU"

@@ -157,7 +157,7 @@ def _model_problem(recipe: Recipe, spec: StepSpec) -> str | None:
     root = first_ancestor(recipe, spec)
     seq_len = getattr(getattr(spec.config, "data", None), "seq_len", None)
     try:
-        config = start_config(recipe, root)
+        config = start_config(recipe, spec)
     except ValueError as error:
         return first_line(error) if root is spec else None  # else reported for the root
     try:

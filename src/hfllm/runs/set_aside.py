@@ -31,9 +31,7 @@ def set_aside(step: Step) -> str:
         return f"the old one is in {_move(step, FINISHED, manifest.fingerprint)}"
     copies = _copies(step, FINISHED)
     kept = f"; the last finished one stays in {copies[-1]}" if copies else ""
-    was_done = (
-        manifest is not None and manifest.status == "done"
-    )  # a file was lost or changed since
+    was_done = manifest is not None and manifest.status == "done"  # a file was lost since
     if was_done or any(step.checkpoints.glob("checkpoint-*")):
         mark = manifest.fingerprint if manifest else "unknown"
         return f"the old one, not whole, is in {_move(step, UNFINISHED, mark)}{kept}"

@@ -13,8 +13,8 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from hfllm.recipe.errors import reading
-from hfllm.recipe.hub import require
-from hfllm.recipe.model_names import how_to_get, names_hub
+from hfllm.recipe.hub import require_model
+from hfllm.recipe.model_names import how_to_get
 
 COLORS = (41, 42, 43, 44, 45, 46)  # ANSI background colours, taken in turn
 RESET = "\x1b[0m"
@@ -65,7 +65,10 @@ def _byte_of_character() -> dict[str, int]:
 
 def _load(place: str) -> Tokenizer:
     folder = Path(place)
-    if not names_hub(place):
+    if require_model(place):
+        with reading(f"no folder {place}, and no tokenizer.json on the hub"):
+            tokenizer = Tokenizer.from_pretrained(place)
+    else:
         found = [folder / inner / "tokenizer.json" for inner in ("", "model", "tokenizer")]
         path = next((path for path in found if path.is_file()), None)
         if path is None:
@@ -73,10 +76,6 @@ def _load(place: str) -> Tokenizer:
             raise ValueError(f"no tokenizer in {place}: tokenizer.json is missing{what}")
         with reading(f"{path}: no tokenizer"):
             tokenizer = Tokenizer.from_file(str(path))
-    else:
-        require(place)
-        with reading(f"no folder {place}, and no tokenizer.json on the hub"):
-            tokenizer = Tokenizer.from_pretrained(place)
     tokenizer.encode_special_tokens = True
     tokenizer.no_padding()
     tokenizer.no_truncation()

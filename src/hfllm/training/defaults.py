@@ -20,7 +20,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from hfllm.modeling.start_config import first_ancestor, start_config
+from hfllm.modeling.start_config import start_config
 from hfllm.recipe.recipe import Recipe, StepSpec
 from hfllm.recipe.stage import Default, Stage
 from hfllm.recipe.trainers import hardware_defaults, launch_asks
@@ -105,7 +105,7 @@ def chosen_lines(spec: StepSpec) -> list[str]:
 def size_of(recipe: Recipe, spec: StepSpec, fetch: bool = False) -> ModelSize | None:
     """The sizes of the model that a step trains; None where they are not known before it runs."""
     try:
-        config = start_config(recipe, first_ancestor(recipe, spec), fetch)
+        config = start_config(recipe, spec, fetch)
         return None if config is None else model_size(config, spec.config.peft)
     except (ValueError, AttributeError):  # said by the checks before a run, or by the loading
         return None

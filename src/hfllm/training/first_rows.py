@@ -16,7 +16,6 @@ from typing import Any
 from hfllm.data.ledger import Example, Ledger
 from hfllm.data.reading.first_rows import Rows, first_rows
 from hfllm.modeling.start_config import (
-    first_ancestor,
     start_config,
     weightless_model,
     with_adapter,
@@ -77,7 +76,7 @@ def adapter_problems(step: Step) -> Iterator[str]:
     if not peft:
         return
     try:
-        config = start_config(step.recipe, first_ancestor(step.recipe, step.spec))
+        config = start_config(step.recipe, step.spec)
     except ValueError:
         return  # the check of the model says it
     model: Any = None if config is None else weightless_model(config)

@@ -17,7 +17,6 @@ from hfllm.data.reading.tool_turns import tools_of
 SYSTEM = ("system", "system_prompt", "system_message")
 GIVEN = ("input", "context")  # a text that the instruction is about
 HISTORY = "history"  # of [question, answer], or of messages
-BESIDE = (*SYSTEM, *GIVEN, HISTORY)
 
 NO_TEXT = dict.fromkeys(("image", "images", "audio", "audios", "video", "videos"), "no text")
 TOOLS = ("tools", "functions")  # that may be called; of chats only
