@@ -49,15 +49,17 @@ def run(side: str, section: dict[str, Any], folder: Path) -> dict[str, Any]:
     words = [sys.executable, "-m", "hfllm", "run", str(path)]
     begin, expected = time.monotonic(), None
     lines: list[tuple[float, float]] = []  # (wall, CPU) seconds at each line on a step
+    said: list[str] = []
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as p:
         assert p.stdout is not None
         for line in p.stdout:
+            said.append(line)
             if LINE.search(line):
                 lines.append((time.monotonic() - begin, cpu_seconds(p.pid)))
             if found := EXPECTED.search(line):
                 expected = float(found[1])
     if p.returncode:
-        raise SystemExit(f"{side} ended with exit code {p.returncode}")
+        raise SystemExit(f"{side} ended with exit code {p.returncode}:\n{''.join(said[-10:])}")
     step = folder / side / side
     manifest = json.loads((step / "manifest.json").read_text())
     steps = manifest["metrics"]["steps"]
