@@ -27,6 +27,7 @@ from hfllm.runs.arguments import arguments, usage
 from hfllm.runs.last_word import say_last
 from hfllm.runs.layout import Step, overrides_of, step_named
 from hfllm.runs.lock import run_lock
+from hfllm.runs.outputs import check_parents
 from hfllm.runs.preflight import preflight
 from hfllm.runs.processes import (
     WAIT_SECONDS,
@@ -160,7 +161,8 @@ def _run_stage(step: Step) -> None:
 def prepare_parents(step: Step) -> None:
     """Make the missing and stale data steps that `step` reads, in this process.
 
-    ValueError if a model step is missing or stale; the line names the commands that make it.
+    ValueError if a model step is missing or stale, or a file of a parent has other bytes than its
+    manifest vouches for; the line names the commands that make it.
     """
     for name in ancestors(step.recipe.steps, step.name):
         parent = step.other(name)
@@ -180,6 +182,8 @@ def prepare_parents(step: Step) -> None:
         where = f"; {set_aside(parent)}" if now.state == "stale" else ""
         print(f"{step.name}: making its parent '{name}' first ({now.reason}{where})", flush=True)
         _run_stage(parent)
+    if not step.stage.reads_everything:
+        check_parents(step)
 
 
 def wait_for_parents(step: Step, poll_s: float = 0.5, timeout_s: float = WAIT_SECONDS) -> None:

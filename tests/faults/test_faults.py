@@ -8,6 +8,7 @@ key or row and the remedy.
 import errno
 import gzip
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -66,6 +67,14 @@ def half_gzip(space: Workspace) -> None:
 def half_weights(space: Workspace) -> None:
     path = "runs/tiny/sft/model/model.safetensors"
     half(space, path, (space.folder / path).read_bytes())
+
+
+def flipped_weights(space: Workspace) -> None:
+    path = space.folder / "runs/tiny/sft/model/model.safetensors"
+    content, times = bytearray(path.read_bytes()), path.stat()
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def half_reward_model(space: Workspace) -> None:
@@ -302,8 +311,18 @@ ARTIFACTS = [
     Fault(
         "changed chat template",
         "reward",
-        ("the chat_template of 'sft' is ", "its manifest says ", "--from sft`"),
+        (
+            "its parent 'sft' is stale (runs/tiny/sft: its model/chat_template.jinja has ",
+            "`hfllm run recipe.yaml --only sft`",
+        ),
         other_template,
+    ),
+    Fault(
+        "a flipped byte of the weights that kept its time",
+        "reward",
+        ("reward: its parent 'sft', runs/tiny/sft: model/model.safetensors has other bytes than",
+         "put the file back, or make the step again: `hfllm run recipe.yaml --only sft`"),
+        flipped_weights,
     ),
     Fault(
         "missing model parent",

@@ -7,9 +7,7 @@ import pytest
 from hfllm.runs import fingerprint
 from hfllm.runs.fingerprint import (
     accepted_fingerprints,
-    artifact_fingerprints,
     digest,
-    file_digest,
     step_fingerprint,
 )
 from tiny import write_jsonl
@@ -120,25 +118,6 @@ def test_a_worlds_own_seed_counts_also_when_it_is_zero(workspace):
 def test_digests_do_not_depend_on_the_order_of_keys():
     assert digest({"a": 1, "b": [2]}) == digest(json.loads('{"b": [2], "a": 1}'))
     assert digest({"a": 1}) != digest({"a": 2})
-
-
-def test_artifacts_are_hashed_whole(tmp_path):
-    files = {
-        "model/model.safetensors": "weights",
-        "model/tokenizer.json": "tokens",
-        "model/chat_template.jinja": "template",
-        "data/train/a.bin": "rows",
-        "data/train/b.bin": "more",
-    }
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    first = artifact_fingerprints(tmp_path)
-    assert set(first) == {"model", "tokenizer", "chat_template", "data"}
-    assert first["tokenizer"] == file_digest(tmp_path / "model/tokenizer.json")
-    (tmp_path / "data/train/b.bin").write_text("MORE")
-    second = artifact_fingerprints(tmp_path)
-    assert {k for k in first if first[k] != second[k]} == {"data"}
 
 
 def launched(words):

@@ -117,11 +117,11 @@ def test_checkpoints_go_only_when_the_step_is_written_down_as_done(workspace, mo
     step = workspace.step("tokenizer")
     (step.checkpoints / "checkpoint-1").mkdir(parents=True)
 
-    def killed(_):
+    def killed(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("hfllm.runs.record.artifact_fingerprints", killed)
+        patched.setattr("hfllm.runs.record.record_outputs", killed)
         with pytest.raises(KeyboardInterrupt), recording(step):
             pass
     assert Manifest.read(step.manifest).status == "running"

@@ -4,9 +4,8 @@ import shutil
 
 import pytest
 
-from hfllm.runs.manifest import Manifest
 from hfllm.runs.record import recording
-from hfllm.runs.status import mismatch, recipe_statuses, status
+from hfllm.runs.status import recipe_statuses, status
 from tiny import write_jsonl
 
 
@@ -79,16 +78,6 @@ def test_every_step_has_a_status(workspace):
     assert set(states.values()) == {"missing"}
 
 
-def test_an_artifact_that_is_not_its_manifests_is_told(workspace):
-    finish(workspace, "tokenizer")
-    step = workspace.step("pretrain")
-    listed = Manifest.read(step.other("tokenizer").manifest).artifact["tokenizer"]
-    assert mismatch(step, "tokenizer", "tokenizer", listed) is None
-    told = mismatch(step, "tokenizer", "tokenizer", "beef")
-    assert "is beef, but its manifest says " + listed in told
-    assert "hfllm run recipe.yaml --from tokenizer" in told
-
-
 def test_a_parent_that_came_out_different_makes_its_children_stale(workspace):
     parent = finish(workspace, "tokenizer")
     child = finish(workspace, "pretrain")
@@ -110,52 +99,3 @@ def test_an_interrupted_step_does_not_go_on_from_another_parent(workspace):
     with recording(parent):
         (parent.tokenizer / "tokenizer.json").write_text("another")
     assert status(step).state == "stale"
-
-
-def test_results_are_an_artifact_and_samples_of_a_training_are_not(workspace):
-    step = workspace.step("pretrain")
-    with recording(step):
-        step.model.mkdir(parents=True)
-        (step.folder / "samples.jsonl").write_text("{}")
-    assert status(step).is_done
-    with recording(step):
-        (step.folder / "results.json").write_text("{}")
-    assert status(step).is_done
-    (step.folder / "results.json").unlink()
-    assert status(step).reason == f"{step.folder}: its results.json is gone"
-
-
-def test_every_file_that_a_finished_step_wrote_is_looked_for(workspace):
-    step = workspace.step("pretrain")
-    files = {
-        "model/model.safetensors": "weights",
-        "model/sub/part.bin": "p",
-        "data/heldout.jsonl": "{}",
-        "adapter/adapter_model.safetensors": "a",
-        "results.json": "{}",
-    }
-    with recording(step):
-        for name, text in files.items():
-            (step.folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (step.folder / name).write_text(text)
-        (step.model / "README.md").write_text("card")
-    (step.model / "README.md").write_text("the report writes a longer card")
-    assert status(step).is_done
-    for name, text in files.items():
-        path = step.folder / name
-        path.unlink()
-        assert status(step).reason == f"{step.folder}: its {name} is gone"
-        path.write_text(text + "xy")
-        sizes = f"{len(text) + 2} bytes, {len(text)} were written"
-        assert status(step).reason == f"{step.folder}: its {name} has {sizes}"
-        assert status(step).state == "stale"
-        path.write_text(text)
-        assert status(step).is_done
-
-
-def test_a_manifest_of_an_earlier_version_lists_no_files_and_stays_done(workspace):
-    step = finish(workspace, "tokenizer")
-    manifest = Manifest.read(step.manifest)
-    manifest.files = {}
-    manifest.write(step.manifest)
-    assert status(step).is_done

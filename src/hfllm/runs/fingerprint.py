@@ -1,4 +1,4 @@
-"""Fingerprints (hashes) of steps and of artifacts, to tell a finished step from a stale one.
+"""Fingerprints (hashes) of steps, to tell a finished step from a stale one.
 
 A step's fingerprint is a hash of its stage, its resolved config (with the batch, clipping and
 optimizer that the recipe's `launch:` asks for), the seed, the files and model
@@ -9,7 +9,7 @@ artifact (how often to log or save) are left out.
 
 Outside files are hashed by name, size and content. Those of a key that holds more than 4 GiB are
 hashed by their first and last 64 KiB and their modification time: reading hundreds of gigabytes
-before each start would take too long. Artifacts of the run are hashed whole.
+before each start would take too long. What the steps of the run write is hashed whole (outputs.py).
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from hfllm.recipe.graph import file_references, model_references, sources_in
 from hfllm.recipe.launch_line import training_asked
 from hfllm.recipe.paths import matches, user_path, walk
 from hfllm.recipe.recipe import Recipe
-from hfllm.recipe.stage import TOKENIZER
 from hfllm.runs.source_code import module_digests
 
 # trainer keys that change what is logged or saved during training, not the artifact
@@ -112,7 +111,7 @@ def _outside_files(pattern: str, whole: bool = True) -> list[tuple[str | int, ..
         elif large:
             out.append((path.name, size, _sampled_digest(path, size, mtime, changed), mtime))
         else:
-            out.append((path.name, size, _whole_digest(path, size, mtime, changed)))
+            out.append((path.name, size, known_digest(path)))
     return out
 
 
@@ -134,6 +133,12 @@ def _sampled_digest(path: Path, size: int, mtime_ns: int, ctime_ns: int) -> str:
         return hashlib.sha256(head + file.read(SAMPLE_BYTES)).hexdigest()[:16]
 
 
+def known_digest(path: Path) -> str:
+    """`file_digest`, computed once in this process as long as size and times stay the same."""
+    found = path.stat()
+    return _whole_digest(path, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
 @lru_cache(maxsize=4096)
 def _whole_digest(path: Path, size: int, mtime_ns: int, ctime_ns: int) -> str:
     """Hash of all bytes; size and times only serve as keys of the cache."""
@@ -144,35 +149,3 @@ def file_digest(path: Path) -> str:
     """The first 16 hex digits of the sha256 of a whole file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
-def artifact_fingerprints(folder: Path) -> dict[str, str]:
-    """{kind: fingerprint} of the weights, tokenizer, chat template, data, results in a folder."""
-    model, data = folder / "model", folder / "data"
-    tokenizer = folder / TOKENIZER if (folder / TOKENIZER).is_dir() else model
-    found = {
-        "model": sorted(model.glob("*.safetensors")),
-        TOKENIZER: [tokenizer / "tokenizer.json"],
-        "chat_template": [tokenizer / "chat_template.jinja"],
-        "data": sorted(p for p in data.rglob("*") if p.is_file()) if data.is_dir() else [],
-        "results": [folder / "results.json"],
-    }
-    out = {}
-    for kind, paths in found.items():
-        present = [p for p in paths if p.is_file()]
-        if present:
-            whole = [(str(p.relative_to(folder)), file_digest(p)) for p in present]
-            out[kind] = whole[0][1] if len(whole) == 1 else digest(whole)
-    return out
-
-
-def artifact_files(folder: Path) -> dict[str, int]:
-    """{path below the folder: bytes} of every file of a finished step that later steps may read.
-
-    Model cards are left out: the report writes them again.
-    """
-    found = [folder / "results.json"]
-    for kind in ("model", TOKENIZER, "adapter", "data"):
-        found += (folder / kind).rglob("*")
-    files = sorted(p for p in found if p.is_file() and p.suffix != ".md")
-    return {str(p.relative_to(folder)): p.stat().st_size for p in files}

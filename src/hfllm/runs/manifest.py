@@ -47,7 +47,9 @@ class Manifest:
     # result makes this step stale, although no key changed
     parent_artifacts: dict[str, dict[str, str]] = field(default_factory=dict)
     artifact: dict[str, str] = field(default_factory=dict)  # model, tokenizer, chat_template, data
-    files: dict[str, int] = field(default_factory=dict)  # path -> bytes, of the finished artifacts
+    files: dict[str, int] = field(default_factory=dict)  # path -> bytes, of what the step wrote
+    digests: dict[str, str] = field(default_factory=dict)  # path -> start of its sha256
+    mtimes_ns: dict[str, int] = field(default_factory=dict)  # path -> modification time
     chat: bool | None = None  # whether its language model is asked in turns; None: it makes none
     recipe: str = ""
     overrides: list[str] = field(default_factory=list)  # of the command that ran the step

@@ -20,8 +20,6 @@ from omegaconf import OmegaConf
 from hfllm.recipe.stage import LANGUAGE_MODEL
 from hfllm.runs.fingerprint import (
     accepted_fingerprints,
-    artifact_files,
-    artifact_fingerprints,
     config_fingerprint,
     step_config,
     step_fingerprint,
@@ -34,6 +32,7 @@ from hfllm.runs.manifest import (
     library_versions,
     write_atomically,
 )
+from hfllm.runs.outputs import record_outputs
 from hfllm.runs.source_code import code_digests
 from hfllm.runs.status import recorded_artifact
 
@@ -62,8 +61,7 @@ def recording(step: Step, is_main: bool = True) -> Iterator[Manifest]:
         raise
     manifest.status = "done"
     if is_main:
-        manifest.artifact = artifact_fingerprints(step.folder)
-        manifest.files = artifact_files(step.folder)
+        record_outputs(step.folder, manifest)
     _close(manifest, step, before + time.monotonic() - start, is_main)
     if is_main:  # last: a kill while the artifact is hashed must not lose the checkpoints
         shutil.rmtree(step.checkpoints, ignore_errors=True)

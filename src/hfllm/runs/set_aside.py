@@ -16,7 +16,8 @@ from pathlib import Path
 from hfllm.runs.fingerprint import step_fingerprint
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
-from hfllm.runs.status import is_whole, remade_parent, status
+from hfllm.runs.outputs import is_whole
+from hfllm.runs.status import remade_parent, status
 
 FINISHED, UNFINISHED, RESTORING = "stale", "unfinished", "restoring"
 

@@ -7,14 +7,13 @@ If the fingerprint differs, the reason names what changed: keys (old -> new), a 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hfllm.recipe.recipe import Recipe
-from hfllm.recipe.stage import TOKENIZER
 from hfllm.runs.fingerprint import accepted_fingerprints, step_config
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
+from hfllm.runs.outputs import changed
 from hfllm.runs.source_code import changed_code, code_digests
 
 
@@ -44,7 +43,7 @@ def status(step: Step) -> Status:
         return Status("failed", f"failed before: {manifest.error}")
     if manifest.status != "done":
         return Status("interrupted", "interrupted; resumes from its last checkpoint, if any")
-    if what := lost(step.folder, manifest):
+    if what := changed(step.folder, manifest):
         return Status("stale", f"{step.folder}: its {what}")
     return Status("done", f"done in {manifest.wall_s:.0f} s, fingerprint {manifest.fingerprint}")
 
@@ -64,28 +63,6 @@ def remade_parent(step: Step, manifest: Manifest) -> str | None:
             what = " and ".join(kinds).replace("_", " ")
             return f"'{parent}' was made again and its {what} came out different"
     return None
-
-
-def lost(folder: Path, manifest: Manifest) -> str | None:
-    """What is gone or cut off of the artifacts that the manifest lists, or None."""
-    places = {"model": ("model",), "data": ("data",), TOKENIZER: (TOKENIZER, "model")}
-    for kind, names in places.items():
-        if kind in manifest.artifact and not any((folder / name).is_dir() for name in names):
-            return f"{kind} is gone"
-    for name, size in manifest.files.items():
-        path = folder / name
-        if not path.is_file():
-            return f"{name} is gone"
-        if path.stat().st_size != size:
-            return f"{name} has {path.stat().st_size:,} bytes, {size:,} were written"
-    if "results" in manifest.artifact and not (folder / "results.json").is_file():
-        return "results.json is gone"  # of a manifest from before `files`
-    return None
-
-
-def is_whole(folder: Path, manifest: Manifest) -> bool:
-    """Whether a folder holds a finished step with all of its artifacts."""
-    return manifest.status == "done" and lost(folder, manifest) is None
 
 
 def difference(step: Step, manifest: Manifest) -> str:
@@ -119,24 +96,6 @@ def _changes(key: str, old: Any, new: Any) -> list[str]:
             out += _changes(below, old.get(name), new.get(name))
         return out
     return [] if old == new else [f"{key} {old!r} -> {new!r}"]
-
-
-def mismatch(step: Step, parent: str, kind: str, found: str) -> str | None:
-    """One line if an artifact of a parent is not the one that its manifest lists, else None.
-
-    Args:
-        step: the step that reads the artifact.
-        parent: the name of the step that made it.
-        kind: a key of the manifest's `artifact` (model, tokenizer, chat_template, data).
-        found: the fingerprint of the artifact as it is now.
-    """
-    listed = recorded_artifact(step.other(parent)).get(kind)
-    if listed is None or listed == found:
-        return None
-    return (
-        f"{step.name}: the {kind} of '{parent}' is {found}, but its manifest says {listed}; "
-        f"restore it, or run `{step.command(**{'from': parent})}`"
-    )
 
 
 def recipe_statuses(recipe: Recipe) -> dict[str, Status]:

@@ -24,7 +24,6 @@ from hfllm.recipe.trainers import peft_problem
 from hfllm.runs.fingerprint import file_digest
 from hfllm.runs.layout import Step
 from hfllm.runs.processes import is_main_process
-from hfllm.runs.status import mismatch
 from hfllm.tokenization.compare import difference
 from hfllm.training.adapt_tokenizer import (
     adapt_tokenizer,
@@ -33,26 +32,18 @@ from hfllm.training.adapt_tokenizer import (
     resize_embeddings,
 )
 
-ARTIFACTS = {"tokenizer": "tokenizer.json", "chat_template": "chat_template.jinja"}
-
 
 def load_tokenizer(step: Step, notes: list[str]) -> Any:
     """Load the tokenizer of `tokenizer:`, else of `init:`, else of the step `tokenizer`.
 
     Changes to it are printed and added to `notes` (the manifest's). Raises ValueError if it cannot
-    be read, or is not the one of `init` or of its step's manifest.
+    be read, or is not the one of `init`.
     """
     config = step.spec.config
     reference = config.tokenizer or config.init or "tokenizer"
     folder = _tokenizer_folder(step, reference)
     if config.tokenizer and config.init:
         _check_same_tokenizer(folder, _tokenizer_folder(step, config.init), step)
-    if reference in step.recipe.steps and (Path(folder) / "tokenizer.json").is_file():
-        for kind, name in ARTIFACTS.items():
-            path = Path(folder) / name
-            problem = path.is_file() and mismatch(step, reference, kind, file_digest(path))
-            if problem:
-                raise ValueError(problem)
     tokenizer = _read_tokenizer(folder, step)
     changes = adapt_tokenizer(tokenizer, getattr(config, "chat_template", None))
     if is_main_process():
