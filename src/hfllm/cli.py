@@ -12,12 +12,12 @@ tokens TEXT      show how a tokenizer splits a text
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from hfllm.verbs.errors import at_least, clear_errors
 
 if TYPE_CHECKING:
     from hfllm.recipe.recipe import Recipe
@@ -48,32 +48,6 @@ def main(
     ] = False,
 ) -> None:
     """Raw text to an aligned chat model on the Hugging Face stack, from one recipe."""
-
-
-@contextmanager
-def clear_errors() -> Iterator[None]:
-    """Turn what the user can mend into "error:" lines and an exit code; Ctrl-C into 130."""
-    try:
-        yield
-    except BrokenPipeError:  # `hfllm show ... | head`
-        raise typer.Exit(141) from None
-    except (Exception, KeyboardInterrupt) as error:
-        from hfllm.runs.user_errors import explain
-
-        told = explain(error)
-        if told is None:
-            raise
-        for line in told[0].splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        raise typer.Exit(told[1]) from None
-
-
-def _at_least(least: int, **options: float | None) -> None:
-    """Refuse the value of an option that is too small or not finite."""
-    for name, value in options.items():
-        if value is not None and not least <= value < float("inf"):
-            option = name.replace("_", "-")
-            raise ValueError(f"--{option}: {value} is not a number from {least} on")
 
 
 def _load(path: Path, overrides: list[str] | None) -> Recipe:
@@ -147,7 +121,7 @@ def evaluate(
     with clear_errors():
         from hfllm.recipe.hub import require_model
 
-        _at_least(1, limit=limit, max_new_tokens=max_new_tokens)
+        at_least(1, limit=limit, max_new_tokens=max_new_tokens)
         require_model(model)  # before torch is imported, which takes seconds
         from hfllm.evaluation.folder import evaluate_folder
 
@@ -171,8 +145,8 @@ def chat(
     with clear_errors():
         from hfllm.recipe.hub import require_model
 
-        _at_least(0, temperature=temperature)
-        _at_least(1, max_new_tokens=max_new_tokens)
+        at_least(0, temperature=temperature)
+        at_least(1, max_new_tokens=max_new_tokens)
         require_model(model)  # before torch is imported, which takes seconds
         from hfllm.runs.quiet import quiet_libraries
 
