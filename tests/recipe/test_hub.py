@@ -1,6 +1,7 @@
 """A hub id that cannot be had is one line at once: switched off, refused, or never answered."""
 
 import http.server
+import json
 import os
 import socket
 import subprocess
@@ -9,9 +10,10 @@ import threading
 
 import pytest
 
-from hfllm.recipe import hub
+from hfllm.recipe import hub, one_answer
 from hfllm.recipe.errors import RecipeError
-from hfllm.recipe.hub import DATA, hub_problem
+from hfllm.recipe.hub import hub_problem
+from hfllm.recipe.hub_cache import DATA, MODEL, TOKENIZER, cache, hub_home
 from hfllm.runs.preflight import preflight
 
 
@@ -32,10 +34,23 @@ def deaf():
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def put_in_cache(tmp_path, kind="models"):
-    folder = tmp_path / f"hf/hub/{kind}--owner--name/snapshots/abc"
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text("{}")
+WHOLE = ("config.json", "tokenizer.json", "model.safetensors")
+
+
+def put_in_cache(tmp_path, *files):
+    """A snapshot of owner/name as huggingface_hub lays it out."""
+    repository = tmp_path / "hf/hub/models--owner--name"
+    for name in ("refs/main", *(f"snapshots/abc/{file}" for file in files or WHOLE)):
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text("abc" if name == "refs/main" else "{}")
+    return repository / "snapshots/abc"
+
+
+def prepare_data(tmp_path, name):
+    """A data set as `datasets` keeps it after its first load."""
+    info = tmp_path / f"hf/datasets/{name}/default/0.0.0/abc/dataset_info.json"
+    info.parent.mkdir(parents=True)
+    info.write_text("{}")
 
 
 def test_switched_off_is_told_with_the_switch(monkeypatch):
@@ -88,9 +103,9 @@ def test_a_hub_that_answers_is_tried(monkeypatch, status):
         assert hub_problem("owner/name") is None
 
 
-@pytest.mark.parametrize("kind", ["models", "datasets"])
+@pytest.mark.parametrize("kind", [MODEL, TOKENIZER, DATA])
 def test_what_is_cached_is_read_without_asking_again(monkeypatch, tmp_path, deaf, kind):
-    put_in_cache(tmp_path, kind)
+    prepare_data(tmp_path, "owner___name") if kind == DATA else put_in_cache(tmp_path)
     monkeypatch.setenv("HF_ENDPOINT", deaf)
     monkeypatch.setenv("HFLLM_HUB_TIMEOUT", "0.1")
     monkeypatch.setattr(hub, "_go_offline", lambda _: monkeypatch.setenv("HF_HUB_OFFLINE", "1"))
@@ -137,8 +152,10 @@ def test_every_verb_ends_in_one_line(workspace, deaf, tmp_path, command, offline
 def test_data_of_the_old_form_has_a_name_alone(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert "the hub id squad is not" in hub_problem("squad", DATA)
-    (tmp_path / "hf/datasets/squad").mkdir(parents=True)
+    prepare_data(tmp_path, "squad")
     assert hub_problem("squad", DATA) is None
+    prepare_data(tmp_path, "owner___smol_talk")  # the library's name of the folder
+    assert hub_problem("owner/SmolTalk", DATA) is None
 
 
 @pytest.mark.parametrize(
@@ -158,7 +175,7 @@ def test_the_cache_is_where_the_library_has_it(monkeypatch, env):
         monkeypatch.setenv(name, value)
     code = "from huggingface_hub.constants import *; print(HF_HOME); print(HF_HUB_CACHE)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert [str(hub.hub_home()), str(hub._cache())] == done.stdout.split()
+    assert [str(hub_home()), str(cache())] == done.stdout.split()
 
 
 def test_the_reason_is_the_users_after_a_cached_id_too(monkeypatch, tmp_path):
@@ -173,3 +190,107 @@ def test_the_reason_is_the_users_after_a_cached_id_too(monkeypatch, tmp_path):
     assert hub_problem("owner/name") is None and os.environ["HF_HUB_OFFLINE"] == "1"
     problem = hub_problem("owner/other")
     assert "cannot be reached" in problem and "HF_HUB_OFFLINE" not in problem
+
+
+INDEX = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+
+
+@pytest.mark.parametrize(
+    ("files", "lacks"),
+    [
+        (("config.json",), "a tokenizer and weights"),
+        (("config.json", "tokenizer.json"), "weights"),
+        (("config.json", "model.safetensors"), "a tokenizer"),
+        (("tokenizer.json", "model.safetensors"), "config.json"),
+        (("config.json", "vocab.json", "pytorch_model.bin"), None),
+        (("adapter_config.json", "tokenizer.model", "adapter_model.safetensors"), None),
+        (WHOLE, None),
+    ],
+)
+def test_a_part_of_a_model_in_the_cache_is_no_model(monkeypatch, tmp_path, files, lacks):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    put_in_cache(tmp_path, *files)
+    problem = hub_problem("owner/name")
+    if lacks is None:
+        assert problem is None
+    else:
+        assert problem == (
+            f"the hub id owner/name is in the cache without {lacks} ({tmp_path}/hf/hub), and "
+            "HF_HUB_OFFLINE=1 is set; connect, or name a folder on this disk"
+        )
+
+
+def test_an_index_counts_with_all_its_shards_and_links_with_what_they_point_to(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    folder = put_in_cache(tmp_path, "config.json", "tokenizer.json", "model-1.safetensors")
+    index = folder / "model.safetensors.index.json"
+    index.write_text("{")
+    assert "without a readable model.safetensors.index.json (" in hub_problem("owner/name")
+    index.write_text(json.dumps(INDEX))
+    lacks = "without 1 of its files of weights (model-2.safetensors first) ("
+    assert lacks in hub_problem("owner/name")
+    (folder / "model-2.safetensors").symlink_to("../../blobs/fetched-half")
+    assert lacks in hub_problem("owner/name")
+    (tmp_path / "hf/hub/models--owner--name/blobs").mkdir()
+    (tmp_path / "hf/hub/models--owner--name/blobs/fetched-half").write_text("whole")
+    assert hub_problem("owner/name") is None
+
+
+def test_a_tokenizer_alone_is_enough_where_one_is_named(monkeypatch, tmp_path, workspace):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    put_in_cache(tmp_path, "tokenizer.json")
+    assert hub_problem("owner/name", TOKENIZER) is None
+    workspace.recipe({"pretrain": {"tokenizer": "owner/name"}}, only=("pretrain",))
+    preflight(workspace.load(), ["pretrain"], with_trainers=False)
+
+
+def test_another_revision_or_a_snapshot_of_a_data_set_is_not_loaded_by_the_id(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    folder = put_in_cache(tmp_path)
+    folder.rename(folder.with_name("of-another-branch"))
+    assert "the hub id owner/name is not in the cache" in hub_problem("owner/name")
+    snapshot = tmp_path / "hf/hub/datasets--owner--name/snapshots/abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "README.md").write_text("what `datasets` fetches first")
+    assert "the hub id owner/name is not in the cache" in hub_problem("owner/name", DATA)
+
+
+@pytest.fixture()
+def as_rank(monkeypatch):
+    """Ask as one of two processes of a launch; `answer` is what the hub would tell this one."""
+
+    def ask(rank, answer):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        monkeypatch.setattr(hub, "_ask", lambda *_: answer)
+        hub._no_answer.cache_clear()
+        return hub._no_answer("https://hub", 1.0)
+
+    return ask
+
+
+@pytest.mark.parametrize("answer", [None, "https://hub cannot be reached (closed)"])
+def test_the_processes_of_a_step_have_the_answer_of_the_first(
+    monkeypatch, tmp_path, as_rank, answer
+):
+    monkeypatch.setattr(one_answer.tempfile, "tempdir", str(tmp_path))
+    assert as_rank(0, answer) == answer
+    assert as_rank(1, "another answer") == answer
+
+
+def test_they_wait_for_it_and_ask_by_themselves_where_none_comes(monkeypatch, tmp_path, as_rank):
+    monkeypatch.setattr(one_answer.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(one_answer.time, "sleep", lambda _: None)
+    monkeypatch.setattr(one_answer, "WAIT_S", 0)
+    assert as_rank(1, "own answer") == "own answer"
+
+    def meanwhile(_):
+        one_answer._write(one_answer._file("hub"), "the first one's")
+
+    monkeypatch.setattr(one_answer, "WAIT_S", 60)
+    monkeypatch.setattr(one_answer.time, "sleep", meanwhile)
+    assert as_rank(1, "own answer") == "the first one's"

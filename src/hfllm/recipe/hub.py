@@ -15,14 +15,14 @@ import threading
 import urllib.error
 import urllib.request
 from functools import lru_cache
-from pathlib import Path
 
+from hfllm.recipe.hub_cache import ALL, MODEL, cache, missing
 from hfllm.recipe.model_names import names_hub
+from hfllm.recipe.one_answer import one_answer
 
 TIMEOUT_S = 1.5
 SWITCHES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 UNASKED = "HFLLM_HUB_DOES_NOT_ANSWER"  # why HF_HUB_OFFLINE is set, if by us
-MODEL, DATA = "models", "datasets"
 
 
 def hub_problem(name: str, kind: str = MODEL) -> str | None:
@@ -30,7 +30,7 @@ def hub_problem(name: str, kind: str = MODEL) -> str | None:
 
     Args:
         name: owner/name, or the name alone of an old data set.
-        kind: MODEL (and tokenizers) or DATA.
+        kind: MODEL, TOKENIZER or DATA, of hub_cache.py: what will be loaded.
     """
     if unasked := os.environ.get(UNASKED):
         why = unasked
@@ -40,34 +40,27 @@ def hub_problem(name: str, kind: str = MODEL) -> str | None:
         why = answer
     else:
         return None
-    if is_cached(name, kind):
+    lacks = missing(name, kind)
+    if lacks is None:
         _go_offline(why)
         return None
+    what = "is not in the cache" if lacks == ALL else f"is in the cache without {lacks}"
     return (
-        f"the hub id {name} is not in the cache ({_cache()}), and {why}; connect, or name a folder "
-        "on this disk"
+        f"the hub id {name} {what} ({cache()}), and {why}; connect, or name a folder on this disk"
     )
 
 
-def require_model(reference: str) -> bool:
-    """Whether a model reference names the hub.
+def require_model(reference: str, kind: str = MODEL) -> bool:
+    """Whether a reference to a model, or to a TOKENIZER, names the hub.
 
     Raises:
         ValueError: it does, and can be loaded neither from the cache nor from the hub.
     """
     if not names_hub(reference):
         return False
-    if problem := hub_problem(reference):
+    if problem := hub_problem(reference, kind):
         raise ValueError(problem)
     return True
-
-
-def is_cached(name: str, kind: str) -> bool:
-    """Whether files of the hub id were fetched before."""
-    folder = _cache() / f"{kind}--{name.replace('/', '--')}" / "snapshots"
-    prepared = Path(os.environ.get("HF_DATASETS_CACHE") or hub_home() / "datasets")
-    made = prepared / name.replace("/", "___")
-    return any(folder.glob("*/*")) or (kind == DATA and made.is_dir())
 
 
 def _is_offline() -> bool:
@@ -90,22 +83,6 @@ def _go_offline(why: str) -> None:
             sys.modules[module].HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
 
 
-def hub_home() -> Path:
-    """The folder of the Hugging Face libraries, as huggingface_hub resolves it; it need not be."""
-    caches = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return _folder(os.environ.get("HF_HOME") or f"{caches}/huggingface")
-
-
-def _cache() -> Path:
-    names = ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")
-    given = next((os.environ[name] for name in names if os.environ.get(name)), None)
-    return _folder(given) if given else hub_home() / "hub"
-
-
-def _folder(path: str) -> Path:
-    return Path(os.path.expandvars(path)).expanduser()
-
-
 def _endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
@@ -120,6 +97,11 @@ def _timeout() -> float:
 
 @lru_cache(maxsize=8)
 def _no_answer(endpoint: str, timeout_s: float) -> str | None:
+    """Why the hub does not answer, or None; asked once for all processes of a step on a machine."""
+    return one_answer(lambda: _ask(endpoint, timeout_s), "hub")
+
+
+def _ask(endpoint: str, timeout_s: float) -> str | None:
     """Why the hub does not answer, or None; in a thread, as a name's look-up has no timeout."""
     found: list[str | None] = []
 

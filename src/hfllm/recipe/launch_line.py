@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from hfllm.recipe.errors import first_line
-from hfllm.recipe.hub import hub_home
+from hfllm.recipe.hub_cache import hub_home
 from hfllm.recipe.launcher import launcher_words
 
 # set for the steps of `hfllm run`, which has default options

@@ -11,13 +11,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from hfllm.recipe import hub_cache
 from hfllm.recipe.config import ChatDataConfig, TextDataConfig, TrainConfig
 from hfllm.recipe.errors import RecipeError, first_line
 from hfllm.recipe.graph import model_references, sources_in
-from hfllm.recipe.hub import DATA, MODEL, hub_problem
+from hfllm.recipe.hub import hub_problem
 from hfllm.recipe.load import launch_words
 from hfllm.recipe.model_names import how_to_get, is_gguf, names_hub
 from hfllm.recipe.recipe import Recipe, StepSpec
+from hfllm.recipe.stage import TOKENIZER
 from hfllm.runs import values
 from hfllm.runs.disk_checks import disk_problems
 from hfllm.runs.launch_checks import launch_file_problems, launch_problems
@@ -118,14 +120,14 @@ def _adapter_problems(recipe: Recipe, spec: StepSpec) -> list[str]:
 
 
 def _hub_problems(recipe: Recipe, spec: StepSpec) -> list[str]:
-    """Hub ids of models and data that are neither in the cache nor to be reached."""
+    """Hub ids of models and data that are neither whole in the cache nor to be reached."""
     ids = [
-        (key, reference, MODEL)
-        for key, reference, _ in model_references(spec.config)
+        (key, reference, hub_cache.TOKENIZER if TOKENIZER in role.makes else hub_cache.MODEL)
+        for key, reference, role in model_references(spec.config)
         if reference not in recipe.steps and names_hub(reference)
     ]
     ids += [
-        (f"{key}.hub", source.hub, DATA)
+        (f"{key}.hub", source.hub, hub_cache.DATA)
         for key, source in sources_in(spec.config)
         if source.hub and not Path(source.hub).exists()
     ]

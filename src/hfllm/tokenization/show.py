@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 
 from hfllm.recipe.errors import reading
 from hfllm.recipe.hub import require_model
+from hfllm.recipe.hub_cache import TOKENIZER
 from hfllm.recipe.model_names import how_to_get
 
 COLORS = (41, 42, 43, 44, 45, 46)  # ANSI background colours, taken in turn
@@ -65,7 +66,7 @@ def _byte_of_character() -> dict[str, int]:
 
 def _load(place: str) -> Tokenizer:
     folder = Path(place)
-    if require_model(place):
+    if require_model(place, TOKENIZER):
         with reading(f"no folder {place}, and no tokenizer.json on the hub"):
             tokenizer = Tokenizer.from_pretrained(place)
     else:
