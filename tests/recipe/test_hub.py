@@ -278,8 +278,13 @@ def test_the_processes_of_a_step_have_the_answer_of_the_first(
     monkeypatch, tmp_path, as_rank, answer
 ):
     monkeypatch.setattr(one_answer.tempfile, "tempdir", str(tmp_path))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    of_an_ended_launch = tmp_path / f"hfllm-hub-{os.getuid()}-pid{ended.pid}-1.5-0.json"
+    of_an_ended_launch.write_text("null")
     assert as_rank(0, answer) == answer
     assert as_rank(1, "another answer") == answer
+    assert len(list(tmp_path.iterdir())) == 1 and not of_an_ended_launch.exists()
 
 
 def test_they_wait_for_it_and_ask_by_themselves_where_none_comes(monkeypatch, tmp_path, as_rank):

@@ -8,7 +8,6 @@ the parent of all of them.
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import tempfile
@@ -31,6 +30,7 @@ def one_answer(ask: Callable[[], str | None], what: str) -> str | None:
     path = _file(what)
     if int(os.environ.get("LOCAL_RANK", 0)) == 0:
         answer = ask()
+        _remove_old(path)
         _write(path, answer)
         return answer
     deadline = time.monotonic() + WAIT_S
@@ -53,8 +53,18 @@ def _file(what: str) -> Path:
 
     launcher = psutil.Process(os.getppid())
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    name = f"hfllm-{what}-{os.getuid()}-{launcher.pid}-{launcher.create_time()}-{attempt}.json"
+    name = f"hfllm-{what}-{os.getuid()}-pid{launcher.pid}-{launcher.create_time()}-{attempt}.json"
     return Path(tempfile.gettempdir()) / name
+
+
+def _remove_old(path: Path) -> None:
+    """Remove the answers of launches that have ended; this one's is for processes that come late."""
+    import psutil
+
+    for old in path.parent.glob(path.name.split("-pid")[0] + "-pid*.json"):
+        pid = int(old.name.split("-pid")[1].split("-")[0])
+        if old != path and not psutil.pid_exists(pid):
+            old.unlink(missing_ok=True)
 
 
 def _write(path: Path, answer: str | None) -> None:
@@ -62,4 +72,3 @@ def _write(path: Path, answer: str | None) -> None:
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(answer, file)
     os.replace(temporary, path)
-    atexit.register(path.unlink, missing_ok=True)
