@@ -90,7 +90,7 @@ def show(
         from hfllm.runs.quiet import quiet_libraries
 
         quiet_libraries()  # before transformers is imported
-        from hfllm.runs.values import check_values
+        from hfllm.runs.value_checks import check_values
 
         loaded = _load(recipe, overrides)
         names = [name for name in loaded.steps if step in (None, name)]

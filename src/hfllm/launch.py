@@ -24,7 +24,6 @@ from hfllm.recipe.errors import first_line
 from hfllm.recipe.graph import ancestors
 from hfllm.recipe.launch_line import STARTED_BY_RUN
 from hfllm.runs.arguments import arguments, usage
-from hfllm.runs.last_word import say_last
 from hfllm.runs.layout import Step, overrides_of, step_named
 from hfllm.runs.lock import run_lock
 from hfllm.runs.outputs import check_parents
@@ -41,6 +40,7 @@ from hfllm.runs.processes import (
 )
 from hfllm.runs.quiet import quiet_libraries
 from hfllm.runs.record import recording
+from hfllm.runs.repeat_error import repeat_after_launcher
 from hfllm.runs.set_aside import restore, set_aside
 from hfllm.runs.status import status
 from hfllm.runs.user_errors import explain
@@ -84,7 +84,7 @@ def _fail(message: str, code: int) -> NoReturn:
     if is_main_process():
         text = "".join(f"error: {line}\n" for line in message.splitlines())
         print(text, end="", file=sys.stderr, flush=True)
-        say_last(text)
+        repeat_after_launcher(text)
     else:  # a launcher ends the main process when another one ends: let it say its line first
         time.sleep(MAIN_SPEAKS_WITHIN_S)
     raise SystemExit(code)

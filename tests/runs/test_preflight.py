@@ -9,7 +9,7 @@ import pytest
 
 from hfllm.recipe.errors import RecipeError
 from hfllm.runs.preflight import preflight
-from hfllm.runs.values import check_values
+from hfllm.runs.value_checks import check_values
 from tiny import MODEL
 
 ALL = ["tokenizer", "pretrain", "sft", "reward", "ppo"]

@@ -25,7 +25,7 @@ from hfllm.recipe.names import (
 from hfllm.recipe.read_yaml import read_yaml
 from hfllm.recipe.recipe import Recipe, StepSpec
 from hfllm.recipe.stage import Stage, Stages
-from hfllm.recipe.typed import typed_config
+from hfllm.recipe.typed_config import typed_config
 
 RESERVED = ("name", "run_dir", "seed", "launch", "track", "vars")
 # methods that people look for: where no stage has such a name, it is no typo of another's. A stage

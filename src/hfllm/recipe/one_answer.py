@@ -58,7 +58,7 @@ def _file(what: str) -> Path:
 
 
 def _remove_old(path: Path) -> None:
-    """Remove the answers of launches that have ended; this one's is for processes that come late."""
+    """Remove the answers of ended launches; this one's stays for processes that come late."""
     import psutil
 
     for old in path.parent.glob(path.name.split("-pid")[0] + "-pid*.json"):

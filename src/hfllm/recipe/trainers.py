@@ -21,7 +21,7 @@ from hfllm.recipe.launch_line import Asked, asked_here
 from hfllm.recipe.recipe import Recipe, StepSpec
 from hfllm.recipe.stage import Stage
 from hfllm.recipe.training import TRAINER_ELSEWHERE
-from hfllm.recipe.typed import key_problem
+from hfllm.recipe.typed_config import key_problem
 
 
 def trainer_class(stage: Stage) -> type:

@@ -25,9 +25,9 @@ from hfllm.recipe.launch_line import STARTED_BY_RUN
 from hfllm.recipe.load import launch_words
 from hfllm.recipe.recipe import Recipe
 from hfllm.runs.checkpoints import newest_complete
+from hfllm.runs.closing_line import closing_line
 from hfllm.runs.layout import Step, step_named
 from hfllm.runs.lock import run_lock
-from hfllm.runs.look import how_to_look
 from hfllm.runs.manifest import Manifest, write_atomically
 from hfllm.runs.preflight import preflight, unread_rows
 from hfllm.runs.processes import step_processes
@@ -145,7 +145,7 @@ def run_recipe(
                 console.print(f"{name}: finished before with these keys; put back from {copy}")
                 continue
             _run_step(item.step, name in forced, lock)
-    if line := how_to_look(recipe):
+    if line := closing_line(recipe):
         console.print(f"\n{line}", markup=False)
 
 

@@ -20,7 +20,7 @@ from hfllm.recipe.load import launch_words
 from hfllm.recipe.model_names import how_to_get, is_gguf, names_hub
 from hfllm.recipe.recipe import Recipe, StepSpec
 from hfllm.recipe.stage import TOKENIZER
-from hfllm.runs import values
+from hfllm.runs import value_checks
 from hfllm.runs.disk_checks import disk_problems
 from hfllm.runs.launch_checks import launch_file_problems, launch_problems
 from hfllm.runs.layout import Step
@@ -48,7 +48,7 @@ def preflight(
         spec = recipe.steps[name]
         problems += _missing_models(recipe, spec) + _adapter_problems(recipe, spec)
         problems += _source_problems(recipe, spec)
-        problems += _label_problems(spec) + values.problems(recipe, spec)
+        problems += _label_problems(spec) + value_checks.problems(recipe, spec)
     problems += disk_problems(recipe) + launch_file_problems(recipe)
     if not problems:
         problems += [line for name in names for line in _hub_problems(recipe, recipe.steps[name])]

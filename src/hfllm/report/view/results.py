@@ -17,7 +17,7 @@ from hfllm.evaluation.measure import SHARE, Measure, measure_of
 from hfllm.report.collect import Run, StepView, records
 from hfllm.report.drawing.bars import ColoredInterval, interval_plot
 from hfllm.report.number_format import exact, number, percent, short
-from hfllm.report.view.said_once import Result, merge_summary, summary_task, without_repeats
+from hfllm.report.view.repeated_results import Result, merge_summary, summary_task, without_repeats
 from hfllm.report.view.same_answers import same_answers
 
 BETTER, WORSE, OTHER = "better", "worse", "different"

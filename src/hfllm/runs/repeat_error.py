@@ -31,7 +31,7 @@ sys.stderr.write(sys.argv[3])
 """
 
 
-def say_last(text: str) -> None:
+def repeat_after_launcher(text: str) -> None:
     """Print `text` on stderr when the launcher that started this process has ended."""
     words = launcher_words(LAUNCHERS)
     alone = int(os.environ.get("WORLD_SIZE", 1)) == 1

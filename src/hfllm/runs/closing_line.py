@@ -9,7 +9,7 @@ from hfllm.recipe.stage import LANGUAGE_MODEL, PAGE
 from hfllm.runs.layout import step_named
 
 
-def how_to_look(recipe: Recipe) -> str:
+def closing_line(recipe: Recipe) -> str:
     """One line; empty while the run has neither a page nor a language model."""
     steps = [step_named(recipe, name) for name in recipe.steps]
     pages = [step.folder / "index.html" for step in steps if step.stage.makes == PAGE]
