@@ -24,9 +24,11 @@ import yaml
 
 from hfllm.evaluation.measure import SHARE, measure_of
 from hfllm.recipe.load import load_recipe
-from hfllm.report.collect import Run, StepView, parents, read_run, records
+from hfllm.report.card import lineage
+from hfllm.report.collect import Run, StepView, read_run, records
 from hfllm.report.number_format import duration
 from hfllm.report.view.costs import total_of
+from hfllm.report.view.stale import stale
 from hfllm.runs.fingerprint import config_fingerprint
 from hfllm.stages import find_stages
 
@@ -78,6 +80,7 @@ def filled(path: Path, name: str, spec: dict[str, Any], folders: list[Path]) -> 
         of = str(evaluation_of(run).manifest.get("recipe"))
         if Path(of).name != Path(spec["recipe"]).name:
             raise ValueError(f"{run.folder}: a run of {of}; block {name} is of {spec['recipe']}")
+        refuse_stale(run)
     origins = [origin(run) for run in runs]
     marks = json.dumps({"recipe": spec["recipe"], "runs": origins})
     body = f"{table(spec, runs)}\n{provenance(spec, runs, origins)}\n"
@@ -97,15 +100,22 @@ def evaluation_of(run: Run) -> StepView:
     return found[-1]
 
 
+def refuse_stale(run: Run) -> None:
+    """Raise ValueError if the results are not those of the steps that lie in the run folder."""
+    needed = steps_behind(run)
+    if found := [f"{name} is {why}" for name, why in stale(run) if name in needed]:
+        raise ValueError(f"{run.folder}: {'; '.join(found)}; run the recipe again")
+
+
+def steps_behind(run: Run) -> set[str]:
+    """Names of the evaluation and of all steps that it was made from."""
+    return {step.name for step in lineage(run, evaluation_of(run))}
+
+
 def origin(run: Run) -> dict[str, Any]:
     """What a block records of a run: overrides, commit, fingerprints of its steps' configs."""
     step = evaluation_of(run)
-    known = {one.name: one for one in run.steps}
-    needed, waiting = {step.name}, [step]
-    while waiting:
-        new = [name for name in parents(waiting.pop()) if name in known and name not in needed]
-        needed |= set(new)
-        waiting += [known[name] for name in new]
+    needed = steps_behind(run)
     git = step.section("git")
     return {
         "overrides": step.manifest.get("overrides"),  # None: of a version that kept none

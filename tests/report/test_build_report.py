@@ -14,6 +14,8 @@ import pytest
 from run_fixture import COST, LEDGERS, METRICS, STEPS, manifest, write_lines, write_run, write_step
 
 from hfllm.report.build import build_report
+from hfllm.report.card import model_card
+from hfllm.runs.fingerprint import file_digest
 from hfllm.stages import find_stages
 
 STAGES = find_stages()
@@ -137,6 +139,29 @@ def test_a_step_made_from_an_older_parent_is_called_stale(tmp_path: Path) -> Non
     run = write_run(tmp_path / "small")
     write_step(run, "pretrain", fingerprint="another")
     assert "stale: made from another version of pretrain" in Reader(page_of(run)).text
+
+
+def test_a_parent_with_the_same_keys_and_another_result_is_another_version(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "small")
+    write_step(run, "evaluate", parent_artifacts={"ppo": {"model": "cd34"}})
+    assert "stale" not in Reader(page_of(run)).text
+    write_step(run, "ppo", artifact={"model": "ef56"})
+    assert "stale: made from another version of ppo" in Reader(page_of(run)).text
+    assert "evaluate is stale: made from another version of ppo" in model_card(run / "ppo", STAGES)
+
+
+def test_results_that_the_step_did_not_write_are_called_stale(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "small")
+    results = run / "evaluate" / "results.json"
+    written = {"results.json": file_digest(results)}
+    write_step(run, "evaluate", digests=written)
+    assert "stale" not in Reader(page_of(run)).text
+    results.write_text(results.read_text().replace("0.82", "0.92"))
+    stale = "stale: results.json has other bytes than the step wrote"
+    assert stale in Reader(page_of(run)).text
+    assert f"evaluate is {stale}" in model_card(run / "ppo", STAGES)
+    results.unlink()
+    assert "stale: results.json is gone" in Reader(page_of(run)).text
 
 
 def test_broken_files_are_reported_and_do_not_stop_the_page(tmp_path: Path) -> None:

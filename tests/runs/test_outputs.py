@@ -135,6 +135,15 @@ def test_results_are_an_artifact_and_samples_of_a_training_are_not(workspace):
     assert status(step).reason == f"{step.folder}: its results.json is gone"
 
 
+def test_a_page_is_missed_and_may_be_written_again(workspace):
+    workspace.write("report: {}\n")
+    step = finish(workspace, "report", {"index.html": "page"})
+    (step.folder / "index.html").write_text("the page of a later day")
+    assert status(step).is_done
+    (step.folder / "index.html").unlink()
+    assert status(step).reason == f"{step.folder}: its index.html is gone"
+
+
 def as_former(step, *lists):
     """The manifest as a version wrote it that recorded less of each file."""
     raw = json.loads(step.manifest.read_text())

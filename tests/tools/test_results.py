@@ -126,3 +126,10 @@ def test_every_block_of_the_repository_has_its_place_and_its_recipe():
         assert text.count(f"<!-- results:{name}") == text.count(f"<!-- /results:{name} -->") == 1
         assert (ROOT / spec["recipe"]).is_file()
     assert set(STEPS) >= {"pretrain", "sft", "ppo"} == set(specs["demo"]["columns"])
+
+
+def test_results_of_other_models_than_those_of_the_run_are_refused(tmp_path, page):
+    run = write_run(tmp_path / "small")
+    write_step(run, "sft", fingerprint="another")
+    with pytest.raises(ValueError, match="evaluate is stale: made from another version of sft"):
+        results.filled(page, "small", BLOCKS["small"], [run])

@@ -19,6 +19,7 @@ from hfllm.report.view.base_model import Base, base_of, bases
 from hfllm.report.view.costs import hardware_of
 from hfllm.report.view.ledger_view import conservation_problems
 from hfllm.report.view.results import tables
+from hfllm.report.view.stale import stale
 
 LIMITS = (
     "It may state false things with confidence; only the tests above, if there are any, say how "
@@ -158,7 +159,10 @@ def _results(run: Run, step: StepView) -> str:
     found = [table for table in tables(run) if step.name in table.models]
     if not found:
         return "## Results\n\nNot evaluated yet.\n"
-    return "\n".join(result_table(table) for table in found)
+    names = {one.name for one in run.steps if one.results} | {step.name}
+    doubts = [f"{safe(name)} is {safe(why)}" for name, why in stale(run) if name in names]
+    doubt = f"Not certain to be of these weights: {'; '.join(doubts)}.\n" if doubts else ""
+    return "\n".join([*(result_table(table) for table in found), *([doubt] if doubt else [])])
 
 
 def _limits(step: StepView) -> str:

@@ -17,12 +17,16 @@ from hfllm.runs.fingerprint import digest, known_digest
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 
+PAGE = "index.html"  # `hfllm report` writes it again, so that only its presence is asked for
+
 
 def record_outputs(folder: Path, manifest: Manifest) -> None:
     """Write down in the manifest what the step's folder holds now."""
     manifest.artifact = artifact_fingerprints(folder)
     paths = {str(path.relative_to(folder)): path for path in _outputs(folder)}
     manifest.files = {name: path.stat().st_size for name, path in paths.items()}
+    if (folder / PAGE).is_file():
+        manifest.files[PAGE] = (folder / PAGE).stat().st_size
     manifest.digests = {name: known_digest(path) for name, path in paths.items()}
     manifest.mtimes_ns = {name: path.stat().st_mtime_ns for name, path in paths.items()}
 
@@ -87,7 +91,8 @@ def _changed_file(path: Path, size: int) -> str | None:
     if not path.is_file():
         return "is gone"
     found = path.stat().st_size
-    return f"has {found:,} bytes, {size:,} were written" if found != size else None
+    same = found == size or path.name == PAGE
+    return None if same else f"has {found:,} bytes, {size:,} were written"
 
 
 def _changed_kind(folder: Path, manifest: Manifest, whole: bool) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hfllm.report.collect import DONE, Run
 from hfllm.report.number_format import duration, exact, number
 from hfllm.report.view.costs import Total
+from hfllm.report.view.stale import stale
 
 
 def progress(run: Run, total: Total) -> str:
@@ -19,13 +20,7 @@ def progress(run: Run, total: Total) -> str:
 
 def warnings(run: Run) -> list[tuple[str, str]]:
     """(step, what is wrong) of the steps that are not done or stale."""
-    out = [(s.name, s.state) for s in run.steps if s.status != DONE]
-    prints = {s.name: s.manifest.get("fingerprint") for s in run.steps if s.manifest}
-    for step in run.steps:
-        for name, made_from in step.section("parents").items():
-            if prints.get(name, made_from) != made_from:
-                out.append((step.name, f"stale: made from another version of {name}"))
-    return out
+    return [(s.name, s.state) for s in run.steps if s.status != DONE] + stale(run)
 
 
 def notes(run: Run) -> list[tuple[str, str]]:
