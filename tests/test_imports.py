@@ -22,6 +22,7 @@ ORDER = [
     {"fast_cpu"},
     {"inference"},
     {"training", "rl"},
+    {"planning"},
     {"evaluation"},
     {"report"},
     {"stages"},

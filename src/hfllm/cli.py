@@ -6,6 +6,7 @@ eval MODEL       score one model on held-out tests
 chat MODEL       talk to a model
 import FILE OUT  convert a GGUF file into a transformers model folder
 report RECIPE    build the run's HTML page
+plan RECIPE      parameters, tokens, FLOPs, memory, time and money of its training steps
 tokens TEXT      show how a tokenizer splits a text
 """
 
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hfllm.verbs.errors import at_least, clear_errors
+from hfllm.verbs.plan import plan
 
 if TYPE_CHECKING:
     from hfllm.recipe.recipe import Recipe
@@ -28,6 +30,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Raw text to an aligned chat model on the Hugging Face stack, from one recipe.",
 )
+
+app.command()(plan)
 
 RecipeArgument = Annotated[Path, typer.Argument(help="a YAML recipe, e.g. configs/demo.yaml")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="step.key=value ...")]

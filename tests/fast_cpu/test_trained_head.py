@@ -39,7 +39,7 @@ def outputs_and_gradients(model):
 @pytest.mark.parametrize("chunk", [2**27, 300 * 5])
 def test_figures_and_gradients_are_those_of_trl(llama, monkeypatch, chunk):
     theirs, their_gradients = outputs_and_gradients(fused(llama))
-    monkeypatch.setattr(trained_head, "CHUNK", chunk)  # the second: five positions at a time
+    monkeypatch.setattr(trained_head, "HEAD_CHUNK", chunk)  # the second: five positions at a time
     assert score_trained_positions(llama)
     ours, our_gradients = outputs_and_gradients(llama)
     for name in (*FIELDS, "label_mask", "loss"):

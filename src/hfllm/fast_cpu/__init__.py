@@ -20,6 +20,8 @@ NAMES = (
     "unpad",  # PPO: no padding between prompt and completion
 )
 SWITCH = "HFLLM_SLOW"
+# logits that trained_head keeps for the backward pass: 512 MB in float32; more are recomputed there
+HEAD_CHUNK = 2**27
 
 
 def is_on(name: str) -> bool:

@@ -24,13 +24,12 @@ import torch
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from hfllm.fast_cpu import SWITCH, is_on
+from hfllm.fast_cpu import HEAD_CHUNK, SWITCH, is_on
 from hfllm.fast_cpu.shared_prefix import last_hidden
 from hfllm.modeling.adapters import without_adapter
 from hfllm.modeling.eval_mode import eval_mode
 from hfllm.recipe.errors import raise_out_of_memory
 
-CHUNK = 2**27  # logits kept for the backward pass: 512 MB in float32; more are recomputed there
 SLICE = 2**22  # logits held at once without a backward pass
 _has_plain_head: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()  # tested once
 
@@ -177,7 +176,7 @@ def _fields(
     mask = targets != -100
     rows, labels = hidden[mask], targets[mask]  # (N, H), (N,)
     backward = torch.is_grad_enabled()
-    size = max(1, (CHUNK if backward else SLICE) // head.weight.shape[0])
+    size = max(1, (HEAD_CHUNK if backward else SLICE) // head.weight.shape[0])
     parts = list(zip(rows.split(size), labels.split(size), strict=True))
     if len(parts) == 1 or not backward:
         scores = [_scores(head, *part, how) for part in parts]

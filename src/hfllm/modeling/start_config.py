@@ -19,16 +19,10 @@ from hfllm.modeling.build import make_config
 from hfllm.modeling.gguf import MANIFEST, imported_folder
 from hfllm.recipe.config import TrainConfig
 from hfllm.recipe.errors import first_line, reading
+from hfllm.recipe.graph import first_ancestor
 from hfllm.recipe.model_names import is_gguf
 from hfllm.recipe.recipe import Recipe, StepSpec
 from hfllm.recipe.stage import TOKENIZER
-
-
-def first_ancestor(recipe: Recipe, spec: StepSpec) -> StepSpec:
-    """The step whose model is the first of the chain of `init:` that `spec` is the last of."""
-    while getattr(spec.config, "init", None) in recipe.steps:
-        spec = recipe.steps[spec.config.init]
-    return spec
 
 
 def start_config(recipe: Recipe, spec: StepSpec, fetch: bool = False) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 from hfllm.recipe.config import SourceConfig, TrainConfig
 from hfllm.recipe.did_you_mean import did_you_mean
 from hfllm.recipe.model_names import how_to_get, is_gguf, is_hub_id
-from hfllm.recipe.recipe import StepSpec
+from hfllm.recipe.recipe import Recipe, StepSpec
 from hfllm.recipe.stage import LANGUAGE_MODEL, MODELS, REWARD_MODEL, TOKENIZER, ModelRef
 
 OUTSIDE_MODELS = "model folder, .gguf file or hub id (owner/name)"
@@ -220,3 +220,10 @@ def ancestors(steps: dict[str, StepSpec], name: str) -> list[str]:
             needed.add(parent)
             todo += steps[parent].parents
     return [n for n in steps if n in needed]
+
+
+def first_ancestor(recipe: Recipe, spec: StepSpec) -> StepSpec:
+    """The step whose model is the first of the chain of `init:` that `spec` is the last of."""
+    while getattr(spec.config, "init", None) in recipe.steps:
+        spec = recipe.steps[spec.config.init]
+    return spec

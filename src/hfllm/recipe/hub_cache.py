@@ -50,6 +50,12 @@ def _snapshot(name: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def cached_file(name: str, file: str) -> Path | None:
+    """A file of a model's id in the cache, or None."""
+    folder = _snapshot(name)
+    return folder / file if folder and (folder / file).is_file() else None
+
+
 def _missing_weights(folder: Path) -> list[str]:
     if any((folder / name).exists() for name in WEIGHTS):  # of a link: what it points to
         return []

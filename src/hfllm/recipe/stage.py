@@ -37,10 +37,11 @@ Figure = tuple[str, str]  # a value and its unit, as the report prints them
 class RowShape:
     """What one row of a training batch holds in memory, from which the micro-batch is chosen.
 
-    tokens: positions that pass through the model, padding included. scored: positions that get
-    logits. fused: the head computes them slice by slice. copies: trained models that the row passes
-    through (a separate critic: 2). frozen: models of about that size which are only run. uncounted:
-    what takes memory too and is not estimated.
+    tokens: positions that pass through the model, padding included; answer: those that the model
+    writes itself first. scored: positions that get logits. fused: the head computes them slice by
+    slice. copies: trained models that the row passes through (a separate critic: 2). frozen: models
+    of about that size which are only run; reference: of these, reference policies. uncounted: what
+    takes memory too and is not estimated when the micro-batch is chosen.
     """
 
     tokens: int
@@ -49,6 +50,8 @@ class RowShape:
     copies: int = 1
     frozen: int = 0
     uncounted: str = ""
+    reference: int = 0
+    answer: int = 0
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 from hfllm.recipe import hub_cache
 from hfllm.recipe.config import ChatDataConfig, TextDataConfig, TrainConfig
 from hfllm.recipe.errors import RecipeError, first_line
-from hfllm.recipe.graph import model_references, sources_in
+from hfllm.recipe.graph import first_ancestor, model_references, sources_in
 from hfllm.recipe.hub import hub_problem
 from hfllm.recipe.load import launch_words
 from hfllm.recipe.model_names import how_to_get, is_gguf, names_hub
@@ -43,13 +43,7 @@ def preflight(
     Raises:
         RecipeError: with all problems, one line each.
     """
-    problems: list[str] = []
-    for name in names:
-        spec = recipe.steps[name]
-        problems += _missing_models(recipe, spec) + _adapter_problems(recipe, spec)
-        problems += _source_problems(recipe, spec)
-        problems += _label_problems(spec) + value_checks.problems(recipe, spec)
-    problems += disk_problems(recipe) + launch_file_problems(recipe)
+    problems = recipe_problems(recipe, names) + disk_problems(recipe)
     if not problems:
         problems += [line for name in names for line in _hub_problems(recipe, recipe.steps[name])]
     if not problems and with_trainers:
@@ -58,6 +52,17 @@ def preflight(
         problems += [line for name in names for line in _first_row_problems(recipe, name)]
     if problems:
         raise RecipeError(recipe.path, problems)
+
+
+def recipe_problems(recipe: Recipe, names: list[str]) -> list[str]:
+    """The problems of these steps that any machine would find, without heavy imports."""
+    problems: list[str] = []
+    for name in names:
+        spec = recipe.steps[name]
+        problems += _missing_models(recipe, spec) + _adapter_problems(recipe, spec)
+        problems += _source_problems(recipe, spec)
+        problems += _label_problems(spec) + value_checks.problems(recipe, spec)
+    return problems + launch_file_problems(recipe)
 
 
 def _first_row_problems(recipe: Recipe, name: str) -> list[str]:
@@ -154,7 +159,7 @@ def _gguf_problems(spec: StepSpec) -> list[str]:
 def _model_problem(recipe: Recipe, spec: StepSpec) -> str | None:
     """The problem of the step's model config, or of seq_len beyond the model's positions."""
     from hfllm.modeling.build import check_positions
-    from hfllm.modeling.start_config import first_ancestor, start_config
+    from hfllm.modeling.start_config import start_config
 
     root = first_ancestor(recipe, spec)
     seq_len = getattr(getattr(spec.config, "data", None), "seq_len", None)

@@ -1,8 +1,8 @@
 """PPO: hfllm.rl's PPOTrainer (on trl's GRPOTrainer) with a reward model and/or reward functions.
 
 Schulman et al. 2017, arXiv:1707.06347. The critic starts from the reward model, as in InstructGPT
-(Ouyang et al. 2022, arXiv:2203.02155): it already predicts the score of an answer. Without a reward
-model it starts from the policy; with `trainer.shared_critic` it is a linear head on the policy.
+(Ouyang et al. 2022, arXiv:2203.02155), which predicts the score of an answer; without one from the
+policy; with `trainer.shared_critic` it is a linear head on the policy.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hfllm.recipe.stage import (
     RowShape,
     Stage,
     model_ref,
-)
+)  # fmt: skip
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.recipe.training import (
     CONSOLE_HEAD,
@@ -73,17 +73,18 @@ def row(spec: StepSpec) -> RowShape | None:
     """A prompt and its answer with logits, in policy and critic; None if its length is refused."""
     config: Config = spec.config
     values = spec.stage.default_values() | config.trainer
-    answer = values["max_completion_length"]
-    if not isinstance(answer, int):
+    if not isinstance(answer := values["max_completion_length"], int):
         return None
-    others = (config.reward, config.judge, not config.peft and values.get("beta") != 0)
+    reference = not config.peft and values.get("beta") != 0
     return RowShape(
         tokens=config.data.max_prompt_tokens + answer,
         scored=answer,
         fused=True,
         copies=1 if values.get("shared_critic") else 2,
-        frozen=sum(map(bool, others)),
+        frozen=sum(map(bool, (config.reward, config.judge, reference))),
+        reference=int(reference),
         uncounted="sampling and scoring the answers",
+        answer=answer,
     )
 
 
@@ -108,8 +109,7 @@ def key_figure(view: StepView) -> Figure | tuple[()]:
 
 def sentence(view: StepView) -> str:
     """The score of the answers at the beginning and at the end of training."""
-    scores = first_and_last(view)
-    if scores is None:
+    if (scores := first_and_last(view)) is None:
         return ""
     first, last = map(short, scores)
     where = f"from {first} in the first tenth of the log to {last} in the last"

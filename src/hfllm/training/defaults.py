@@ -20,7 +20,6 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from hfllm.modeling.start_config import start_config
 from hfllm.recipe.recipe import Recipe, StepSpec
 from hfllm.recipe.stage import Default, Stage
 from hfllm.recipe.trainers import hardware_defaults, launch_asks
@@ -29,6 +28,7 @@ from hfllm.runs.machine import memory_limit
 from hfllm.runs.pipeline import launcher_options
 from hfllm.runs.processes import asked_processes
 from hfllm.training.memory import GIB, ModelSize, Training, model_size, peak_bytes
+from hfllm.training.sizes import arithmetic_size, light_config
 
 CPU_BUDGET, CPU_SHARE, GPU_SHARE = 5 * GIB, 0.7, 0.8
 MICRO, ACCUMULATION = "per_device_train_batch_size", "gradient_accumulation_steps"
@@ -104,6 +104,11 @@ def chosen_lines(spec: StepSpec) -> list[str]:
 
 def size_of(recipe: Recipe, spec: StepSpec, fetch: bool = False) -> ModelSize | None:
     """The sizes of the model that a step trains; None where they are not known before it runs."""
+    light = light_config(recipe, spec)
+    if light and (size := arithmetic_size(light, spec.config.peft)):
+        return size
+    from hfllm.modeling.start_config import start_config  # torch: seconds
+
     try:
         config = start_config(recipe, spec, fetch)
         return None if config is None else model_size(config, spec.config.peft)

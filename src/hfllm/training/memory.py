@@ -21,8 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hfllm.fast_cpu.trained_head import CHUNK
-from hfllm.modeling.start_config import weightless_model, with_adapter
+from hfllm.fast_cpu import HEAD_CHUNK
 from hfllm.recipe.stage import RowShape
 
 GIB = 2**30
@@ -44,6 +43,10 @@ class ModelSize:
     mlp: int
     keys: int
     vocabulary: int
+    attention: int = 0  # width of all query heads
+    heads: int = 0
+    matmul: int = 0  # of the base model's parameters, those that a token is multiplied with
+    tied: bool = True  # the head is the embedding table
 
     @property
     def adapter(self) -> bool:
@@ -57,9 +60,13 @@ def model_size(config: Any, peft: dict[str, Any] | None = None) -> ModelSize | N
     Raises:
         ValueError: the model has no modules as `peft` names them (one line).
     """
+    from hfllm.modeling.flops import matmul_parameters
+    from hfllm.modeling.start_config import weightless_model, with_adapter  # torch: seconds
+
     model: Any = weightless_model(config)
     if model is None:
         return None
+    matmul = matmul_parameters(model)
     base = trained = sum(p.numel() for p in model.parameters())
     if peft is not None:
         model = with_adapter(model, peft)
@@ -77,6 +84,10 @@ def model_size(config: Any, peft: dict[str, Any] | None = None) -> ModelSize | N
         mlp=int(getattr(text, "intermediate_size", 0) or 4 * hidden),
         keys=of_keys * per_head,
         vocabulary=int(text.vocab_size),
+        attention=heads * per_head,
+        heads=heads,
+        matmul=matmul,
+        tied=bool(getattr(text, "tie_word_embeddings", True)),
     )
 
 
@@ -112,5 +123,5 @@ def _activations(size: ModelSize, tokens: int, how: Training) -> int:
 def _logits(size: ModelSize, row: RowShape, rows: int, how: Training) -> int:
     at_once = rows * row.scored * size.vocabulary
     if row.fused:
-        at_once = min(at_once, GPU_SLICE if how.on_gpu else CHUNK)
+        at_once = min(at_once, GPU_SLICE if how.on_gpu else HEAD_CHUNK)
     return LOGIT_BYTES * at_once

@@ -19,6 +19,7 @@ from hfllm.runs.layout import Step
 from hfllm.runs.machine import free_memory, memory_limit
 from hfllm.training.defaults import expected_peak
 from hfllm.training.memory import GIB, ModelSize
+from hfllm.training.progress_format import duration as duration
 from hfllm.training.resume import rows_per_step
 
 LINE_EVERY_S = 60.0
@@ -94,14 +95,6 @@ class ProgressLines:
             print(line, flush=True)
         else:
             tqdm.write(line, file=sys.stdout)
-
-
-def duration(seconds: float) -> str:
-    """45 s, 12 min, 3 h 20 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def step_plan(

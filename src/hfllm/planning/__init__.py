@@ -1,0 +1,1 @@
+"""What a training step will cost, before it runs: tokens, FLOPs, memory, time, money."""
