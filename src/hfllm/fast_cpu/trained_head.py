@@ -31,6 +31,12 @@ from hfllm.modeling.eval_mode import eval_mode
 from hfllm.recipe.errors import raise_out_of_memory
 
 SLICE = 2**22  # logits held at once without a backward pass
+FIELDS = ("log_probs", "entropy", "is_top1")
+# What TRL's DPOTrainer and KTOTrainer log or weigh by: logits and log p, (N, V) each -> (N,)
+EXTRA = {
+    "mean_logits": lambda logits, table: logits.mean(dim=-1),
+    "log_sum_sq_probs": lambda logits, table: torch.logsumexp(2 * table, dim=-1),
+}
 _has_plain_head: WeakKeyDictionary[PreTrainedModel, bool] = WeakKeyDictionary()  # tested once
 
 
@@ -40,6 +46,7 @@ class Scoring:
 
     temperature: float = 1.0  # the logits are divided by it
     entropy_grad: bool = False  # True: the loss has an entropy bonus; else it is only logged
+    extra: tuple[str, ...] = ()  # further fields, of EXTRA; without gradient
 
 
 def score_trained_positions(model: Any, output_class: Any, how: Scoring = Scoring()) -> bool:
@@ -52,7 +59,7 @@ def score_trained_positions(model: Any, output_class: Any, how: Scoring = Scorin
     Args:
         model: a causal LM, with or without an adapter; its `forward` is replaced.
         output_class: trl's `FusedCausalLMOutput` (trl is imported in `stages/` and `rl/` only).
-        how: temperature, and whether entropies carry a gradient.
+        how: temperature, whether entropies carry a gradient, and which further fields there are.
     """
     base = without_adapter(model)
     if base.device.type != "cpu" or not may_score_positions(base):
@@ -182,21 +189,21 @@ def _fields(
         scores = [_scores(head, *part, how) for part in parts]
     else:
         scores = [checkpoint(_scores, head, *part, how, use_reentrant=False) for part in parts]
-    log_probs, entropy, is_top1 = (torch.cat(field) for field in zip(*scores, strict=True))
-    place = [x.new_zeros(mask.shape).masked_scatter(mask, x) for x in (log_probs, entropy, is_top1)]
-    return {
-        "loss": -place[0].sum() / mask.sum().clamp(min=1),
-        "log_probs": place[0],
-        "entropy": place[1],
-        "is_top1": place[2],
-        "label_mask": mask,
-    }
+    found = {}
+    for name, field in zip((*FIELDS, *how.extra), zip(*scores, strict=True), strict=True):
+        values = torch.cat(field)
+        found[name] = values.new_zeros(mask.shape).masked_scatter(mask, values)
+    loss = -found["log_probs"].sum() / mask.sum().clamp(min=1)
+    return found | {"loss": loss, "label_mask": mask}
 
 
 def _scores(
     head: Any, rows: torch.Tensor, labels: torch.Tensor, how: Scoring
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Log-probability of each label, entropy (both nats), whether the label is top-1: (N,) each."""
+) -> tuple[torch.Tensor, ...]:
+    """Log-probability of each label, entropy (both nats), whether the label is top-1: (N,) each.
+
+    Then the further fields of `how`.
+    """
     logits = head(rows).float()
     if how.temperature != 1.0:
         logits = logits / how.temperature
@@ -205,4 +212,6 @@ def _scores(
     with torch.set_grad_enabled(how.entropy_grad and torch.is_grad_enabled()):
         entropy = -(table.exp() * table).sum(dim=-1)
     is_top1 = table.argmax(dim=-1) == labels
-    return log_probs, entropy, is_top1
+    with torch.no_grad():
+        extra = [EXTRA[name](logits, table) for name in how.extra]
+    return log_probs, entropy, is_top1, *extra

@@ -1,6 +1,6 @@
 """Read the preference pairs of a training step, hold some out, and write these for the evaluation.
 
-For every stage that trains on {prompt, chosen, rejected}, such as `reward`.
+For every stage that trains on {prompt, chosen, rejected}: `reward`, `dpo`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hfllm.recipe.config import PairDataConfig
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest, write_lines
 from hfllm.runs.processes import is_main_process
-from hfllm.training.preference import pair_rows, split_by_prompt
+from hfllm.training.preference import RowOf, pair_rows, split_by_prompt, whole_sides
 
 
 def read_split(
@@ -46,7 +46,12 @@ def read_split(
 
 
 def heldout_rows(
-    pairs: list[Example], tokenizer: Any, seq_len: int, step: Step, manifest: Manifest
+    pairs: list[Example],
+    tokenizer: Any,
+    seq_len: int,
+    step: Step,
+    manifest: Manifest,
+    row_of: RowOf = whole_sides,
 ) -> tuple[list[dict[str, list[int]]], list[Example]]:
     """Render the held-out pairs, and write those that fit to data/heldout.jsonl.
 
@@ -56,6 +61,7 @@ def heldout_rows(
         seq_len: the most tokens of a row.
         step: gives the data folder.
         manifest: gets a note on pairs that do not fit.
+        row_of: as of `pair_rows`.
 
     Returns:
         The rows (`pair_rows`), and the pairs that they were made of.
@@ -63,7 +69,7 @@ def heldout_rows(
     if not pairs:
         return [], []
     kept: list[Example] = []
-    rows = pair_rows(tokenizer, pairs, seq_len, kept=kept)
+    rows = pair_rows(tokenizer, pairs, seq_len, kept=kept, row_of=row_of)
     if lost := len(pairs) - len(kept):
         manifest.notes.append(f"{lost} held-out pairs do not fit data.seq_len or the template")
     if is_main_process():

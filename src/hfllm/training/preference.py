@@ -1,9 +1,9 @@
-"""Render preference pairs to rows for TRL's RewardTrainer; count the pairs that are dropped.
+"""Render preference pairs to rows for TRL's trainers; count the pairs that are dropped.
 
 In order: render prompt + chosen and prompt + rejected (tokenization/render.py, as in every stage);
 drop a pair that is longer than max_length (TRL does so silently), that the template refuses, or
-whose answers are the same tokens. A pair is never truncated: the reward is read at the end of turn,
-which would be cut off.
+whose answers are the same tokens. A pair is never truncated: a reward is read at the end of turn,
+which would be cut off, and DPO would compare the beginnings of answers.
 
 Two checks for every reward model. `length_baseline`: the accuracy of length alone on the same
 pairs. `split_by_prompt`: hold out prompts, not rows, because the pairs of one prompt share their
@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from transformers import PreTrainedTokenizerBase
@@ -25,8 +25,24 @@ from hfllm.data.ledger import Example, Ledger
 from hfllm.tokenization.render import render
 
 Pair = Mapping[str, Any]
+Row = dict[str, list[int]]
+RowOf = Callable[[PreTrainedTokenizerBase, Pair], Row]  # ValueError: the template refuses it
 AnyPair = TypeVar("AnyPair", bound=Pair)
 POOL = 50  # optimizer steps
+
+
+def whole_sides(tokenizer: PreTrainedTokenizerBase, pair: Pair) -> Row:
+    """{"chosen_ids", "rejected_ids"}: the prompt with each answer, for RewardTrainer."""
+    return {
+        f"{side}_ids": render(tokenizer, [*pair["prompt"], *pair[side]], train="none").input_ids
+        for side in ("chosen", "rejected")
+    }
+
+
+def side_tokens(row: Mapping[str, Sequence[int]]) -> tuple[int, int]:
+    """Tokens of prompt + chosen and of prompt + rejected."""
+    prompt = len(row["prompt_ids"]) if "prompt_ids" in row else 0
+    return prompt + len(row["chosen_ids"]), prompt + len(row["rejected_ids"])
 
 
 def pair_rows(
@@ -35,8 +51,9 @@ def pair_rows(
     max_length: int,
     ledger: Ledger | None = None,
     kept: list[Example] | None = None,
-) -> list[dict[str, list[int]]]:
-    """Return {"chosen_ids", "rejected_ids"} of every pair that fits, and count the others.
+    row_of: RowOf = whole_sides,
+) -> list[Row]:
+    """Return the row of every pair that fits, and count the others.
 
     Args:
         tokenizer: with the chat template.
@@ -45,6 +62,7 @@ def pair_rows(
         ledger: counts documents (pairs), tokens (of chosen and rejected) and bytes: kept,
             dropped:too_long, dropped:template, dropped:same_answer.
         kept: gets the pairs that the rows were made of.
+        row_of: `whole_sides`, or training.answer_rows.pair_of_answers.
 
     Raises:
         ValueError: no pair is left.
@@ -53,8 +71,8 @@ def pair_rows(
     rows = []
     first: dict[str, str] = {}
     for i, pair in enumerate(pairs):
-        row, reason, detail = _pair_row(tokenizer, pair, max_length)
-        tokens = sum(map(len, row.values()))
+        row, reason, detail = _pair_row(tokenizer, pair, max_length, row_of)
+        tokens = sum(side_tokens(row)) if row else 0
         if reason:
             ledger.drop(pair, reason, tokens)
             name = f"row {i} (id {pair.get('id', i)!r})"
@@ -71,19 +89,16 @@ def pair_rows(
 
 
 def _pair_row(
-    tokenizer: PreTrainedTokenizerBase, pair: Pair, max_length: int
-) -> tuple[dict[str, list[int]], str | None, str]:
+    tokenizer: PreTrainedTokenizerBase, pair: Pair, max_length: int, row_of: RowOf
+) -> tuple[Row, str | None, str]:
     """The row, the reason to drop it (None: it is kept), and the details."""
     try:
-        row = {
-            f"{side}_ids": render(tokenizer, [*pair["prompt"], *pair[side]], train="none").input_ids
-            for side in ("chosen", "rejected")
-        }
+        row = row_of(tokenizer, pair)
     except ValueError as error:
         return {}, "template", str(error)
     if row["chosen_ids"] == row["rejected_ids"]:
         return row, "same_answer", "chosen and rejected are the same"
-    if (longest := max(map(len, row.values()))) > max_length:
+    if (longest := longer_side(row)) > max_length:
         return row, "too_long", f"{longest:,} tokens, at most {max_length:,} fit"
     return row, None, ""
 
@@ -137,7 +152,7 @@ def length_grouped(lengths: Sequence[int], per_step: int, total: int, seed: int)
     return order[:total]
 
 
-def eval_order(rows: list[dict[str, list[int]]], args: Any) -> list[dict[str, list[int]]]:
+def eval_order(rows: list[Row], args: Any) -> list[Row]:
     """Sort held-out rows by length; an incomplete last batch gets rows of any length.
 
     TRL averages the accuracies of the batches, so each row of a small last batch has more weight;
@@ -153,7 +168,7 @@ def eval_order(rows: list[dict[str, list[int]]], args: Any) -> list[dict[str, li
 
 def longer_side(row: Mapping[str, Sequence[int]]) -> int:
     """Tokens of a pair's longer side; a batch is padded to the longest one in it."""
-    return max(map(len, row.values()))
+    return max(side_tokens(row))
 
 
 def split_by_prompt(
