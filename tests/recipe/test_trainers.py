@@ -135,5 +135,5 @@ def test_a_number_of_peft_that_is_none_is_named_by_its_key(workspace, values, sa
 
 
 def test_epochs_below_0_are_refused(workspace):
-    with pytest.raises(ValueError, match="num_train_epochs: -1.0 is not a number from 0 on"):
+    with pytest.raises(ValueError, match="num_train_epochs: must be 0 or more, not -1.0"):
         check_trainers(workspace.step("sft", "sft.trainer.num_train_epochs=-1").recipe)

@@ -1,6 +1,7 @@
 """Trainer keys that train nothing or need a missing package are refused with their key."""
 
 import pytest
+import transformers.trainer_optimizer  # noqa: F401  what the tests patch must be there
 
 from hfllm.recipe.trainers import build_trainer_config
 

@@ -18,7 +18,8 @@ OTHER = {  # a value that is not the default, where flipping or adding 1 is none
     "data_seed": 1, "train_sampling_strategy": "sequential",
     "vllm_structured_outputs_regex": "a", "vllm_server_base_url": "http://x", "vllm_mode": "server",
     "vllm_server_host": "x",
-    "vllm_model_impl": "transformers", "vllm_max_model_length": 8,
+    "vllm_model_impl": "transformers", "vllm_gpu_memory_utilization": 0.5,
+    "vllm_max_model_length": 8,
     "vllm_importance_sampling_mode": "token_mask", "vllm_importance_sampling_clip_min": 0.1,
     "vllm_importance_sampling_cap": 2.0, "num_completions_to_print": 2,
     "log_completions_hub_repo": "a/b",
@@ -80,10 +81,10 @@ def test_the_correction_of_the_kl_needs_a_kl_in_the_loss(tmp_path):
     ("key", "value"),
     [("gamma", 0.0), ("gamma", 1.1), ("lam", -0.1), ("vf_coef", -1.0), ("cliprange_value", 0.0),
      ("critic_learning_rate", -1e-3), ("critic_warmup_steps", -1), ("reward_clip", 0.0),
-     ("num_iterations", 0)],
+     ("num_iterations", 0), ("num_generations", 0)],
 )  # fmt: skip
 def test_values_out_of_range_are_refused(tmp_path, key, value):
-    with pytest.raises(ValueError, match=f"PPO cannot use {key}={value}; use a value "):
+    with pytest.raises(ValueError, match=f"^PPO: {key}: must be .*, not {value}$"):
         config(tmp_path, **{key: value})
 
 

@@ -58,7 +58,7 @@ def test_an_evaluation_that_cannot_work_is_told_before_any_training(workspace):
     assert found[1].startswith("evaluate.tasks.pairs.kind: 'guess' is none of bits_per_byte, ")
     for key in ("limit", "max_new_tokens"):
         found = problems(workspace, f"evaluate.tasks.pairs.{key}=0", names=["evaluate"])
-        assert any(f"tasks.pairs.{key}: 0 is not above 0; raise it" in line for line in found)
+        assert any(f"tasks.pairs.{key}: must be 1 or more, not 0" in line for line in found)
     names = "evaluate.reward, evaluate.reference among its models"
     needs = f"evaluate.best_of: needs {names}, and numbers from 1 to 64, each once"
     held = ("reward.data.holdout=0.2", "evaluate.reward=reward")
@@ -79,14 +79,16 @@ def test_a_judge_needs_something_to_judge(workspace):
     workspace.recipe({"ppo": {"init": "sft", "reward": "reward", "judge": "sft"}})
     weights = "ppo.judge: weights reward_functions, and none is set; set some, or remove the judge"
     assert problems(workspace, names=["ppo"]) == [weights]
-    above = "ppo.judge_nats: must be 0 (the judge only watches) or more, with ppo.judge"
+    above = "ppo.judge_nats: must be 0 or more, not -1.0"
     functions = 'ppo.reward_functions=["hfllm.rl.rewards:length_reward"]'
     assert problems(workspace, functions, "ppo.judge_nats=-1", names=["ppo"]) == [above]
     preflight(workspace.load(functions, "ppo.judge_nats=0"), ["ppo"])
-    floor = "ppo.length_floor: must be 1 or more (tokens), with ppo.reward_functions"
+    floor = "ppo.length_floor: must be 1 or more, not 0"
     assert problems(workspace, functions, "ppo.length_floor=0", names=["ppo"]) == [floor]
     alone = ("ppo.judge=null", "ppo.judge_nats=5")
-    assert problems(workspace, functions, *alone, names=["ppo"]) == [above]
+    assert problems(workspace, functions, *alone, names=["ppo"]) == [
+        "ppo.judge_nats: it acts on ppo.judge, which is not set"
+    ]
 
 
 def test_a_curation_that_cannot_work_is_told_before_it_starts(workspace):
@@ -95,7 +97,7 @@ def test_a_curation_that_cannot_work_is_told_before_it_starts(workspace):
     workspace.recipe({"curate": curate})
     found = problems(workspace, names=["curate"])
     assert found == [
-        "curate.holdout: 2.0 is no share; set 0 or more, and less than 1",
+        "curate.holdout: must be 0 or more and below 1, not 2.0",
         "curate.filters.exempt: 'web' is no source; use one of documents",
         "curate.filters.exempt.documents: no filter has the reason 'shrot'. Did you mean: 'short'?",
     ]
@@ -108,11 +110,11 @@ def test_a_curation_that_cannot_work_is_told_before_it_starts(workspace):
         ("sft.data.mixture[0].path=data/none.pdf", "no file data/none.pdf"),
         ("sft.data.mixture[0].on_error=ignore", "on_error: 'ignore' is unknown; known: raise"),
         ("sft.data.mixture[0].format=chatml", "format: 'chatml' is unknown"),
-        ("sft.data.mixture[0].weight=-1", "weight: -1.0 is not above 0; raise it"),
-        ("sft.data.mixture[0].limit=0", "limit: 0 is not above 0; raise it"),
-        ("sft.data.mixture[0].allow_dropped=80", "allow_dropped: 80.0 is no share from 0 to 1"),
+        ("sft.data.mixture[0].weight=-1", "data.mixture[0].weight: must be above 0, not -1.0"),
+        ("sft.data.mixture[0].limit=0", "data.mixture[0].limit: must be 1 or more, not 0"),
+        ("sft.data.mixture[0].allow_dropped=80", "allow_dropped: must be from 0 to 1, not 80.0"),
         ("sft.trainer.eval_strategy=steps", "sft.trainer.eval_strategy: steps needs sft.data.held"),
-        ("sft.data.seq_len=4", "sft.data.seq_len: 4 is too short"),
+        ("sft.data.seq_len=4", "sft.data.seq_len: must be 8 or more, not 4"),
         ("sft.data.mixture=[{path: data/chats.jsonl},{path: data/chats.jsonl}]", "'chats'; give"),
     ],
 )

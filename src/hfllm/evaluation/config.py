@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from omegaconf import MISSING
 
 from hfllm.recipe.config import SourceConfig
+from hfllm.recipe.ranges import AT_LEAST_1, within
 
 TASK_KINDS = (
     "bits_per_byte", "answers", "replies", "preference", "choices", "continuation",
@@ -25,8 +26,9 @@ class TaskConfig:
     # bits_per_byte, answers, replies, preference, choices, continuation, instructions or ifeval
     kind: str = MISSING
     source: SourceConfig = MISSING
-    limit: int | None = None  # of the first rows; default: all
-    max_new_tokens: int | None = None  # of an answer; default: 512 for ifeval, else 48
+    limit: int | None = within(AT_LEAST_1, None)  # of the first rows; default: all
+    # of an answer; default: 512 for ifeval, else 48
+    max_new_tokens: int | None = within(AT_LEAST_1, None)
 
 
 def task_name_problems(names: Collection[str]) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from omegaconf import MISSING
 
 from hfllm.recipe.config import SourceConfig
+from hfllm.recipe.ranges import AT_LEAST_1, NOT_NEGATIVE, within
 
 
 @dataclass
@@ -14,8 +15,8 @@ class InstructionsConfig:
     """Real prompts with constraints that a program can check, for RL and as a test."""
 
     prompts: list[SourceConfig] = MISSING
-    tests: int = 128  # prompts that are held out, in tests.jsonl
-    max_words: int = 40  # longer prompts are dropped
+    tests: int = within(NOT_NEGATIVE, 128)  # prompts that are held out, in tests.jsonl
+    max_words: int = within(AT_LEAST_1, 40)  # longer prompts are dropped
     kinds: list[str] | None = None  # some of KINDS (kinds.py); default: all
     # Chats for SFT (chats_train.jsonl): the sources' own answers, changed to satisfy constraints.
-    demonstrations: int | None = None
+    demonstrations: int | None = within(NOT_NEGATIVE, None)

@@ -8,6 +8,7 @@ it. A model whose logits depend on later tokens (BERT without is_decoder) is ref
 
 from __future__ import annotations
 
+import copy
 import inspect
 from typing import Any
 
@@ -15,10 +16,12 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from hfllm.modeling.model_values import heads_problem, number_problems, refusal
 from hfllm.modeling.trial import try_model
 from hfllm.recipe.did_you_mean import did_you_mean
-from hfllm.recipe.errors import first_line, raise_out_of_memory
+from hfllm.recipe.errors import raise_out_of_memory
 
+CANNOT_BUILD = "transformers cannot build it"
 POSITIONS = "max_position_embeddings"
 # Keys of older configs, and keys that would be overwritten here: what to write instead.
 INSTEAD = {
@@ -71,6 +74,8 @@ def make_config(
     known = (known | {"attn_implementation"} | set(names)) - {"self", "kwargs"}
     for key in values:
         _check_key(key, model_type, known)
+    for problem in number_problems(values):
+        raise ValueError(problem)
     values = {names.get(key, key): value for key, value in values.items()}
     _check_vocabulary(values, vocab_size)
     if POSITIONS in known:
@@ -78,11 +83,31 @@ def make_config(
     try:
         config = AutoConfig.for_model(model_type, **values, **ids)
     except Exception as error:  # StrictDataclass errors, which are no ValueErrors, and others
-        raise ValueError(
-            f"model: no {model_type} config: {' '.join(str(error).split())}"
-        ) from error
+        raise refusal(f"no {model_type} config", error, model) from error
+    if problem := heads_problem(config):
+        raise ValueError(problem)
     check_positions(config, seq_len, POSITIONS)
     return config
+
+
+def check_build(config: Any, values: dict[str, Any]) -> None:
+    """Build the model of a config without memory, for the checks before a run.
+
+    Args:
+        config: of `make_config`.
+        values: the recipe's section.
+
+    Raises:
+        ValueError: transformers refuses the values. What the meta device alone cannot do is left to
+            `build_model`.
+    """
+    try:
+        with torch.device("meta"):
+            AutoModelForCausalLM.from_config(copy.deepcopy(config))
+    except (ValueError, KeyError, ZeroDivisionError) as error:
+        raise refusal(CANNOT_BUILD, error, values) from error
+    except Exception:
+        return
 
 
 def check_positions(config: Any, seq_len: int, where: str) -> None:
@@ -106,7 +131,7 @@ def check_positions(config: Any, seq_len: int, where: str) -> None:
 
 def _known_type(model_type: Any) -> str:
     if model_type is None:
-        raise ValueError("model.model_type must be set, for example `model_type: llama`")
+        raise ValueError("model.model_type: must be set, for example `model_type: llama`")
     if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
         hint = did_you_mean(str(model_type), CONFIG_MAPPING.keys())
         raise ValueError(f"model.model_type: transformers has no '{model_type}'.{hint}")
@@ -151,9 +176,8 @@ def build_model(
     torch.manual_seed(seed)
     try:
         made = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    except (ValueError, RuntimeError, KeyError) as error:
+    except (ValueError, RuntimeError, KeyError, ZeroDivisionError) as error:
         raise_out_of_memory(error)
-        reason = first_line(error)
-        raise ValueError(f"model: transformers cannot build it: {reason}") from error
+        raise refusal(CANNOT_BUILD, error, model) from error
     try_model(made, "model.model_type", seq_len, len(tokenizer))
     return made

@@ -45,7 +45,7 @@ def try_model(
             "in each config of text inside it, or choose another"
         )
     ids = torch.arange(vocabulary - min(FEW, vocabulary), vocabulary, device=model.device)[None]
-    _run(model, f"{key}: a {kind} does not train on text", "choose another", ids, causal)
+    _run(model, f"{key}: a {kind} does not train on text", _other(key), ids, causal)
     if causal and sees_later_tokens(model):
         raise ValueError(
             f"{key}: {kind} sees the tokens that follow, so it would learn to copy them: "
@@ -68,6 +68,10 @@ def _run(model: Any, problem: str, remedy: str, ids: torch.Tensor, loss: bool = 
     except (IndexError, RuntimeError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise_out_of_memory(error)
         raise ValueError(f"{problem} ({first_line(error)}); {remedy}") from error
+
+
+def _other(key: str) -> str:
+    return "change the keys of `model:`" if key.startswith("model") else "choose another"
 
 
 def _remedy(model: Any, key: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from hfllm.recipe.config import ChatDataConfig, PairDataConfig, TrainConfig
 from hfllm.recipe.graph import file_references, sources_in
+from hfllm.recipe.ranges import range_problems
 from hfllm.recipe.recipe import StepSpec
 
 OPTIMIZERS = ("muon",)  # values of `optimizer`; the library's own are set by `trainer.optim`
@@ -28,11 +29,12 @@ PACKED_ATTENTION = ("eager", "sdpa")  # measured: no attention between documents
 def value_problems(spec: StepSpec) -> list[str]:
     """All problems in the values of one step's config, one line each."""
     lines = [*check_config(spec), *spec.stage.check(spec)]
-    return [f"{spec.name}.{line}" for line in lines]
+    return [spec.line(line) for line in lines]
 
 
 def check_config(spec: StepSpec) -> Iterator[str]:
     """Check the keys that any stage may have: source weights, files, shared training keys."""
+    yield from range_problems(spec.config)
     if not spec.stage.mixes:
         for key, source in sources_in(spec.config):
             if source.weight is not None:
@@ -91,8 +93,6 @@ def check_chat_data(spec: StepSpec) -> Iterator[str]:
     data: ChatDataConfig = spec.config.data
     if data.replay_share != ChatDataConfig.replay_share and not data.replay:
         yield f"data.replay_share: set {spec.name}.data.replay with it"
-    if not 0 < data.replay_share < 1:
-        yield f"data.replay_share: {data.replay_share} is no share in (0, 1)"
     if data.turns not in (None, "all", "last", "each"):
         yield f"data.turns: '{data.turns}' is none of all, last, each"
 
@@ -118,9 +118,14 @@ def check_reward_keys(spec: StepSpec) -> Iterator[str]:
         yield f"reward: set a reward model (a step or folder), or {spec.name}.reward_functions"
     if config.judge and not config.reward_functions:
         yield "judge: weights reward_functions, and none is set; set some, or remove the judge"
-    if config.length_floor is not None and not (
-        config.reward_functions and config.length_floor > 0
-    ):
-        yield f"length_floor: must be 1 or more (tokens), with {spec.name}.reward_functions"
-    if config.judge_nats is not None and not (config.judge and config.judge_nats >= 0):
-        yield f"judge_nats: must be 0 (the judge only watches) or more, with {spec.name}.judge"
+    if config.length_floor is not None and not config.reward_functions:
+        yield f"length_floor: it acts on {spec.name}.reward_functions, and none is set"
+    if config.judge_nats is not None and not config.judge:
+        yield f"judge_nats: it acts on {spec.name}.judge, which is not set"
+    weights = config.trainer.get("reward_weights")
+    given = [*([config.reward] if config.reward else []), *config.reward_functions]
+    if isinstance(weights, list) and len(weights) != len(given):
+        yield (
+            f"trainer.reward_weights: {len(weights)} weights for {len(given)} reward(s) "
+            f"({', '.join(given)}); give each of them one"
+        )

@@ -13,7 +13,18 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from hfllm.recipe.ranges import (
+    ABOVE_0,
+    AT_LEAST_1,
+    BELOW_1,
+    INSIDE_0_1,
+    SHARE,
+    Range,
+    within,
+)
 from hfllm.recipe.stage import MODELS, TOKENIZER, model_ref
+
+A_FEW = Range(8)  # tokens
 
 
 @dataclass
@@ -36,10 +47,11 @@ class SourceConfig:
     columns: dict[str, str] = field(default_factory=dict)  # rename: {column in the file: our name}
     where: dict[str, Any] = field(default_factory=dict)  # keep {column: value, glob or list}
     where_not: dict[str, Any] | None = None  # leave out {column: value, glob or list}
-    weight: float | None = None  # share in a mixture; default: by size
-    limit: int | None = None  # rows at most
+    weight: float | None = within(ABOVE_0, None)  # share in a mixture; default: by size
+    limit: int | None = within(AT_LEAST_1, None)  # rows at most
     on_error: str = "raise"  # an unreadable row: raise, or skip and count it
-    allow_dropped: float | None = None  # share of rows that may be left out; default: a half
+    # share of rows that may be left out; default: a half
+    allow_dropped: float | None = within(SHARE, None)
     ignore: list[str] | None = None  # columns and keys of messages that are left out on purpose
 
 
@@ -49,8 +61,8 @@ class TextDataConfig:
 
     mixture: list[SourceConfig] = MISSING
     heldout: list[SourceConfig] = field(default_factory=list)  # evaluated in bits per byte
-    seq_len: int = 512  # tokens
-    max_heldout_tokens: int = 100_000  # per held-out source
+    seq_len: int = within(A_FEW, 512)  # tokens
+    max_heldout_tokens: int = within(AT_LEAST_1, 100_000)  # per held-out source
 
 
 @dataclass
@@ -59,13 +71,13 @@ class ChatDataConfig:
 
     mixture: list[SourceConfig] = MISSING
     heldout: list[SourceConfig] = field(default_factory=list)
-    seq_len: int = 512  # tokens
+    seq_len: int = within(A_FEW, 512)  # tokens
     packing: bool = True  # several chats in a row; false: one
     # loss on all answers of a chat in one row (all), on its last one (last), or one row per answer
     # (each)
     turns: str | None = None
     replay: list[SourceConfig] = field(default_factory=list)  # documents, against forgetting
-    replay_share: float = 0.25  # of the rows
+    replay_share: float = within(INSIDE_0_1, 0.25)  # of the rows
     # held-out tests; drop chats and replayed documents holding one
     decontaminate: list[SourceConfig] = field(default_factory=list)
 
@@ -76,8 +88,9 @@ class PairDataConfig:
 
     mixture: list[SourceConfig] = MISSING
     heldout: list[SourceConfig] = field(default_factory=list)
-    holdout: float = 0.0  # share of prompts (not of rows) held out, to data/heldout.jsonl
-    seq_len: int = 512  # tokens
+    # share of prompts (not of rows) held out, to data/heldout.jsonl
+    holdout: float = within(BELOW_1, 0.0)
+    seq_len: int = within(A_FEW, 512)  # tokens
     decontaminate: list[SourceConfig] | None = None  # held-out tests; drop pairs holding one
 
 
@@ -86,7 +99,7 @@ class PromptDataConfig:
     """Prompts for reinforcement learning; the other columns are passed to the reward functions."""
 
     mixture: list[SourceConfig] = MISSING
-    max_prompt_tokens: int = 256  # longer prompts are dropped and counted
+    max_prompt_tokens: int = within(AT_LEAST_1, 256)  # longer prompts are dropped and counted
     decontaminate: list[SourceConfig] | None = None  # held-out tests; drop prompts holding one
 
 

@@ -22,6 +22,7 @@ from hfllm.recipe.names import (
     run_name_problem,
     step_name_problem,
 )
+from hfllm.recipe.ranges import not_finite
 from hfllm.recipe.read_yaml import read_yaml
 from hfllm.recipe.recipe import Recipe, StepSpec
 from hfllm.recipe.stage import Stage, Stages
@@ -50,7 +51,8 @@ def load_recipe(path: Path | str, stages: Stages, overrides: list[str] | None = 
     path, overrides = Path(path), list(overrides or [])
     top = read_yaml(path, overrides)
     top["track"] = _trackers(top.get("track"))
-    problems: list[str] = []
+    if problems := list(not_finite("", top)):
+        raise RecipeError(path, problems)
     steps: dict[str, StepSpec] = {}
     for name, section in top.items():
         if name in RESERVED:

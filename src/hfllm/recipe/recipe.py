@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hfllm.recipe.did_you_mean import did_you_mean
 from hfllm.recipe.stage import Default, Stage, Stages
+
+KEY = re.compile(r"(\w+)(?:\[\d+\]|\.[\w/-]+)*: ")  # `data.mixture[0].path: `; group 1 is `data`
 
 
 @dataclass
@@ -25,6 +29,16 @@ class StepSpec:
     # trainer keys computed for the step's model and machine, with the reasons (training.defaults)
     chosen: dict[str, Default] = field(default_factory=dict)
     launch_words: list[str] = field(default_factory=list)  # accelerate's options, of `launch:`
+
+    def line(self, message: str) -> str:
+        """`step.key: ...` of a message that begins with one of the keys, `step: ...` of another.
+
+        It may have the step's name already.
+        """
+        message = message.removeprefix(f"{self.name}.").removeprefix(f"{self.name}: ")
+        begins = KEY.match(message)
+        is_key = begins and begins[1] in {item.name for item in dataclasses.fields(self.config)}
+        return f"{self.name}{'.' if is_key else ': '}{message}"
 
 
 @dataclass

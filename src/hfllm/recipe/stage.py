@@ -23,6 +23,9 @@ from typing import Any
 from hfllm.recipe.chart import Chart as Chart  # stages import it from here
 from hfllm.recipe.chart import matches as matches
 from hfllm.recipe.errors import first_line
+from hfllm.recipe.ranges import Range
+from hfllm.recipe.row_shape import Rate as Rate
+from hfllm.recipe.row_shape import RowShape as RowShape
 
 # The kinds of artifact that a step makes.
 DATA, TOKENIZER, RESULTS, PAGE = "data", "tokenizer", "results", "page"
@@ -31,36 +34,6 @@ MODELS = (LANGUAGE_MODEL, REWARD_MODEL)
 
 Default = tuple[Any, str]  # a value and the reason why it differs from the library's
 Figure = tuple[str, str]  # a value and its unit, as the report prints them
-
-
-@dataclass(frozen=True)
-class RowShape:
-    """What one row of a training batch holds in memory, from which the micro-batch is chosen.
-
-    tokens: positions that pass through the model, padding included; answer: those that the model
-    writes itself first. scored: positions that get logits. fused: the head computes them slice by
-    slice. copies: trained models that the row passes through (a separate critic: 2). frozen: models
-    of about that size which are only run; reference: of these, reference policies. uncounted: what
-    takes memory too and is not estimated when the micro-batch is chosen.
-    """
-
-    tokens: int
-    scored: int = 0
-    fused: bool = False
-    copies: int = 1
-    frozen: int = 0
-    uncounted: str = ""
-    reference: int = 0
-    answer: int = 0
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Default learning rates of models of up to `up_to` parameters: all weights, or an adapter."""
-
-    up_to: float
-    full: float
-    lora: float
 
 
 @dataclass(frozen=True)
@@ -122,7 +95,8 @@ class Stage:
     section; None if the stage does not train (accelerate does not launch it then); with one,
     `config` is a TrainConfig and `makes` a model. defaults: {trainer key: (value, reason)}, which
     replace the library's. set_elsewhere: {trainer key: where to set it instead}; such a key is
-    refused, as are those of recipe.training.TRAINER_ELSEWHERE. check: (StepSpec) -> lines "key:
+    refused, as are those of recipe.training.TRAINER_ELSEWHERE. ranges: {trainer key: the numbers
+    that it may be}, beyond recipe.trainer_values.TRAINER_RANGES. check: (StepSpec) -> lines "key:
     what is wrong; what to do", from the config alone, before a run. first_rows: (Step) -> lines as
     of `check`, from the first rows of its sources, its reward functions and the model's
     configuration. row: (StepSpec) -> RowShape; without it the micro-batch is the default. rates:
@@ -149,6 +123,7 @@ class Stage:
     method: str = ""
     defaults: Mapping[str, Default] = field(default_factory=dict)
     set_elsewhere: Mapping[str, str] = field(default_factory=dict)
+    ranges: Mapping[str, Range] = field(default_factory=dict)
     check: Callable[[Any], Any] = _empty
     first_rows: Callable[[Any], Any] = _empty
     row: Callable[[Any], RowShape | None] = lambda _: None

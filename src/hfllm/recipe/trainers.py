@@ -20,6 +20,7 @@ from hfllm.recipe.errors import RecipeError, first_line
 from hfllm.recipe.launch_line import Asked, asked_here
 from hfllm.recipe.recipe import Recipe, StepSpec
 from hfllm.recipe.stage import Stage
+from hfllm.recipe.trainer_values import number_problems, value_problem
 from hfllm.recipe.training import TRAINER_ELSEWHERE
 from hfllm.recipe.typed_config import key_problem
 
@@ -74,11 +75,14 @@ def build_trainer_config(spec: StepSpec, seed: int, output_dir: str, **forced: A
     ours = {installed_key(key, schema): v for key, v in spec.stage.default_values().items()}
     chosen = {key: value for key, (value, _) in spec.chosen.items()}
     values = (ours, base, chosen, wanted, given, spec.forced, forced)
+    merged = OmegaConf.merge(schema, *values)
+    if problems := list(number_problems(spec.stage, merged)):
+        raise ValueError("\n".join(f"{spec.name}.trainer.{problem}" for problem in problems))
     try:
-        config = OmegaConf.to_object(OmegaConf.merge(schema, *values))
+        config = OmegaConf.to_object(merged)
     except Exception as error:  # the class's __post_init__ may raise anything
         raise ValueError(f"{spec.name}.trainer{_refused_value(error, given)}") from error
-    problem = _value_problem(spec.stage, config)
+    problem = value_problem(spec.stage, config)
     if problem:
         raise ValueError(f"{spec.name}.trainer.{problem}")
     return config
@@ -155,57 +159,6 @@ def _key_problems(spec: StepSpec, schema: Any, given: dict[str, Any]) -> Iterato
             problem = "false, and torch finds no GPU here; leave it out"
         if problem:
             yield f"{spec.name}.trainer.{key}: {problem}"
-
-
-def _value_problem(stage: Stage, config: Any) -> str | None:
-    """A value that the config class accepts but the trainer fails on later, or None."""
-    from transformers.integrations import get_available_reporting_integrations
-
-    decays = config.lr_scheduler_type == "warmup_stable_decay"
-    if (
-        decays
-        and not stage.sets_decay_steps
-        and "num_decay_steps" not in (config.lr_scheduler_kwargs or {})
-    ):
-        return "lr_scheduler_kwargs: warmup_stable_decay needs {num_decay_steps: N} here"
-
-    if config.max_steps == 0:  # the library takes it for "not set", and trains num_train_epochs
-        return "max_steps: 0 trains nothing; use 1 or more, or leave it out"
-    if config.max_steps < 0 and config.num_train_epochs <= 0:
-        return f"num_train_epochs: {config.num_train_epochs} trains nothing; use more than 0"
-    for key in ("per_device_train_batch_size", "gradient_accumulation_steps"):
-        if getattr(config, key) < 1:
-            return f"{key}: must be at least 1"
-    for key in (
-        "learning_rate",
-        "weight_decay",
-        "max_grad_norm",
-        "warmup_steps",
-        "num_train_epochs",
-    ):
-        value = getattr(config, key) or 0
-        if isinstance(value, int | float) and not 0 <= value < float("inf"):
-            return f"{key}: {value} is not a number from 0 on"
-    for tracker in config.report_to:
-        if tracker not in ("none", "all", *get_available_reporting_integrations()):
-            return f"report_to: '{tracker}' is not installed; run `pip install {tracker}`"
-    return _missing_package(config)
-
-
-def _missing_package(config: Any) -> str | None:
-    """One line on a key whose package is not installed, or None."""
-    from transformers import Trainer
-    from transformers.utils import is_liger_kernel_available
-
-    if config.use_liger_kernel and not is_liger_kernel_available():
-        return "use_liger_kernel: needs the package liger-kernel; install it, or leave the key out"
-    try:
-        Trainer.get_optimizer_cls_and_kwargs(config)
-    except ImportError as error:
-        return f"optim: {first_line(error)}; install it, or choose another"
-    except Exception:  # it wants the model too; the trainer will tell
-        pass
-    return None
 
 
 def peft_problem(spec: StepSpec) -> str | None:

@@ -7,6 +7,7 @@ are set by `recipe.trainers.hardware_defaults` when the trainer is built.
 
 from __future__ import annotations
 
+from hfllm.recipe.ranges import AT_LEAST_1
 from hfllm.recipe.stage import Chart, Default
 
 TRAINER_DEFAULTS: dict[str, Default] = {
@@ -47,6 +48,8 @@ TOKENIZER_ELSEWHERE = {  # trl would change these after the rows are tokenized
     "pad_token": "a separate one is chosen or added if it equals the end of turn",
 }
 TRL_ELSEWHERE = TRAINER_ELSEWHERE | TOKENIZER_ELSEWHERE
+
+TRL_RANGES = dict.fromkeys(("dataset_num_proc", "max_length", "pad_to_multiple_of"), AT_LEAST_1)
 
 CONSOLE_HEAD = ("loss", "eval_loss")
 CONSOLE_TAIL = ("learning_rate", "grad_norm", "tokens_per_s")

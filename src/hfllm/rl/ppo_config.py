@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from trl import GRPOConfig
 
-from hfllm.rl.ppo_keys import key_problems
+from hfllm.recipe.ranges import table_problems
+from hfllm.rl.ppo_keys import RANGES, key_problems
 
 # TRL's losses with PPO's clipping per token; its other losses clip whole sequences or not at all.
 LOSS_TYPES = ("dapo", "bnpo", "grpo", "dr_grpo")
@@ -100,6 +101,8 @@ class PPOConfig(GRPOConfig):
 
     def __post_init__(self) -> None:
         """Run GRPOConfig's checks, except that of at least two answers, then PPO's."""
+        for problem in table_problems(vars(self), RANGES):
+            raise ValueError(f"PPO: {problem}")
         answers = self.num_generations
         if answers == 1:
             self.num_generations = OneAnswer()

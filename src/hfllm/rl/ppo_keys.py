@@ -8,6 +8,18 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from hfllm.recipe.ranges import (
+    ABOVE_0,
+    ABOVE_0_TO_1,
+    ANY,
+    AT_LEAST_1,
+    NOT_NEGATIVE,
+    SHARE,
+    Range,
+)
+
+PORT = Range(1, 65535)
+
 # They mean what they do in GRPOConfig. (vLLM is TRL's; here it is not tried.)
 WORKS = (
     "model_init_kwargs", "trust_remote_code", "router_aux_loss_coef", "disable_dropout",
@@ -75,16 +87,51 @@ REFUSED_OF_TRAINER = {
     "ignore_data_skip": "a resumed run would take the prompts of the first rollout again",
 }
 
-# {key of PPOConfig: (whether a value is allowed, what is)}
-RANGES: dict[str, tuple[Any, str]] = {
-    "gamma": (lambda x: 0 < x <= 1, "above 0, at most 1"),
-    "lam": (lambda x: 0 <= x <= 1, "from 0 to 1"),
-    "vf_coef": (lambda x: x >= 0, "0 or more"),
-    "cliprange_value": (lambda x: x > 0, "above 0"),
-    "critic_learning_rate": (lambda x: x is None or x >= 0, "0 or more"),
-    "critic_warmup_steps": (lambda x: x >= 0, "0 or more"),
-    "reward_clip": (lambda x: x is None or x > 0, "above 0, or null"),
-    "num_iterations": (lambda x: x >= 1, "1 or more"),
+# Of the numbers in WORKS and NEEDS, and of PPOConfig's own.
+RANGES: dict[str, Range] = {
+    "router_aux_loss_coef": NOT_NEGATIVE,
+    "num_generations": AT_LEAST_1,
+    "num_generations_eval": AT_LEAST_1,
+    "max_completion_length": AT_LEAST_1,
+    "pad_to_multiple_of": AT_LEAST_1,
+    "generation_batch_size": AT_LEAST_1,
+    "steps_per_generation": AT_LEAST_1,
+    "temperature": ABOVE_0,
+    "top_p": ABOVE_0_TO_1,
+    "top_k": NOT_NEGATIVE,
+    "min_p": SHARE,
+    "repetition_penalty": ABOVE_0,
+    "beta": NOT_NEGATIVE,
+    "num_iterations": AT_LEAST_1,
+    "epsilon": ABOVE_0,
+    "epsilon_high": ABOVE_0,
+    "delta": ABOVE_0,
+    "reward_weights": ANY,
+    "top_entropy_quantile": ABOVE_0_TO_1,
+    "entropy_coef": ANY,
+    "entropy_coef_min": ANY,
+    "entropy_coef_max": ANY,
+    "entropy_coef_delta": NOT_NEGATIVE,
+    "entropy_target": NOT_NEGATIVE,
+    "max_tool_calling_iterations": NOT_NEGATIVE,
+    "num_completions_to_print": AT_LEAST_1,
+    "vllm_server_port": PORT,
+    "vllm_group_port": PORT,
+    "vllm_server_timeout": ABOVE_0,
+    "vllm_gpu_memory_utilization": ABOVE_0_TO_1,
+    "vllm_max_model_length": AT_LEAST_1,
+    "vllm_tensor_parallel_size": AT_LEAST_1,
+    "vllm_importance_sampling_clip_max": ABOVE_0,
+    "vllm_importance_sampling_clip_min": NOT_NEGATIVE,
+    "vllm_importance_sampling_cap": ABOVE_0,
+    "gamma": ABOVE_0_TO_1,
+    "lam": SHARE,
+    "vf_coef": NOT_NEGATIVE,
+    "cliprange_value": ABOVE_0,
+    "critic_learning_rate": SHARE,
+    "critic_warmup_steps": NOT_NEGATIVE,
+    "missing_eos_penalty": NOT_NEGATIVE,
+    "reward_clip": ABOVE_0,
 }
 
 
@@ -100,9 +147,6 @@ def key_problems(config: Any) -> Iterator[str]:
     kl_in_loss = config.beta != 0 and not config.kl_in_reward
     if OF_THE_KL_IN_THE_LOSS in changed and not kl_in_loss:
         yield f"{OF_THE_KL_IN_THE_LOSS}: it has no effect without a KL in the loss (kl_in_reward)"
-    for key, (is_allowed, what) in RANGES.items():
-        if not is_allowed(getattr(config, key)):
-            yield f"{key}={getattr(config, key)}; use a value {what}"
 
 
 def _changed(config: Any) -> set[str]:

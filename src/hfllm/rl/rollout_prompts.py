@@ -108,3 +108,11 @@ def check_prompt_and_answer_fit(step: Step, policy: Any, longest: int, answer_to
             f"trainer.max_completion_length ({answer_tokens}) are beyond the model's {most} "
             "positions; lower data.max_prompt_tokens or trainer.max_completion_length"
         )
+
+
+def passes(args: Any, prompts: int, rows_per_step: int) -> float:
+    """How often each prompt is answered in the whole training, `num_generations` times at once."""
+    if args.max_steps <= 0:
+        return args.num_train_epochs
+    answers = args.max_steps * rows_per_step / args.num_iterations
+    return answers / (args.num_generations or 1) / prompts

@@ -67,7 +67,7 @@ def recipe_problems(recipe: Recipe, names: list[str]) -> list[str]:
 
 def _first_row_problems(recipe: Recipe, name: str) -> list[str]:
     spec = recipe.steps[name]
-    return [f"{name}.{line}" for line in spec.stage.first_rows(Step(recipe, spec))]
+    return [spec.line(line) for line in spec.stage.first_rows(Step(recipe, spec))]
 
 
 def unread_rows(recipe: Recipe, names: list[str]) -> str | None:
@@ -96,7 +96,7 @@ def _library_problems(recipe: Recipe, names: list[str]) -> list[str]:
         problems += error.problems
     for name in training:
         problem = _model_problem(recipe, recipe.steps[name])
-        problems += [f"{name}.{problem}"] if problem else []
+        problems += [recipe.steps[name].line(problem)] if problem else []
     return problems
 
 
@@ -158,13 +158,15 @@ def _gguf_problems(spec: StepSpec) -> list[str]:
 
 def _model_problem(recipe: Recipe, spec: StepSpec) -> str | None:
     """The problem of the step's model config, or of seq_len beyond the model's positions."""
-    from hfllm.modeling.build import check_positions
+    from hfllm.modeling.build import check_build, check_positions
     from hfllm.modeling.start_config import start_config
 
     root = first_ancestor(recipe, spec)
     seq_len = getattr(getattr(spec.config, "data", None), "seq_len", None)
     try:
         config = start_config(recipe, spec)
+        if config is not None and root is spec and not root.config.init:
+            check_build(config, root.config.model)
     except ValueError as error:
         return first_line(error) if root is spec else None  # else reported for the root
     try:

@@ -25,15 +25,8 @@ def check_values(recipe: Recipe, names: list[str]) -> None:
 
 def problems(recipe: Recipe, spec: StepSpec) -> list[str]:
     """Problems of values, alone and together; no source and no model is looked at."""
-    found = _length_problems(spec) + _eval_strategy_problems(spec)
+    found = _eval_strategy_problems(spec)
     return found + _heldout_file_problems(recipe, spec) + value_problems(spec)
-
-
-def _length_problems(spec: StepSpec) -> list[str]:
-    seq_len = getattr(getattr(spec.config, "data", None), "seq_len", None)
-    if seq_len is not None and seq_len < 8:
-        return [f"{spec.name}.data.seq_len: {seq_len} is too short; use 8 or more"]
-    return []
 
 
 def _eval_strategy_problems(spec: StepSpec) -> list[str]:

@@ -14,6 +14,7 @@ from omegaconf import MISSING
 
 from hfllm.evaluation.config import TASK_KINDS, TaskConfig, task_name_problems
 from hfllm.recipe.model_names import model_name
+from hfllm.recipe.ranges import AT_LEAST_1, Range, within
 from hfllm.recipe.recipe import StepSpec
 from hfllm.recipe.stage import RESULTS, REWARD_MODEL, Figure, Stage, model_ref, model_refs
 from hfllm.report.collect import StepView, records
@@ -34,8 +35,9 @@ class Config:
     reward: str | None = model_ref(makes=REWARD_MODEL)  # scores the answers too
     reference: str | None = model_ref()  # the KL of the answers is measured to this model
     judge: str | None = model_ref()  # a chat model that measures the answers' relevance
-    best_of: list[int] | None = None  # for each n: score the best of n samples of the reference
-    batch_size: int = 32  # rows
+    # for each n: score the best of n samples of the reference
+    best_of: list[int] | None = within(Range(1, 64), None)
+    batch_size: int = within(AT_LEAST_1, 32)  # rows
 
 
 def check(spec: StepSpec) -> Iterator[str]:
@@ -49,15 +51,11 @@ def check(spec: StepSpec) -> Iterator[str]:
     for name, task in config.tasks.items():
         if task.kind not in TASK_KINDS:
             yield f"tasks.{name}.kind: '{task.kind}' is none of {', '.join(TASK_KINDS)}"
-        for key in ("limit", "max_new_tokens"):
-            if (value := getattr(task, key)) is not None and value < 1:
-                yield f"tasks.{name}.{key}: {value} is not above 0; raise it, or leave it out"
         if task.kind == "preference" and not config.reward:
             yield f"tasks.{name}.kind: tests a reward model; name it under {spec.name}.reward"
     best_of = config.best_of or []
     possible = config.reward and config.reference in config.models
-    numbers = len(set(best_of)) == len(best_of) and all(1 <= n <= 64 for n in best_of)
-    if best_of and not (possible and numbers):
+    if best_of and not (possible and len(set(best_of)) == len(best_of)):
         needs = f"{spec.name}.reward, {spec.name}.reference among its models"
         yield f"best_of: needs {needs}, and numbers from 1 to 64, each once"
 

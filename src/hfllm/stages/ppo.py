@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfllm.recipe.checks import check_answer_length, check_reward_keys
 from hfllm.recipe.config import PromptDataConfig, TrainConfig
+from hfllm.recipe.ranges import AT_LEAST_1, NOT_NEGATIVE, within
 from hfllm.recipe.recipe import StepSpec
 from hfllm.recipe.stage import (
     LANGUAGE_MODEL,
@@ -37,6 +38,7 @@ from hfllm.recipe.training import (
 from hfllm.report.collect import StepView
 from hfllm.report.number_format import number, short
 from hfllm.rl.charts import PPO_CHARTS, PPO_UNCHARTED
+from hfllm.rl.ppo_keys import RANGES
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_main_process
@@ -58,8 +60,10 @@ class Config(TrainConfig):
     reward_functions: list[str] = field(default_factory=list)  # "package.module:function"
     # a chat model that weights the functions' scores by the answer's relevance to the question
     judge: str | None = model_ref()
-    judge_nats: float | None = None  # relevance with weight 1; default: 14; 0: log it only
-    length_floor: int | None = None  # tokens; the functions' scores of shorter answers are reduced
+    # relevance with weight 1; default: 14; 0: log it only
+    judge_nats: float | None = within(NOT_NEGATIVE, None)
+    # tokens; the functions' scores of shorter answers are reduced
+    length_floor: int | None = within(AT_LEAST_1, None)
     data: PromptDataConfig = field(default_factory=PromptDataConfig)
 
 
@@ -144,6 +148,7 @@ STAGE = Stage(
         "model_init_kwargs": "the policy is loaded from `init`: set attn_implementation or peft",
         "trust_remote_code": "models with code of their own are not supported",
     },
+    ranges=RANGES,
     check=check,
     first_rows=first_rows,
     row=row,
@@ -182,6 +187,7 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[PPOTrainer, T
         peft_config,
         refuse_new_tokens,
     )
+    from hfllm.training.resume import rows_per_step
 
     args = build_trainer_config(step.spec, step.seed, str(step.checkpoints))
     tokenizer = load_tokenizer(step, manifest.notes)
@@ -217,20 +223,10 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[PPOTrainer, T
         tokenizer=tokenizer,
         end_ids=ends,
         flops_per_token=ppo_flops_per_token(*sizes, epochs=args.num_iterations),
-        passes={"the prompts": _passes(args, len(prompts))},
+        passes={"the prompts": rollout_prompts.passes(args, len(prompts), rows_per_step(args))},
         extra={"prompts": len(prompts)},
     )
     return trainer, info
-
-
-def _passes(args: Any, prompts: int) -> float:
-    """How often each prompt is answered in the whole training, `num_generations` times at once."""
-    from hfllm.training.resume import rows_per_step
-
-    if args.max_steps <= 0:
-        return args.num_train_epochs
-    answers = args.max_steps * rows_per_step(args) / args.num_iterations
-    return answers / (args.num_generations or 1) / prompts
 
 
 def _critic(config: Config, step: Step, tokenizer: Any, scorer: Any, manifest: Manifest) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hfllm.recipe.ranges import NOT_NEGATIVE, within
 from hfllm.recipe.stage import PAGE, Stage
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
@@ -14,7 +15,7 @@ class Config:
     """Title and extent of the page; licence and credits of the model cards."""
 
     title: str | None = None  # of the page; default: the run's name
-    side_by_side: int = 12  # prompts shown with the answer of every model
+    side_by_side: int = within(NOT_NEGATIVE, 12)  # prompts shown with the answer of every model
     license: str | None = None  # of the models: a Hugging Face licence id
     credits: list[str] | None = None  # sources of the data with their licences, one a line
 

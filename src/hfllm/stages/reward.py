@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hfllm.recipe.checks import check_pair_data
 from hfllm.recipe.config import PairDataConfig, TrainConfig
+from hfllm.recipe.ranges import NOT_NEGATIVE
 from hfllm.recipe.recipe import StepSpec
 from hfllm.recipe.stage import (
     MODELS,
@@ -35,6 +36,7 @@ from hfllm.recipe.training import (
     TRAINER_UNCHARTED,
     TRL_DEFAULTS,
     TRL_ELSEWHERE,
+    TRL_RANGES,
     with_eval,
 )
 from hfllm.report.collect import StepView
@@ -144,6 +146,7 @@ STAGE = Stage(
         "num_train_epochs": (1.0, "with more epochs the model memorizes pairs"),
     },
     set_elsewhere=TRL_ELSEWHERE | {"max_length": "set the step's data.seq_len"},
+    ranges={"center_rewards_coefficient": NOT_NEGATIVE} | TRL_RANGES,
     check=check,
     first_rows=first_rows,
     row=row,

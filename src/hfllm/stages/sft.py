@@ -19,6 +19,7 @@ from hfllm.recipe.checks import (
     is_known_attention,
 )
 from hfllm.recipe.config import ChatDataConfig, TrainConfig
+from hfllm.recipe.ranges import NOT_NEGATIVE
 from hfllm.recipe.recipe import StepSpec
 from hfllm.recipe.stage import (
     LANGUAGE_MODEL,
@@ -42,6 +43,7 @@ from hfllm.recipe.training import (
     TRAINER_UNCHARTED,
     TRL_DEFAULTS,
     TRL_ELSEWHERE,
+    TRL_RANGES,
 )
 from hfllm.report.collect import StepView
 from hfllm.report.number_format import compact, short
@@ -129,6 +131,7 @@ STAGE = Stage(
         "dataset_kwargs": "hfllm tokenizes the rows before the trainer gets them",
         "dataset_text_field": "rename columns with `columns:` of a source",
     },
+    ranges={"router_aux_loss_coef": NOT_NEGATIVE} | TRL_RANGES,
     check=check,
     first_rows=first_rows,
     row=row,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hfllm.recipe.config import SourceConfig
+from hfllm.recipe.ranges import ABOVE_0, AT_LEAST_1, within
 from hfllm.tokenization.chat_template import SPECIAL_TOKENS
 
 BYTES = 256
@@ -17,8 +18,9 @@ class TokenizerConfig:
 
     vocab_size: int = 4096  # entries, with the control tokens
     data: list[SourceConfig] = field(default_factory=lambda: [SourceConfig(step="curate")])
-    max_mb: float = 50.0  # text to train on
-    digits: int = 3  # longest run of digits in one token (1 helps arithmetic in small models)
+    max_mb: float = within(ABOVE_0, 50.0)  # text to train on
+    # longest run of digits in one token (1 helps arithmetic in small models)
+    digits: int = within(AT_LEAST_1, 3)
 
 
 def config_problems(config: TokenizerConfig) -> Iterator[str]:
@@ -29,7 +31,3 @@ def config_problems(config: TokenizerConfig) -> Iterator[str]:
             f"vocab_size: {config.vocab_size} is below {least} ({BYTES} bytes and "
             f"{len(SPECIAL_TOKENS)} special tokens); 4096 suits a small model"
         )
-    if config.digits < 1:
-        yield f"digits: {config.digits} is below 1 (1 to 3 are usual)"
-    if not config.max_mb > 0:
-        yield f"max_mb: {config.max_mb} leaves no text to train on"

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from hfllm.recipe.ranges import range_problems
 from hfllm.tokenization.chat_template import BOS, CHAT_TEMPLATE, EOS, PAD, SPECIAL_TOKENS
 from hfllm.tokenization.config import TokenizerConfig, config_problems
 from hfllm.tokenization.encode import check_unicode
@@ -41,7 +42,7 @@ def train_tokenizer(texts: Iterable[str], config: TokenizerConfig) -> PreTrained
         ValueError: the vocabulary cannot hold the bytes and the special tokens; there is no text,
             or too little for the vocabulary (the message says how many entries it allows).
     """
-    for problem in config_problems(config):
+    for problem in (*range_problems(config), *config_problems(config)):
         raise ValueError(f"tokenizer.{problem}")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

@@ -110,7 +110,7 @@ def _tokenizer(step: Step) -> tuple[Any, str | None]:
         with redirect_stdout(io.StringIO()):  # what it changes is said by the run
             return load_tokenizer(step, []), None
     except ValueError as error:
-        return None, first_line(error).removeprefix(f"{step.name}.").removeprefix(f"{step.name}: ")
+        return None, first_line(error)
 
 
 def _gate(tokenizer: Any, key: str, rows: list[Example], data: Any) -> Iterator[str]:

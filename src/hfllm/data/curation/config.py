@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from hfllm.recipe.config import SourceConfig
+from hfllm.recipe.ranges import ABOVE_0_TO_1, AT_LEAST_1, BELOW_1, NOT_NEGATIVE, SHARE, within
 
 
 @dataclass
@@ -14,14 +15,17 @@ class FilterConfig:
     """Thresholds of the document filters (reasons: data/curation/filters.py); `null`: off."""
 
     languages: list[str] | None = field(default_factory=lambda: ["en"])  # ISO 639-1, kept
-    min_language_score: float = 0.5  # drop where another language scores at least this
-    min_words: int | None = 5  # of a document
-    max_words: int | None = 100_000  # of a document
-    max_symbol_ratio: float | None = 0.1  # symbols per word
-    min_alpha_word_ratio: float | None = 0.6  # share of words with a letter
-    max_repeated_line_ratio: float | None = 0.3  # share of lines that stand twice or more
-    max_repeated_ngram_ratio: float | None = 0.4  # share of words in 5-grams that occurred before
-    min_stop_words: int | None = 2  # different stop words (English)
+    # drop where another language scores at least this
+    min_language_score: float = within(SHARE, 0.5)
+    min_words: int | None = within(NOT_NEGATIVE, 5)  # of a document
+    max_words: int | None = within(AT_LEAST_1, 100_000)  # of a document
+    max_symbol_ratio: float | None = within(NOT_NEGATIVE, 0.1)  # symbols per word
+    min_alpha_word_ratio: float | None = within(SHARE, 0.6)  # share of words with a letter
+    # share of lines that stand twice or more
+    max_repeated_line_ratio: float | None = within(SHARE, 0.3)
+    # share of words in 5-grams that occurred before
+    max_repeated_ngram_ratio: float | None = within(SHARE, 0.4)
+    min_stop_words: int | None = within(NOT_NEGATIVE, 2)  # different stop words (English)
     exempt: dict[str, list[str]] = field(default_factory=dict)  # {source: reasons not applied}
 
 
@@ -31,9 +35,10 @@ class DedupConfig:
 
     exact: bool = True  # drop documents with the same text
     near: bool = True  # drop documents with nearly the same text
-    similarity: float = 0.8  # of the shingles (Jaccard) from which two are near duplicates
-    shingle_words: int = 5  # words of a shingle
-    hashes: int = 112  # of a document's MinHash signature
+    # of the shingles (Jaccard) from which two are near duplicates
+    similarity: float = within(ABOVE_0_TO_1, 0.8)
+    shingle_words: int = within(AT_LEAST_1, 5)  # words of a shingle
+    hashes: int = within(AT_LEAST_1, 112)  # of a document's MinHash signature
 
 
 @dataclass
@@ -45,6 +50,7 @@ class CurateConfig:
     dedup: DedupConfig | None = field(default_factory=DedupConfig)
     pii: bool = True  # replace e-mail addresses, phone numbers and IP addresses
     decontaminate: list[SourceConfig] = field(default_factory=list)  # held-out tests
-    decontaminate_ngram: int = 8  # words that must match
-    holdout: float = 0.0  # share of kept documents written to heldout.jsonl instead
+    decontaminate_ngram: int = within(AT_LEAST_1, 8)  # words that must match
+    # share of kept documents written to heldout.jsonl instead
+    holdout: float = within(BELOW_1, 0.0)
     holdout_group: str | None = None  # "title": split by the id before "#", not by row

@@ -33,6 +33,7 @@ from hfllm.data.reading.examples import label, read_documents
 from hfllm.data.reading.files import Resolve
 from hfllm.data.reading.source_checks import check_sources
 from hfllm.recipe.did_you_mean import did_you_mean
+from hfllm.recipe.ranges import range_problems
 
 SHOWN_CHARS = 200
 FILES = {"kept": "kept.jsonl", "dropped": "dropped.jsonl", HELDOUT: "heldout.jsonl"}
@@ -53,7 +54,11 @@ def curate(config: CurateConfig, resolve: Resolve, out: Path) -> Ledger:
         DataError: a wrong config, an unreadable row (reading/examples.py), or nothing is kept.
     """
     sources = [*config.sources, *config.decontaminate]
-    if problems := check_curate(config) + check_sources(sources, resolve):
+    if problems := [
+        *range_problems(config),
+        *check_curate(config),
+        *check_sources(sources, resolve),
+    ]:
         raise DataError("; ".join(problems))
     out.mkdir(parents=True, exist_ok=True)
     ledger, audit, pii = Ledger(), Audit(), ReplacePII()
@@ -132,15 +137,8 @@ def decide(document: Document, blocks: list[Block], ledger: Ledger) -> Drop | No
 def check_curate(config: CurateConfig) -> list[str]:
     """Problems of the config's values, one line each; reads no file, so it can run before a run."""
     problems = []
-    if not 0 <= config.holdout < 1:
-        problems.append(f"holdout: {config.holdout} is no share; set 0 or more, and less than 1")
     if config.holdout_group not in (None, "title"):
         problems.append(f"holdout_group: {config.holdout_group!r} is unknown; set null or title")
-    if config.dedup and not 0 < config.dedup.similarity <= 1:
-        problems.append(
-            f"dedup.similarity: {config.dedup.similarity} is no similarity; "
-            "set more than 0, at most 1"
-        )
     for source in config.filters.exempt if config.filters else ():
         names = [label(one) for one in config.sources]
         if source not in names:

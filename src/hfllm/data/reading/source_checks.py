@@ -36,13 +36,6 @@ def _check(source: SourceConfig, resolve: Resolve) -> Iterator[str]:
         yield f"on_error: {source.on_error!r} is unknown; known: {', '.join(ON_ERROR)}"
     if source.format and source.format not in FORMATS:
         yield f"format: {source.format!r} is unknown; known: {', '.join(FORMATS)}"
-    for key in ("weight", "limit"):
-        value = getattr(source, key)
-        if value is not None and value <= 0:
-            yield f"{key}: {value} is not above 0; raise it, or leave it out"
-    share = source.allow_dropped
-    if share is not None and not 0 <= share <= 1:  # nan too
-        yield f"allow_dropped: {share} is no share from 0 to 1; for 80 percent write 0.8"
     if places in (["step"], ["path"]):
         try:
             if not source.step or resolve(source.step).is_dir():
