@@ -212,7 +212,7 @@ def tokens(
         from hfllm.tokenization.show import show_tokens
 
         if is_gguf(tokenizer):
-            from hfllm.modeling.gguf import as_folder
+            from hfllm.modeling.gguf_imports import as_folder
 
             tokenizer = as_folder(tokenizer)
         words = sys.stdin.read() if text is None else text

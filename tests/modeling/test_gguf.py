@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from hfllm.cli import app
 from hfllm.inference.load import load_model
-from hfllm.modeling.gguf import as_folder, import_gguf, read_header
+from hfllm.modeling.gguf import import_gguf, read_header
+from hfllm.modeling.gguf_imports import as_folder
 from hfllm.runs.preflight import preflight
 from tiny import load_recipe
 
@@ -173,6 +174,24 @@ def test_the_command(file, tmp_path):
     assert (tmp_path / "out" / "model.safetensors").is_file()
     result = CliRunner().invoke(app, ["import", str(tmp_path / "none.gguf"), "x"])
     assert result.exit_code == 1
+
+
+def test_an_import_that_lost_a_file_is_no_import(file, tmp_path, monkeypatch):
+    monkeypatch.setenv("HFLLM_CACHE", str(tmp_path / "cache"))
+    for folder, again in (
+        (Path(as_folder(str(file))), lambda: as_folder(str(file))),
+        (tmp_path / "out", lambda: import_gguf(file, tmp_path / "out")),
+    ):
+        again()
+        weights = folder / "model.safetensors"
+        size = f"{weights.stat().st_size:,}"
+        again()  # whole: taken as it is
+        weights.write_bytes(weights.read_bytes()[:-1])
+        with pytest.raises(ValueError, match=f"{size} were written when tiny.gguf was imported"):
+            again()
+        weights.unlink()
+        with pytest.raises(ValueError, match="model.safetensors has 0 bytes, .* remove the folder"):
+            again()
 
 
 def test_verbs_and_recipes_take_the_file_itself(file, trained, monkeypatch, capsys):

@@ -25,7 +25,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from hfllm.modeling.gguf import as_folder
+from hfllm.modeling.gguf_imports import as_folder
 from hfllm.modeling.load_report import left_out, reward_model_problem, without_load_report
 from hfllm.recipe.did_you_mean import first_missing, near_path
 from hfllm.recipe.errors import reading

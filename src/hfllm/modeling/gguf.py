@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,13 +20,12 @@ from typing import Any
 import torch
 
 from hfllm.modeling.gguf_config import complete_config, unread_weights
+from hfllm.modeling.gguf_imports import MANIFEST, check_import, write_import_manifest
 from hfllm.modeling.gguf_rope import FACTORS
 from hfllm.recipe.did_you_mean import near_path
-from hfllm.recipe.model_names import is_gguf
 from hfllm.tokenization.from_gguf import Field, byte_level_tokenizer, tokenizer_problem
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-MANIFEST = "manifest.json"
 # general.file_type -> type of most of the weights (llama.cpp, llama_ftype)
 FILE_TYPES = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1"} | {
     10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M",
@@ -139,8 +137,8 @@ def import_gguf(file: str | Path, out: str | Path, dtype: str = "float32") -> bo
         False where `out` already holds this import (same SHA-256 and dtype), else True.
 
     Raises:
-        ValueError: as `read_header`; an unknown dtype; `out` holds something else; or too little
-            free disk space.
+        ValueError: as `read_header`; an unknown dtype; `out` holds something else, or an import
+            that lost a file; or too little free disk space.
     """
     path, folder = Path(file), Path(out)
     if dtype not in DTYPES:
@@ -150,6 +148,7 @@ def import_gguf(file: str | Path, out: str | Path, dtype: str = "float32") -> bo
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         if _holds(folder, digest, dtype):
+            check_import(folder)
             return False
         raise ValueError(f"{folder} holds something else already: name another folder")
     need = header.parameters * DTYPES[dtype].itemsize
@@ -166,7 +165,7 @@ def import_gguf(file: str | Path, out: str | Path, dtype: str = "float32") -> bo
         part.mkdir()
         _write(path, fields, part, DTYPES[dtype])
         manifest = {"kind": "import", "file": path.name, "sha256": digest, "dtype": dtype}
-        (part / MANIFEST).write_text(json.dumps(manifest | asdict(header), indent=2) + "\n")
+        write_import_manifest(part, manifest | asdict(header))
         try:
             part.rename(folder)  # atomic; replaces an empty folder only
         except OSError:
@@ -222,29 +221,3 @@ def _complete(path: Path, config: Any) -> dict[str, int]:
     factors = {t.name: t.data for t in tensors if t.name in FACTORS}
     complete_config(config.get_text_config(), header, factors)
     return {t.name: int(t.n_elements) for t in tensors if t.name not in FACTORS}
-
-
-def as_folder(reference: str) -> str:
-    """The folder of a .gguf file's import, made on first use; any other reference as it is."""
-    path = Path(reference)
-    if not is_gguf(path):
-        return reference
-    if not path.is_file():
-        read_header(path)  # raises: no such file
-    folder = imported_folder(path)
-    if not (folder / MANIFEST).is_file():
-        print(f"importing {path} once into {folder}", flush=True)
-        import_gguf(path, folder)
-    return str(folder)
-
-
-def imported_folder(path: Path) -> Path:
-    """The cache folder for the import of a .gguf file, whether it exists or not.
-
-    Below $HFLLM_CACHE, else ~/.cache/hfllm, under a hash of path, size and modification time:
-    hashing the file's content on every use would be slow.
-    """
-    state = path.stat()
-    key = f"2/{path.resolve()}/{state.st_size}/{state.st_mtime_ns}"  # 2: RoPE scaling is read
-    root = Path(os.environ.get("HFLLM_CACHE") or Path.home() / ".cache" / "hfllm")
-    return root / "imported" / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"

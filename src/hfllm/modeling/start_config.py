@@ -16,7 +16,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from hfllm.modeling.build import make_config
-from hfllm.modeling.gguf import MANIFEST, imported_folder
+from hfllm.modeling.gguf_imports import MANIFEST, imported_folder
 from hfllm.recipe.config import TrainConfig
 from hfllm.recipe.errors import first_line, reading
 from hfllm.recipe.graph import first_ancestor

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from hfllm.modeling.adapters import adapted_head
 from hfllm.modeling.build import check_positions
-from hfllm.modeling.gguf import as_folder
+from hfllm.modeling.gguf_imports import as_folder
 from hfllm.modeling.load_report import left_out, reward_model_problem, without_load_report
 from hfllm.modeling.trial import try_model
 from hfllm.recipe.errors import first_line, reading

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hfllm.modeling.gguf_imports import imported_folder
 from hfllm.recipe.model_names import is_gguf, is_hub_id
 from hfllm.report.collect import Run, StepView, parents
 
@@ -77,8 +78,6 @@ def _made_from(reference: str, links: int) -> Base | None:
 
 def _import_manifest(folder: Path) -> dict[str, Any]:
     if is_gguf(folder) and folder.is_file():
-        from hfllm.modeling.gguf import imported_folder  # imports torch, so only where it is needed
-
         folder = imported_folder(folder)
     read = _read(folder / "manifest.json")
     return read if read.get("kind") == "import" else {}
