@@ -18,7 +18,7 @@ from hfllm.stages import find_stages
 
 STAGES = find_stages()
 OWN_CHECK = {"vocab_size"}  # of a tokenizer: a reason stands in its message
-NOT_OURS = {"local_rank"}  # the launcher sets it
+NOT_OURS = {"local_rank", "label_smoothing"}  # the launcher's; the loss decides (dpo)
 
 
 def parts(hint):
@@ -55,7 +55,8 @@ def test_every_number_of_a_trainer_has_a_range(name):
     fields = {item.name: item for item in dataclasses.fields(made)}
     numbers = {key for key, hint in get_type_hints(made).items() if is_number(hint)} & set(fields)
     known = set(TRAINER_RANGES) | set(stage.ranges)
-    refused = {*ppo_keys.REFUSED, *ppo_keys.REFUSED_OF_TRAINER} if name == "ppo" else set()
+    refused = set(stage.set_elsewhere)
+    refused |= {*ppo_keys.REFUSED, *ppo_keys.REFUSED_OF_TRAINER} if name == "ppo" else set()
     assert numbers - known - refused - NOT_OURS == set()
     values = {key: item.default for key, item in fields.items()} | stage.default_values()
     table = TRAINER_RANGES | dict(stage.ranges)

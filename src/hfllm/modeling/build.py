@@ -84,8 +84,8 @@ def make_config(
         config = AutoConfig.for_model(model_type, **values, **ids)
     except Exception as error:  # StrictDataclass errors, which are no ValueErrors, and others
         raise refusal(f"no {model_type} config", error, model) from error
-    if problem := heads_problem(config):
-        raise ValueError(problem)
+    if uneven := heads_problem(config):
+        raise ValueError(uneven)
     check_positions(config, seq_len, POSITIONS)
     return config
 

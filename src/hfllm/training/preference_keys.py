@@ -12,8 +12,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from hfllm.recipe.did_you_mean import did_you_mean
+from hfllm.recipe.ranges import (
+    ABOVE_0,
+    ANY,
+    AT_LEAST_1,
+    NOT_NEGATIVE,
+    SHARE,
+    Range,
+    table_problems,
+)
 from hfllm.recipe.recipe import StepSpec
-from hfllm.recipe.training import TRL_ELSEWHERE
+from hfllm.recipe.training import TRL_ELSEWHERE, TRL_RANGES
 
 _OF_INIT = "the model is loaded from `init`: set attn_implementation or peft"
 _REFERENCE = "the reference is not in checkpoints, so a resumed run would have the first one again"
@@ -55,12 +64,14 @@ OF_THE_DIFFERENCE = (  # the only losses that take another f-divergence
     "sigmoid", "sigmoid_norm", "hinge", "ipo", "exo_pair", "robust", "discopop", "sft",
 )  # fmt: skip
 
-# {key: (whether a value is allowed, what is)}
-DPO_RANGES: dict[str, tuple[Any, str]] = {
-    "beta": (lambda x: x > 0, "above 0"),
-    "ld_alpha": (lambda x: x is None or 0 <= x <= 1, "from 0 to 1, or null"),
-    "discopop_tau": (lambda x: x > 0, "above 0"),
-    "precompute_ref_batch_size": (lambda x: x is None or x >= 1, "1 or more, or null"),
+DPO_RANGES: dict[str, Range] = TRL_RANGES | {
+    "beta": ABOVE_0,
+    "ld_alpha": SHARE,
+    "discopop_tau": ABOVE_0,
+    "precompute_ref_batch_size": AT_LEAST_1,
+    "router_aux_loss_coef": NOT_NEGATIVE,
+    "loss_weights": ANY,
+    "f_alpha_divergence_coef": ANY,
 }
 
 
@@ -83,7 +94,7 @@ def dpo_problems(config: Any) -> Iterator[str]:
             hint = did_you_mean(str(name), DPO_LOSSES)
             yield f"loss_type={name}; use one of {', '.join(DPO_LOSSES)}.{hint}"
     yield from _no_effect(config, DPO_NEEDS)
-    yield from _out_of_range(config, DPO_RANGES)
+    yield from table_problems(vars(config), DPO_RANGES)
     yield from _smoothing(config.label_smoothing, losses)
     if config.f_divergence_type not in F_DIVERGENCES:
         yield f"f_divergence_type={config.f_divergence_type}; use one of {', '.join(F_DIVERGENCES)}"
@@ -118,9 +129,3 @@ def _no_effect(config: Any, needs: dict[str, tuple[str, tuple[Any, ...]]]) -> It
         there = getattr(config, key)
         if not set(there if isinstance(there, list) else [there]) & set(values):
             yield f"{item.name}: it has no effect without {key}={' or '.join(map(str, values))}"
-
-
-def _out_of_range(config: Any, ranges: dict[str, tuple[Any, str]]) -> Iterator[str]:
-    for key, (is_allowed, what) in ranges.items():
-        if not is_allowed(getattr(config, key)):
-            yield f"{key}={getattr(config, key)}; use a value {what}"
