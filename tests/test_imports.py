@@ -25,6 +25,7 @@ ORDER = [
     {"planning"},
     {"evaluation"},
     {"report"},
+    {"export"},
     {"stages"},
     {"verbs"},
     {"cli", "launch", "__init__"},

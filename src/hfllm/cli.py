@@ -5,6 +5,7 @@ show RECIPE      print the resolved recipe and where each value comes from
 eval MODEL       score one model on held-out tests
 chat MODEL       talk to a model
 import FILE OUT  convert a GGUF file into a transformers model folder
+export MODEL     hand a model on, as a GGUF file with an Ollama Modelfile
 report RECIPE    build the run's HTML page
 plan RECIPE      parameters, tokens, FLOPs, memory, time and money of its training steps
 tokens TEXT      show how a tokenizer splits a text
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hfllm.verbs.errors import at_least, clear_errors
+from hfllm.verbs.export import export
 from hfllm.verbs.plan import plan
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ app = typer.Typer(
 )
 
 app.command()(plan)
+app.command()(export)
 
 RecipeArgument = Annotated[Path, typer.Argument(help="a YAML recipe, e.g. configs/demo.yaml")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="step.key=value ...")]

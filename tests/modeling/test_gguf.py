@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from hfllm.cli import app
 from hfllm.inference.load import load_model
-from hfllm.modeling.gguf import import_gguf, read_header
+from hfllm.modeling.gguf import import_gguf
+from hfllm.modeling.gguf_header import read_header
 from hfllm.modeling.gguf_imports import as_folder
 from hfllm.runs.preflight import preflight
 from tiny import load_recipe

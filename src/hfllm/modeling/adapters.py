@@ -90,7 +90,7 @@ def merge_adapter(model: Any, folder: Path, aside: Path, is_sharded: bool = Fals
     if rows > had:
         fresh.resize_token_embeddings(rows, mean_resizing=False)  # the adapter holds the new rows
     adapted: Any = PeftModel.from_pretrained(fresh, str(aside))
-    trained = _logits(fresh if is_sharded else base)
+    trained = sample_logits(fresh if is_sharded else base)
     with warnings.catch_warnings():  # peft's, about what `_untie` does
         warnings.filterwarnings("ignore", message=".*tie_word_embeddings.*")
         untied = _untie(fresh)
@@ -144,7 +144,7 @@ def _check_same(
     kind: Any, folder: Path, aside: Path, trained: torch.Tensor, tolerance: float
 ) -> None:
     """Raise ValueError if the model in `folder` has other logits than the `trained` one."""
-    found = _logits(kind.from_pretrained(folder, dtype=torch.float32))
+    found = sample_logits(kind.from_pretrained(folder, dtype=torch.float32))
     apart, largest = (trained - found).abs().max().item(), trained.abs().max().item()
     if not apart <= tolerance * largest:  # also NaN
         raise ValueError(
@@ -154,7 +154,7 @@ def _check_same(
         )
 
 
-def _logits(model: Any) -> torch.Tensor:
+def sample_logits(model: Any) -> torch.Tensor:
     """Logits of a few rows that hold tokens of the whole vocabulary, the last ones in order.
 
     By the class's own forward: without the autocast and the fused head of a trainer.

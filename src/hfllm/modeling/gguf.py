@@ -1,6 +1,6 @@
 """Import GGUF, llama.cpp's single-file format, as a `save_pretrained` folder, weights dequantised.
 
-In order: check the header (architecture, tokenizer, parts), complete the config by what
+In order: check the header (gguf_header.py), complete the config by what
 transformers passes over (gguf_config.py), let it dequantise the weights (`gguf_file=`), copy them
 into a model without a quantisation config, which can be saved, and write the folder atomically with
 a manifest. transformers alone refuses to save what it read, and reports a bad file as a traceback.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,109 +20,12 @@ from typing import Any
 import torch
 
 from hfllm.modeling.gguf_config import complete_config, unread_weights
+from hfllm.modeling.gguf_header import checked, read_parts
 from hfllm.modeling.gguf_imports import MANIFEST, check_import, write_import_manifest
 from hfllm.modeling.gguf_rope import FACTORS
-from hfllm.recipe.did_you_mean import near_path
-from hfllm.tokenization.from_gguf import Field, byte_level_tokenizer, tokenizer_problem
+from hfllm.tokenization.from_gguf import Field, byte_level_tokenizer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-# general.file_type -> type of most of the weights (llama.cpp, llama_ftype)
-FILE_TYPES = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1"} | {
-    10: "Q2_K", 11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M",
-    16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K", 32: "BF16",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Header:
-    """The fields of a GGUF header that are read here."""
-
-    architecture: str
-    name: str
-    source: str | None  # organisation or address
-    license: str | None  # as written in the file, mostly an SPDX id
-    quantization: str  # of most of the weights
-    parameters: int
-
-
-def read_header(file: str | Path) -> Header:
-    """Read and check the header.
-
-    Raises:
-        ValueError: no such file, not a GGUF, truncated, one part of several, an architecture that
-            transformers cannot read, or no tokenizer inside that is known. One line.
-    """
-    return _checked(Path(file))[0]
-
-
-def _checked(path: Path) -> tuple[Header, Field]:
-    if not path.is_file():
-        near = near_path(path)
-        raise ValueError(f"no file {path}" + (f": did you mean {near}?" if near else ""))
-    with path.open("rb") as stream:
-        start = stream.read(4)
-    if start != b"GGUF":
-        raise ValueError(f"{path} is no GGUF file: it starts with {start!r}, not b'GGUF'")
-    fields, tensors, _ = _read(path)
-    parts = int(fields("split.count") or 1)
-    if parts > 1:
-        part = int(fields("split.no") or 0) + 1
-        raise ValueError(
-            f"{path} is part {part} of {parts}: join them first (llama-gguf-split --merge)"
-        )
-    architecture = str(fields("general.architecture"))
-    _check_readable(path, architecture)
-    if problem := tokenizer_problem(fields):
-        raise ValueError(f"{path} {problem}")
-    header = Header(
-        architecture=architecture,
-        name=str(fields("general.name") or path.stem),
-        source=fields("general.source.url") or fields("general.organization"),
-        license=fields("general.license"),
-        quantization=_quantization(fields("general.file_type"), tensors),
-        parameters=sum(int(tensor.n_elements) for tensor in tensors),
-    )
-    return header, fields
-
-
-def _read(path: Path) -> tuple[Field, list[Any], list[str]]:
-    """The header's fields by key, the tensors, and the keys."""
-    from gguf import GGUFReader
-
-    try:
-        reader = GGUFReader(path)
-    except Exception as error:  # reading past the end raises many types of error
-        raise ValueError(
-            f"{path} ({path.stat().st_size:,} bytes) is truncated or damaged: fetch it again "
-            f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason'})"
-        ) from error
-
-    def value(key: str) -> Any:
-        field = reader.fields.get(key)
-        return None if field is None else field.contents()
-
-    return value, list(reader.tensors), list(reader.fields)
-
-
-def _check_readable(path: Path, architecture: str) -> None:
-    from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES as KNOWN
-
-    if architecture not in KNOWN:
-        raise ValueError(
-            f"{path}: transformers cannot read the architecture '{architecture}' from GGUF; "
-            f"it reads {', '.join(sorted(KNOWN))}. Take the model's safetensors"
-        )
-
-
-def _quantization(file_type: Any, tensors: list[Any]) -> str:
-    """The type in the header, else the most frequent one among the weights."""
-    if file_type is not None and int(file_type) in FILE_TYPES:
-        return FILE_TYPES[int(file_type)]
-    elements: dict[str, int] = {}
-    for tensor in tensors:
-        name = tensor.tensor_type.name
-        elements[name] = elements.get(name, 0) + int(tensor.n_elements)
-    return max(elements, key=lambda name: elements[name]) if elements else "unknown"
 
 
 def import_gguf(file: str | Path, out: str | Path, dtype: str = "float32") -> bool:
@@ -143,7 +46,7 @@ def import_gguf(file: str | Path, out: str | Path, dtype: str = "float32") -> bo
     path, folder = Path(file), Path(out)
     if dtype not in DTYPES:
         raise ValueError(f"--dtype {dtype} is none of {', '.join(DTYPES)}")
-    header, fields = _checked(path)
+    header, fields = checked(path)
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -183,7 +86,17 @@ def _holds(folder: Path, digest: str, dtype: str) -> bool:
     return (manifest.get("sha256"), manifest.get("dtype")) == (digest, dtype)
 
 
-def _write(path: Path, fields: Field, folder: Path, dtype: torch.dtype) -> None:
+def read_gguf(file: str | Path) -> tuple[Any, Any]:
+    """The model of a file in float32, as transformers and its header give it, and its tokenizer.
+
+    Raises:
+        ValueError: as `read_header`; or a model that its config in transformers cannot say.
+    """
+    path = Path(file)
+    return _read_both(path, checked(path)[1])
+
+
+def _read_both(path: Path, fields: Field) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
@@ -194,11 +107,27 @@ def _write(path: Path, fields: Field, folder: Path, dtype: torch.dtype) -> None:
     try:
         config = AutoConfig.from_pretrained(**source)
         tensors = _complete(path, config)
-        read = AutoModelForCausalLM.from_pretrained(**source, config=config, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(**source, config=config, dtype=torch.float32)
     except Exception as error:  # a strict dataclass raises one that is no ValueError
         raise ValueError(f"{path}: {' '.join(str(error).split()):.400}") from error
-    if problem := unread_weights(read, tensors):
+    if problem := unread_weights(model, tensors):
         raise ValueError(f"{path}: {problem}")
+    _stop_at_turns(model, fields)
+    return model, tokenizer
+
+
+def _stop_at_turns(model: Any, fields: Field) -> None:
+    """Add the ends of turns and messages that the header names: transformers reads eos alone."""
+    named = [fields(f"tokenizer.ggml.{kind}_token_id") for kind in ("eos", "eot", "eom")]
+    ids = list(dict.fromkeys(int(i) for i in named if i is not None))
+    if len(ids) > 1 and model.generation_config is not None:
+        model.generation_config.eos_token_id = ids
+
+
+def _write(path: Path, fields: Field, folder: Path, dtype: torch.dtype) -> None:
+    from transformers import AutoModelForCausalLM
+
+    read, tokenizer = _read_both(path, fields)
     config = read.config
     for name in ("quantization_config", "_pre_quantization_dtype"):  # the weights are dequantised
         if hasattr(config, name):
@@ -215,7 +144,7 @@ def _write(path: Path, fields: Field, folder: Path, dtype: torch.dtype) -> None:
 
 def _complete(path: Path, config: Any) -> dict[str, int]:
     """Complete `config` by the header; return the number of elements of each weight by name."""
-    fields, tensors, keys = _read(path)
+    fields, tensors, keys = read_parts(path)
     start = f"{fields('general.architecture')}."
     header = {key.removeprefix(start): fields(key) for key in keys if key.startswith(start)}
     factors = {t.name: t.data for t in tensors if t.name in FACTORS}

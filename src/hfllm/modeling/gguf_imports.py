@@ -26,7 +26,8 @@ def as_folder(reference: str) -> str:
     path = Path(reference)
     if not is_gguf(path):
         return reference
-    from hfllm.modeling.gguf import import_gguf, read_header  # torch
+    from hfllm.modeling.gguf import import_gguf
+    from hfllm.modeling.gguf_header import read_header  # torch
 
     if not path.is_file():
         read_header(path)  # raises: no such file

@@ -147,7 +147,7 @@ def _gguf_problems(spec: StepSpec) -> list[str]:
     ]
     problems = []
     for key, file in files:
-        from hfllm.modeling.gguf import read_header  # torch, which most steps do not need
+        from hfllm.modeling.gguf_header import read_header  # torch, which most steps do not need
 
         try:
             read_header(file)

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 CONTROL, USER_DEFINED = 3, 4  # tokenizer.ggml.token_type
 ROLES = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 
-# llama-bpe and qwen2 differ in how many digits one piece may have
+# llama-bpe, dbrx and qwen2 differ in how many digits one piece may have, and in IGNORES_MERGES
 _CL100K = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{digits}|"
     r" ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -44,8 +44,12 @@ SPLITS: dict[str, Callable[[], Any]] = {
     "smollm": _single_digits,
     "starcoder": _single_digits,
     "llama-bpe": lambda: _cl100k("{1,3}"),
+    "dbrx": lambda: _cl100k("{1,3}"),
+    "smaug-bpe": lambda: _cl100k("{1,3}"),
     "qwen2": lambda: _cl100k(""),
 }
+# Under these names llama.cpp takes a piece that is a token as it is, without merging.
+IGNORES_MERGES = ("llama-bpe",)
 
 
 Field = Callable[[str], Any]  # header key -> value, None where it is absent
@@ -75,7 +79,7 @@ def byte_level_tokenizer(field: Field) -> PreTrainedTokenizerFast:
     types = list(field("tokenizer.ggml.token_type") or [])
     merges = [tuple(merge.split(" ", 1)) for merge in field("tokenizer.ggml.merges")]
     vocabulary = {token: i for i, token in enumerate(tokens)}
-    bpe = models.BPE(vocabulary, merges, ignore_merges=name == "llama-bpe")
+    bpe = models.BPE(vocabulary, merges, ignore_merges=name in IGNORES_MERGES)
     backend = Tokenizer(bpe)
     backend.pre_tokenizer = SPLITS[name]()
     backend.decoder = decoders.ByteLevel()

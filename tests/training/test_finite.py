@@ -10,7 +10,7 @@ from hfllm.launch import main
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.status import status
 from hfllm.training import finite
-from hfllm.training.finite_checks import check_saved_weights
+from hfllm.training.finite import check_saved_weights
 from hfllm.training.schedule import short_training_lines, shorten_warmup
 
 DIVERGES = (

@@ -1,0 +1,30 @@
+"""Where an export goes: never over something else unless asked, and only where it has room."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+
+def check_free(path: Path, force: bool) -> None:
+    """Raise ValueError if something is at `path` already and `--force` was not given."""
+    taken = path.exists() and not (path.is_dir() and not any(path.iterdir()))
+    if (taken or path.is_symlink()) and not force:
+        raise ValueError(f"--out {path} exists: name another, or replace it with --force")
+
+
+def check_room(path: Path, size: int, what: str) -> None:
+    """Say how large a file or folder becomes; ValueError if the disk has not the room for it."""
+    above = next(parent for parent in path.absolute().parents if parent.is_dir())
+    free = shutil.disk_usage(above).free
+    if free < 1.02 * size:
+        raise ValueError(
+            f"{above} has {free / 1e9:.1f} GB free, {what} needs {size / 1e9:.1f}: free some, name "
+            "another --out, or take a smaller --dtype"
+        )
+    print(f"writing {path} ({what}, {_size(size)})", flush=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
