@@ -21,7 +21,7 @@ ORDER = [
     {"modeling"},
     {"fast_cpu"},
     {"inference"},
-    {"training", "rl"},
+    {"training", "rl", "serving"},
     {"planning"},
     {"evaluation"},
     {"report"},

@@ -4,6 +4,7 @@ run RECIPE       run the missing and stale steps, in order
 show RECIPE      print the resolved recipe and where each value comes from
 eval MODEL       score one model on held-out tests
 chat MODEL       talk to a model
+serve MODEL      answer over HTTP, by OpenAI's API
 import FILE OUT  convert a GGUF file into a transformers model folder
 export MODEL     hand a model on, as a GGUF file with an Ollama Modelfile
 report RECIPE    build the run's HTML page
@@ -22,6 +23,7 @@ import typer
 from hfllm.verbs.errors import at_least, clear_errors
 from hfllm.verbs.export import export
 from hfllm.verbs.plan import plan
+from hfllm.verbs.serve import serve
 
 if TYPE_CHECKING:
     from hfllm.recipe.recipe import Recipe
@@ -167,6 +169,9 @@ def chat(
             max_new_tokens=max_new_tokens,
             plain=plain,
         )
+
+
+app.command()(serve)
 
 
 @app.command("import")

@@ -56,7 +56,7 @@ def decode(
             counted without padding, (B') each -> whether a row has stopped (B').
     """
     new, mask = prompts
-    forward = _Forward(model)
+    forward = Forward(model)
     can_leave = _can_drop_rows(forward.cache)
     rows = torch.arange(len(new), device=new.device)
     running = torch.ones_like(rows, dtype=torch.bool)
@@ -81,7 +81,7 @@ def _can_drop_rows(cache: DynamicCache) -> bool:
     return is_on("decoding") and all(type(layer) in KEY_VALUE_LAYERS for layer in cache.layers)
 
 
-class _Forward:
+class Forward:
     """Logits of each row's next token, (B, V), with the arguments that the model's forward takes.
 
     The cache is filled call by call.
@@ -99,6 +99,7 @@ class _Forward:
     def __call__(
         self, ids: torch.Tensor, mask: torch.Tensor, position: torch.Tensor
     ) -> torch.Tensor:
+        """Run new tokens (B, N), under the mask of all tokens so far, (B, S)."""
         place = {"position_ids": position} if self.takes_positions else {}
         out = self.model(input_ids=ids, attention_mask=mask, **self.given, **place)
         return out.logits[:, -1]

@@ -58,7 +58,7 @@ def padded(
     model: Any, prompts: Prompts, most: int, next_token: NextToken, is_done: IsDone
 ) -> Iterator[tuple[int, int]]:
     """All prompts in one batch, padded on the left."""
-    yield from decode(model, _left_padded(model, prompts), most, next_token, is_done)
+    yield from decode(model, left_padded(model, prompts), most, next_token, is_done)
 
 
 def by_generate(
@@ -68,7 +68,7 @@ def by_generate(
     for length in sorted({len(p) for p in prompts}, reverse=True):
         numbers = [i for i, p in enumerate(prompts) if len(p) == length]
         loop = _Loop([(i, length) for i in numbers], next_token, is_done)
-        _generate(model, loop, _left_padded(model, [prompts[i] for i in numbers]), most)
+        _generate(model, loop, left_padded(model, [prompts[i] for i in numbers]), most)
         yield from loop.said
 
 
@@ -78,7 +78,7 @@ def one_by_one(
     """transformers' `generate`, each prompt by itself; yields when it has ended."""
     for number, prompt in enumerate(prompts):
         loop = _Loop([(number, len(prompt))], next_token, is_done)
-        _generate(model, loop, _left_padded(model, [prompt]), most)
+        _generate(model, loop, left_padded(model, [prompt]), most)
         yield from loop.said
 
 
@@ -87,7 +87,7 @@ def padded_generate(
 ) -> Iterator[tuple[int, int]]:
     """`generate` on all prompts, padded on the left, as TRL's trainers sample."""
     loop = _Loop([(i, len(p)) for i, p in enumerate(prompts)], next_token, is_done)
-    _generate(model, loop, _left_padded(model, prompts), most)
+    _generate(model, loop, left_padded(model, prompts), most)
     yield from loop.said
 
 
@@ -163,7 +163,7 @@ def _generate(model: Any, loop: _Loop, rows: tuple[torch.Tensor, torch.Tensor], 
         model.generation_config = kept
 
 
-def _left_padded(model: Any, prompts: Prompts) -> tuple[torch.Tensor, torch.Tensor]:
+def left_padded(model: Any, prompts: Prompts) -> tuple[torch.Tensor, torch.Tensor]:
     """Prompts as ids and mask, (B, P) each, on the model's device."""
     width, pad = max(map(len, prompts)), _pad_id(model)
     ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts])  # (B, P)

@@ -1,0 +1,86 @@
+"""Sample one token for each row of a batch, each row with settings and a random stream of its own.
+
+A row's draw depends on its own logits and its own random number alone, not on the rows beside it:
+with a seed an answer is the same whoever else is served at the time.
+
+In the order of transformers' `generate`: temperature, top_k, top_p, min_p. A row is sorted only
+where one of the last three is set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+GREEDY_BELOW = 1e-4  # smaller temperatures would overflow, and choose the first token anyway
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a token is drawn; a temperature of 0 is greedy."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0  # 0: no limit
+    min_p: float = 0.0
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the likeliest token is taken."""
+        return self.temperature < GREEDY_BELOW
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether unlikely tokens cannot be drawn."""
+        return self.top_p < 1 or self.top_k > 0 or self.min_p > 0
+
+
+def choose(
+    logits: torch.Tensor, settings: Sequence[Sampling], streams: Sequence[torch.Generator]
+) -> torch.Tensor:
+    """The next token of each row, (B).
+
+    Args:
+        logits: (B, V).
+        settings: of each row.
+        streams: of each row: CPU generators; a greedy row's is not read.
+    """
+    token = logits.argmax(-1)
+    for leaves_out in (False, True):
+        rows = [i for i, s in enumerate(settings) if not s.is_greedy and s.leaves_out == leaves_out]
+        if rows:
+            number = torch.cat([torch.rand(1, generator=streams[i]) for i in rows])
+            chosen = [settings[i] for i in rows]
+            token[rows] = _draw(logits[rows].float(), chosen, number.to(logits.device))
+    return token
+
+
+def _draw(logits: torch.Tensor, settings: Sequence[Sampling], number: torch.Tensor) -> torch.Tensor:
+    """Tokens (B) at the place `number` (B), in [0, 1), of the cumulative probability."""
+
+    def column(name: str) -> torch.Tensor:
+        return torch.tensor([[getattr(s, name)] for s in settings], device=logits.device)  # (B, 1)
+
+    chances = (logits / column("temperature")).softmax(-1)  # (B, V)
+    order = None
+    if settings[0].leaves_out:
+        chances, order = chances.sort(-1, descending=True)
+        chances = _without_unlikely(chances, column("top_k"), column("top_p"), column("min_p"))
+    total = chances.double().cumsum(-1)
+    place = torch.searchsorted(total, number[:, None].double() * total[:, -1:], right=True)
+    last = (chances > 0).cumsum(-1).argmax(-1, keepdim=True)  # the last one that can be drawn
+    place = place.minimum(last)
+    return (place if order is None else order.gather(1, place)).squeeze(1)
+
+
+def _without_unlikely(
+    chances: torch.Tensor, top_k: torch.Tensor, top_p: torch.Tensor, min_p: torch.Tensor
+) -> torch.Tensor:
+    """Sorted chances (B, V), 0 where a limit (B, 1) leaves a token out; the first one stays."""
+    rank = torch.arange(chances.shape[1], device=chances.device)
+    kept = chances.where((top_k <= 0) | (rank < top_k), 0.0)
+    share = kept / kept.sum(-1, keepdim=True)
+    is_in = (share.cumsum(-1) - share < top_p) & (chances >= min_p * chances[:, :1])
+    return kept.where(is_in | (rank == 0), 0.0)

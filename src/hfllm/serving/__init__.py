@@ -1,0 +1,1 @@
+"""An OpenAI-compatible HTTP server of one chat model (`hfllm serve`)."""
