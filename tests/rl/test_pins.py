@@ -65,7 +65,7 @@ OURS = [
     "notes", "meter", "critic", "privileged_critic", "rollout_policy", "_passes", "_rewards",
     "_errors", "_unpads", "_add_critic", "_is_sharded", "_mode", "_sum", "_old_logps_and_values",
     "_critic_values", "_token_rewards", "_add_advantages", "_value_loss", "_resume_rollout", "_say",
-    "scored_answers", "critic_warmup",
+    "scored_answers", "critic_warmup", "first_rollouts",
 ]  # fmt: skip
 
 

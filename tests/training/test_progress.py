@@ -7,10 +7,11 @@ import pytest
 
 from hfllm.recipe.trainers import build_trainer_config
 from hfllm.runs.layout import step_named
+from hfllm.runs.progress_format import duration
 from hfllm.training import progress
 from hfllm.training.callbacks import MetricsLog
 from hfllm.training.defaults import choose_defaults
-from hfllm.training.progress import ProgressLines, duration, memory_lines
+from hfllm.training.progress import ProgressLines, memory_lines
 from tiny import DROP
 
 ARGS = SimpleNamespace(disable_tqdm=True)
@@ -61,6 +62,20 @@ def test_a_minute_without_a_log_gets_a_line(log, clock, capsys):
     clock.seconds = progress.LINE_EVERY_S + 1
     end(log, 2)
     assert "step     2/9" in capsys.readouterr().out
+
+
+def test_the_last_step_has_the_line_of_its_evaluation_alone(log, capsys):
+    log.on_train_begin(ARGS, state(0, max_steps=1), None)
+    log.on_step_end(ARGS, state(1, max_steps=1), SimpleNamespace(should_log=False))
+    log.on_log(ARGS, state(1, max_steps=1), None, logs={"loss": 2.0})
+    assert capsys.readouterr().out.count("step     1/1") == 1
+
+
+@pytest.mark.parametrize(("step", "rows"), [(4, 0), (9, 1)])
+def test_only_a_finished_training_has_the_sums_of_its_end(log, step, rows):
+    log.on_train_begin(ARGS, state(0), None)
+    log.on_log(ARGS, state(step), None, logs={"train_loss": 2.0, "train_runtime": 3.0})
+    assert log.path.exists() == bool(rows)
 
 
 def test_a_step_that_is_logged_gets_one_line(log, capsys):

@@ -37,6 +37,7 @@ from hfllm.evaluation.tasks import (
 )
 from hfllm.evaluation.tasks.answers import confidences, summarize_all
 from hfllm.runs.manifest import write_atomically, write_lines
+from hfllm.runs.progress_format import counted
 
 # Kind of task -> module (its functions: tasks/__init__.py).
 SCORED = {"bits_per_byte": bits_per_byte, "choices": choices, "continuation": continuation}
@@ -142,7 +143,7 @@ def evaluate_model(
         if task.kind not in REWARD_MODEL_SCORED:
             took = time.perf_counter() - started
             print(
-                f"{tested.spec.name}: {name}: {len(task.taken()):,} rows in {took:.1f} s",
+                f"{tested.spec.name}: {name}: {counted(len(task.taken()), 'row')} in {took:.1f} s",
                 flush=True,
             )
     if answered:

@@ -1,4 +1,7 @@
-"""Progress of long loops on stderr: a tqdm bar on a terminal, a line every 20 seconds in a log."""
+"""Progress of long loops on stderr: a tqdm bar on a terminal, a line every 20 seconds in a log.
+
+The lines come from a thread of their own, so that one large batch on a slow machine is not silent.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event, Thread
+
+from hfllm.runs.progress_format import duration
 
 LINE_EVERY_S = 20.0
 
@@ -30,13 +36,28 @@ def track(total: int, label: str, unit: str) -> Iterator[Callable[[int], None]]:
         with tqdm(total=total, desc=label, unit=f" {unit}", leave=False) as bar:
             yield lambda n: bar.update(n) and None
         return
-    count, printed = 0, time.monotonic()
+    count, begun, ended = 0, time.monotonic(), Event()
 
     def done(n: int) -> None:
-        nonlocal count, printed
+        nonlocal count
         count += n
-        if time.monotonic() - printed > LINE_EVERY_S and count < total:
-            printed = time.monotonic()
-            print(f"{label}: {count:,} of {total:,} {unit}", file=sys.stderr, flush=True)
 
-    yield done
+    def lines() -> None:
+        while not ended.wait(LINE_EVERY_S):
+            left = time_left(count, total, time.monotonic() - begun)
+            print(f"{label}: {count:,} of {total:,} {unit}{left}", file=sys.stderr, flush=True)
+
+    thread = Thread(target=lines, daemon=True)
+    thread.start()
+    try:
+        yield done
+    finally:
+        ended.set()
+        thread.join()
+
+
+def time_left(count: int, total: int, seconds: float) -> str:
+    """`, 40 s left` at the speed so far; before the first item how long it has been at work."""
+    if count:
+        return f", {duration(seconds / count * (total - count))} left"
+    return f" after {duration(seconds)}"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from hfllm.planning.compute import money
 from hfllm.planning.plan import Plan, StepPlan, Where
+from hfllm.runs.progress_format import duration, large, scientific
 from hfllm.training.memory import GIB
-from hfllm.training.progress_format import duration, large, scientific
 
 LABEL = 10  # width of the first column
 NOTHING_FITS = (

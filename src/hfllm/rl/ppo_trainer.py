@@ -37,6 +37,7 @@ from hfllm.rl.advantages import (
 from hfllm.rl.checked_reward import all_checked, check_scores, raise_together, together
 from hfllm.rl.critic import Critic, build_critic, split_state
 from hfllm.rl.critic_warmup import CriticWarmup
+from hfllm.rl.first_rollouts import FirstRollouts
 from hfllm.rl.logprobs import (
     ForwardPass,
     critic_values,
@@ -116,6 +117,7 @@ class PPOTrainer(GRPOTrainer):
         self.notes: list[str] = []  # for the manifest: settings without effect, slower paths
         self.meter = Meter(self._metrics, self._mode, self._sum)
         self.scored_answers = ScoredAnswers(self.meter, self._sum, self._say)
+        self.first_rollouts = FirstRollouts(self.accelerator.gather, self._say)
         self.critic = self._add_critic(build_value_head(self.model) if critic is None else critic)
         self.critic_warmup = CriticWarmup(args, self.critic, self.is_deepspeed_enabled)
         for callback in (self.scored_answers, self.critic_warmup, StepTimer(self.meter)):
@@ -294,6 +296,7 @@ class PPOTrainer(GRPOTrainer):
         score = final_score(score, ended, args.reward_clip, args.missing_eos_penalty)  # (B,)
         rewards = token_rewards(score, mask, kl if args.kl_in_reward else None, beta=self.beta)
         self.meter.note("completions/ended", ended)
+        self.first_rollouts.see(score.where(scored, torch.nan), ended, args, self.model.training)
         self.meter.note("objective/score", score[scored])
         if kl is not None:
             self.meter.note("objective/kl", kl.sum(dim=1)[scored])

@@ -92,6 +92,8 @@ class MetricsLog(TrainerCallback):
         """Append one JSON object; NaN and infinity are written as strings."""
         if not state.is_world_process_zero or not logs:
             return
+        if "train_loss" in logs and state.global_step < state.max_steps:
+            return  # the sums at the end of a training, of one that a signal has stopped
         numbers = {k: v for k, v in logs.items() if isinstance(v, int | float)}
         if "loss" in numbers and self.tokens_per_step:
             now, steps = time.monotonic(), state.global_step - self.last[1]

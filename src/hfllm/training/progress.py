@@ -17,9 +17,9 @@ from transformers import Trainer
 
 from hfllm.runs.layout import Step
 from hfllm.runs.machine import free_memory, memory_limit
+from hfllm.runs.progress_format import counted, duration, large
 from hfllm.training.defaults import expected_peak
 from hfllm.training.memory import GIB, ModelSize
-from hfllm.training.progress_format import duration as duration
 from hfllm.training.resume import rows_per_step
 
 LINE_EVERY_S = 60.0
@@ -65,7 +65,7 @@ class ProgressLines:
         """
         if self.bar is not None:
             self.bar.update(state.global_step - self.bar.n)
-        is_first = state.global_step == self.first + 1
+        is_first = self.first + 1 == state.global_step < state.max_steps  # the last: its evaluation
         late = time.monotonic() - self.printed > LINE_EVERY_S
         if not logged and (is_first or (late and self.bar is None)):
             self.write(self.place(state, seconds))
@@ -108,16 +108,16 @@ def step_plan(
         parts.append(f"accumulated {times} times")
     if args.world_size > 1:
         parts.append(f"on {args.world_size} processes")
-    batch = f"{rows} rows ({', '.join(parts)})"
+    batch = f"{counted(rows, 'row')} ({', '.join(parts)})"
     over = ", ".join(f"{count:.2f} over {name}" for name, count in passes.items())
 
     def plan(steps: int) -> list[str]:
         tokens = ""
         if row_tokens:
             each = rows * row_tokens
-            tokens = f", about {each:,.0f} tokens each and {_large(steps * each)} in all"
+            tokens = f", about {each:,.0f} tokens each and {large(steps * each)} in all"
         passed = f"; passes: {over}" if over else ""
-        return [f"{steps:,} steps of {batch}{tokens}{passed}"]
+        return [f"{counted(steps, 'step')} of {batch}{tokens}{passed}"]
 
     return plan
 
@@ -139,10 +139,6 @@ def memory_lines(trainer: Trainer, step: Step, size: ModelSize | None) -> list[s
             "trainer.per_device_train_batch_size (and raise gradient_accumulation_steps by as much)"
         )
     return [line]
-
-
-def _large(n: float) -> str:
-    return f"{n / 1e6:.1f}M" if n >= 1e6 else f"{n:,.0f}"
 
 
 def _engine(trainer: Trainer) -> str:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def counted(n: int, noun: str) -> str:
+    """`1 row`, `2,000 rows`; of a noun whose plural ends in s."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 def duration(seconds: float) -> str:
     """45 s, 12 min, 3 h 20 min, 5 d 2 h."""
     if seconds < 90:
