@@ -12,8 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hfllm.data.ledger import Example, Ledger
+from hfllm.data.reading.account import account
 from hfllm.data.reading.examples import read_rows
+from hfllm.data.reading.unread import note_unread
 from hfllm.evaluation.accepted import named
+from hfllm.evaluation.columns_read import columns_read_of
 from hfllm.evaluation.config import ALL_ANSWERS
 from hfllm.evaluation.measure import ANSWER_TOKENS
 from hfllm.evaluation.read_tests import read_test
@@ -74,13 +77,17 @@ def read_tasks(paths: Sequence[Path], limit: int | None = None) -> dict[str, Tas
     kinds: dict[str, str] = {}
     files: dict[str, Path] = {}  # whose rows have no `task`, by the name that they get
     for path in paths:
-        for row in read_file(path):
+        source, ledger = SourceConfig(path=str(path)), Ledger()
+        for row in read_rows(source, _no_step, ledger):
             if not row.get("task") and files.setdefault(stem(path), path) != path:
                 raise ValueError(f"{path}: two files are called {stem(path)!r}; rename one of them")
             name = str(row.get("task") or stem(path))
             with named(row):
                 kind = kinds.setdefault(name, kind_of(row))
-                groups[name].append(Example(as_test_row(row, kind), row.place))
+                made = Example(as_test_row(row, kind), row.place)
+            note_unread(row, made, columns_read_of(row, None, kind), ledger)
+            groups[name].append(made)
+        account(ledger, [source])
     for name, rows in groups.items():
         print(f"{name}: {len(rows):,} rows, read as a test of the kind `{kinds[name]}`", flush=True)
     return {name: TaskSpec(kinds[name], rows, limit) for name, rows in groups.items()}

@@ -9,6 +9,7 @@ from hfllm.data.ledger import Example, Ledger
 from hfllm.data.reading.account import account
 from hfllm.data.reading.examples import read_as, read_pairs, read_texts
 from hfllm.data.reading.files import Resolve
+from hfllm.evaluation.columns_read import columns_read_of
 from hfllm.evaluation.shapes import as_reply, as_test_row
 from hfllm.recipe.config import SourceConfig
 
@@ -16,7 +17,7 @@ Read = Callable[[list[SourceConfig], Resolve, Ledger], Iterator[Example]]
 READERS: dict[str, Read] = {
     "bits_per_byte": read_texts,
     "preference": read_pairs,
-    "replies": partial(read_as, as_reply),
+    "replies": partial(read_as, as_reply, reads=partial(columns_read_of, kind="replies")),
 }
 
 
@@ -34,7 +35,11 @@ def read_test(source: SourceConfig, kind: str, resolve: Resolve, ledger: Ledger)
     Raises:
         ValueError: a row of no shape of this kind, or with a value of another type.
     """
-    read = READERS.get(kind) or partial(read_as, lambda row, format: as_test_row(row, kind))
+    read = READERS.get(kind) or partial(
+        read_as,
+        lambda row, format: as_test_row(row, kind),
+        reads=partial(columns_read_of, kind=kind),
+    )
     rows = list(read([source], resolve, ledger))
     for row in rows:
         ledger.keep(row)

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hfllm.data.ledger import DataError, Drop
+from hfllm.data.reading.beside import GIVEN as BEFORE
+from hfllm.data.reading.beside import HISTORY, SYSTEM, TOOLS
 from hfllm.data.reading.formats import CHATS, as_chat, as_prompt
 from hfllm.evaluation import published
 from hfllm.evaluation.accepted import BAD_TEST
@@ -30,6 +32,7 @@ class Shape:
     columns: tuple[str, ...]
     convert: Callable[[TestRow], TestRow] = lambda row: {}  # columns that replace or join the row's
     name: str = ""  # the data set that has it
+    also: tuple[str, ...] = ()  # columns that `convert` reads beside those
 
 
 def find_shape(row: TestRow, kind: str | None = None) -> Shape | None:
@@ -117,7 +120,7 @@ def _chat(row: TestRow) -> TestRow:
 
 def _prompt(row: TestRow) -> TestRow:
     """The `prompt` as it is; a text beside it that it does not hold is refused, not passed over."""
-    made = _asked(row)
+    made = _asked(row, "prompt")
     if (given := given_text(row)) and given not in str(made["prompt"][-1]["content"]):
         raise DataError(
             f"the text in {' or '.join(GIVEN)} is not in the `prompt`: put it there, call the "
@@ -127,8 +130,8 @@ def _prompt(row: TestRow) -> TestRow:
     return made
 
 
-def _asked(row: TestRow) -> TestRow:
-    made = as_prompt(row)
+def _asked(row: TestRow, format: str) -> TestRow:
+    made = as_prompt(row, format)
     if isinstance(made, Drop):
         raise DataError(f"no prompt: {made.reason}", BAD_TEST)
     return {key: made[key] for key in ("prompt", "answer", "check") if key in made}
@@ -137,7 +140,8 @@ def _asked(row: TestRow) -> TestRow:
 def _question(row: TestRow) -> TestRow:
     """A question and what it is about; of GSM8K's answer the number, and of "9 (apples)"."""
     given = {"context": given_text(row)} if given_text(row) else {}
-    made, answer = _asked({**row, **given}), row.get("answer")
+    format = "question_answer" if row.get("final") is None else "gsm8k"
+    made, answer = _asked({**row, **given}, format), row.get("answer")
     if row.get("final") is None and isinstance(answer, str) and "####" in answer:
         made |= {"answer": answer.rpartition("####")[2].strip(), "check": "number"}
     elif isinstance(answer, str) and (number := NUMBER_AND_UNIT.fullmatch(answer)):
@@ -162,6 +166,8 @@ def _bbh(row: TestRow) -> TestRow:
 
 NAMED = {"sharegpt": "ShareGPT", "alpaca": "Alpaca", "dolly": "Dolly"}
 NUMBER_AND_UNIT = re.compile(r"([-+$]?\d[\d.,/]*) ?\([^()]*\)")  # ASDiv: "9 (apples)"
+BESIDE = (*SYSTEM, *TOOLS, *GIVEN)  # a prompt
+ABOUT = (*BESIDE, *BEFORE, HISTORY)  # a question
 SHAPES: tuple[Shape, ...] = (
     Shape("choices", ("query", "choices", "gold"), published.query),
     Shape("choices", ("sentence_good", "sentence_bad"), published.pair, "BLiMP"),
@@ -171,31 +177,46 @@ SHAPES: tuple[Shape, ...] = (
         published.contexts,
         "WinoGrande's contexts",
     ),
-    Shape("choices", ("question", "choices", "answerKey"), published.arc, "ARC, CommonsenseQA"),
-    Shape("choices", ("question_stem", "choices", "answerKey"), published.arc, "OpenBookQA"),
+    Shape(
+        "choices", ("question", "choices", "answerKey"), published.arc, "ARC, CommonsenseQA", GIVEN
+    ),
+    Shape("choices", ("question_stem", "choices", "answerKey"), published.arc, "OpenBookQA", GIVEN),
     Shape(
         "choices",
         ("question", "choices", "answer"),
         published.lettered("choices", "answer"),
         "MMLU",
+        GIVEN,
     ),
     Shape(
         "choices",
         ("question", "options", "answer"),
         published.lettered("options", "answer"),
         "RACE",
+        GIVEN,
     ),
     Shape(
         "choices",
         ("question", "options", "correct"),
         published.lettered("options", "correct"),
         "AQuA",
+        GIVEN,
     ),
     Shape(
-        "choices", ("question", *"ABCD", "answer"), published.lettered("A", "answer"), "MMLU as CSV"
+        "choices",
+        ("question", *"ABCD", "answer"),
+        published.lettered("A", "answer"),
+        "MMLU as CSV",
+        GIVEN,
     ),
     Shape("choices", ("question", "mc1_targets"), published.truthfulqa, "TruthfulQA"),
-    Shape("choices", ("ctx", "endings", "label"), published.hellaswag, "HellaSwag"),
+    Shape(
+        "choices",
+        ("ctx", "endings", "label"),
+        published.hellaswag,
+        "HellaSwag",
+        ("ctx_a", "ctx_b", "activity_label"),
+    ),
     Shape(
         "choices", ("sentence", "option1", "option2", "answer"), published.winogrande, "WinoGrande"
     ),
@@ -203,12 +224,12 @@ SHAPES: tuple[Shape, ...] = (
     Shape("ifeval", ("prompt", "instruction_id_list", "kwargs")),
     Shape("instructions", ("prompt", "constraints")),
     Shape("continuation", ("context", "continuation"), _continuation),
-    Shape("answers", ("prompt", "answer"), _prompt),
+    Shape("answers", ("prompt", "answer"), _prompt, "", BESIDE),
     Shape("answers", ("plain", "answer"), lambda row: {"plain": text_of(row, "plain")}),
-    Shape("answers", ("prompt", "check"), _prompt),
-    Shape("answers", ("question", "answer"), _question, "GSM8K, TriviaQA"),
-    Shape("answers", ("question", "answers"), _question, "SQuAD"),
-    Shape("answers", ("question", "final"), _question, "SVAMP"),
+    Shape("answers", ("prompt", "check"), _prompt, "", BESIDE),
+    Shape("answers", ("question", "answer"), _question, "GSM8K, TriviaQA", (*ABOUT, "final")),
+    Shape("answers", ("question", "answers"), _question, "SQuAD", (*ABOUT, "final")),
+    Shape("answers", ("question", "final"), _question, "SVAMP", ABOUT),
     Shape("answers", ("input", "target"), _bbh, "BBH"),
     Shape("answers", ("context", "answer"), _completed),
     Shape("replies", ("messages",), _chat),

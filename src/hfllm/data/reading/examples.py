@@ -24,8 +24,8 @@ from typing import Any
 from hfllm.data.ledger import REMEDY, DataError, Drop, Example, Ledger
 from hfllm.data.reading.files import Resolve
 from hfllm.data.reading.formats import as_chat, as_document, as_pair, as_prompt
-from hfllm.data.reading.messages import unread_keys
-from hfllm.data.reading.rows import TRIED, file_of, label, read_rows
+from hfllm.data.reading.rows import TRIED, label, read_rows
+from hfllm.data.reading.unread import Reads, note_unread, selecting
 from hfllm.recipe.config import SourceConfig
 
 __all__ = [
@@ -39,7 +39,6 @@ __all__ = [
     "read_texts",
 ]
 
-IDENTITY = ("id", "source", "origin")  # who a row is, of use to messages and to the ledger
 OnDrop = Callable[[Example, Drop], None]
 Adapter = Callable[[dict[str, Any], str | None], dict[str, Any] | Drop]
 
@@ -71,26 +70,29 @@ def read_texts(
 ) -> Iterator[Example]:
     """`read_documents` with `text`; DataError also for a document that is still HTML."""
     ledger = Ledger() if ledger is None else ledger
-    for document in read_documents(sources, resolve, ledger):
-        if "text" not in document:
-            where = f"source {document.source!r}, row {document['id']}"
-            raise DataError(f"{where}: has `html` and no `text`: run it through `curate` first")
-        _note_unread(document, document, ("text",), ledger)
-        yield document
+    for source in sources:
+        read = ("text", *selecting(source))
+        for document in read_documents([source], resolve, ledger):
+            if "text" not in document:
+                where = f"source {document.source!r}, row {document['id']}"
+                raise DataError(f"{where}: has `html` and no `text`: run it through `curate` first")
+            note_unread(document, document, read, ledger)
+            yield document
 
 
 def read_chats(
     sources: list[SourceConfig], resolve: Resolve, ledger: Ledger | None = None
 ) -> Iterator[Example]:
     """Yield conversations: {"id", "source", "messages", ...}; arguments of `read_documents`."""
-    return _read(sources, resolve, ledger, as_chat)
+    return _read(sources, resolve, ledger, as_chat, reads=lambda *_: ("messages", "tools"))
 
 
 def read_pairs(
     sources: list[SourceConfig], resolve: Resolve, ledger: Ledger | None = None
 ) -> Iterator[Example]:
     """Yield pairs: {"prompt", "chosen", "rejected", ...}; arguments of `read_documents`."""
-    return _read(sources, resolve, ledger, as_pair)
+    sides = ("prompt", "chosen", "rejected")
+    return _read(sources, resolve, ledger, as_pair, reads=lambda *_: sides)
 
 
 def read_prompts(
@@ -101,10 +103,23 @@ def read_prompts(
 
 
 def read_as(
-    adapt: Adapter, sources: list[SourceConfig], resolve: Resolve, ledger: Ledger | None = None
+    adapt: Adapter,
+    sources: list[SourceConfig],
+    resolve: Resolve,
+    ledger: Ledger | None = None,
+    *,
+    reads: Reads | None = None,
 ) -> Iterator[Example]:
-    """Yield the rows as `adapt` converts them; the other arguments are of `read_documents`."""
-    return _read(sources, resolve, ledger, adapt)
+    """Yield the rows as `adapt` converts them; the others of `sources` are noted by `reads`.
+
+    Args:
+        adapt: row and format -> what is yielded, or `Drop`.
+        sources: as the arguments that follow, those of `read_documents`.
+        resolve: name of a step -> its data folder.
+        ledger: counts; see there.
+        reads: row and format -> the columns that somebody reads; None: all.
+    """
+    return _read(sources, resolve, ledger, adapt, reads=reads)
 
 
 def _read(
@@ -113,10 +128,11 @@ def _read(
     ledger: Ledger | None,
     adapt: Adapter,
     on_drop: OnDrop | None = None,
+    reads: Reads | None = None,
 ) -> Iterator[Example]:
     ledger = Ledger() if ledger is None else ledger
     for source in sources:
-        good = False
+        good, chosen_by = False, selecting(source)
         for row in read_rows(source, resolve, ledger):
             detail = ""
             try:
@@ -135,9 +151,8 @@ def _read(
             good = True
             example = Example(adapted, row.place)
             ledger.expect(example)
-            if adapt in READS_ALL:
-                chosen_by = (*source.where, *(source.where_not or {}))
-                _note_unread(row, example, (*READS_ALL[adapt], *chosen_by), ledger)
+            if reads:
+                note_unread(row, example, (*reads(row, source.format), *chosen_by), ledger)
             yield example
 
 
@@ -145,20 +160,3 @@ def _any_good(source: SourceConfig, resolve: Resolve, adapt: Adapter) -> bool:
     """Whether one of the first rows can be converted: else to skip the others is no advice."""
     tried = dataclasses.replace(source, limit=TRIED, on_error="skip")
     return next(_read([tried], resolve, None, adapt), None) is not None
-
-
-READS_ALL: dict[Adapter, tuple[str, ...]] = {  # the columns that the consumers of a kind read
-    as_chat: ("messages", "tools"),
-    as_pair: ("prompt", "chosen", "rejected"),
-}
-
-
-def _note_unread(row: Example, example: Example, read: tuple[str, ...], ledger: Ledger) -> None:
-    """Note what the conversion read neither of the row nor of its messages."""
-    for key, value in example.items():
-        if key not in read and key not in IDENTITY and value not in (None, "", [], {}):
-            ledger.note(row.source, f"unread:{key}", file_of(row.place))
-    for key, value in row.items():
-        if key not in example or example[key] is not value:  # a column that was converted
-            for inner in unread_keys(value):
-                ledger.note(row.source, f"unread:{key}[].{inner}", file_of(row.place))

@@ -151,6 +151,14 @@ def _rest(row: dict[str, Any], used: Format) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in read}
 
 
+def columns_read(
+    row: dict[str, Any], format: str | None, table: dict[str, Format]
+) -> tuple[str, ...]:
+    """The columns of a row that the conversion by a table (CHATS, PROMPTS) reads."""
+    used = table[_format(row, format, table)]
+    return (*used.columns, *used.also, *SYSTEM, *TOOLS)
+
+
 def _format(row: dict[str, Any], format: str | None, table: dict[str, Format]) -> str:
     """The format's name, detected if None is given; DataError names the columns of the row."""
     if format is not None:
