@@ -80,3 +80,58 @@ def test_a_stage_in_capitals_is_that_stage(tmp_path, name):
     (tmp_path / "r.yaml").write_text(f"{name.upper()}: {{}}")
     with pytest.raises(RecipeError, match=f"'{name.upper()}' is not a stage.*mean: '{name}'"):
         load_recipe(tmp_path / "r.yaml")
+
+
+SOURCE = "sft: {{init: a/b, data: {{mixture: [{{path: x, {}}}]}}}}"
+ODD = {"010": 8, "1.10": 1.1, "1:30": 90, "1_000": 1000, "0x1f": 31, "1e3": 1000.0, "+5": 5}
+
+
+@pytest.mark.parametrize("number", ODD)
+@pytest.mark.parametrize("column", ["d: {}", "d: [en, {}]", "&a d: {}"])
+@pytest.mark.parametrize("key", ["where", "where_not"])
+def test_a_number_to_compare_with_data_counts_as_it_is_spelled(tmp_path, key, column, number):
+    """In the file and as an override: refused, but in quotes, or as the number that it is."""
+    place = f"sft.data.mixture[0].{key}.d{'[1]' if '[' in column else ''}"
+    line = (
+        f"{place}: YAML reads {number} as the number {ODD[number]}; put it in quotes; or write "
+        f"{ODD[number]}"
+    )
+    recipe = tmp_path / "r.yaml"
+    given = f"{{{column.format(number)}}}"
+    recipe.write_text(SOURCE.format("limit: 3"))
+    for name in ("sft.data.mixture.0", "sft.data.mixture[0]"):
+        with pytest.raises(RecipeError) as caught:
+            load_recipe(recipe, [f"{name}.{key}={given}"])
+        assert line in str(caught.value)
+    recipe.write_text(SOURCE.format(f"{key}: {given}, limit: 010"))
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipe)
+    assert str(caught.value).count("\n") <= 1 and line in str(caught.value)
+    for right, value in ((f"'{number}'", number), (str(ODD[number]), ODD[number])):
+        recipe.write_text(SOURCE.format(f"{key}: {{{column.format(right)}}}, limit: 010"))
+        (source,) = load_recipe(recipe).steps["sft"].config.data.mixture
+        assert getattr(source, key)["d"] in (value, ["en", value]) and source.limit == 8
+        load_recipe(recipe, ["sft.data.mixture.0.limit=0x10"])
+
+
+WAYS = {  # to a number that is spelled 010
+    "a variable": ("vars: {d: 010}", "where: {d: '${vars.d}'}", "where.d: YAML reads 010 as"),
+    "a mapping": ("vars: {w: {d: 010}}", "where: '${vars.w}'", "where.d: YAML reads 010 as"),
+    "an anchor": ("vars: {w: &w {d: 010}}", "where: *w", "where.d: YAML reads 010 as"),
+    "a merge": ("vars: {w: &w {d: 010}}", "where: {<<: *w}", "where.d: YAML reads 010 as"),
+    "a text": ("vars: {}", "subset: 1_0", "subset: YAML reads 1_0 as the number 10; put it in quo"),
+    "texts": ("vars: {}", "ignore: [1.10]", "ignore[0]: YAML reads 1.10 as the number 1.1; put it"),
+    "a name": ("name: 010", "limit: 3", "name: YAML reads 010 as the number 8; put it in quotes"),
+    "a test": (
+        "evaluate: {models: [sft], tasks: {t: {kind: ifeval, source: {path: x, where: {d: 010}}}}}",
+        "limit: 3", "evaluate.tasks.t.source.where.d: YAML reads 010 as the number 8; put it in",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("top", "key", "expected"), WAYS.values(), ids=WAYS)
+def test_a_text_is_not_read_as_another_number_on_any_way(tmp_path, top, key, expected):
+    (tmp_path / "r.yaml").write_text(f"{top}\n{SOURCE.format(key)}")
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(tmp_path / "r.yaml")
+    assert expected in str(caught.value)

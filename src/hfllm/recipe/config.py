@@ -23,6 +23,7 @@ from hfllm.recipe.ranges import (
     within,
 )
 from hfllm.recipe.stage import MODELS, TOKENIZER, model_ref
+from hfllm.recipe.typed_config import COMPARED
 
 A_FEW = Range(8)  # tokens
 
@@ -45,8 +46,10 @@ class SourceConfig:
     revision: str | None = None  # of the hub's data set: a branch, tag or commit
     format: str | None = None  # row adapter; default: guessed from the columns
     columns: dict[str, str] = field(default_factory=dict)  # rename: {column in the file: our name}
-    where: dict[str, Any] = field(default_factory=dict)  # keep {column: value, glob or list}
-    where_not: dict[str, Any] | None = None  # leave out {column: value, glob or list}
+    # keep {column: value, glob or list}
+    where: dict[str, Any] = field(default_factory=dict, metadata={COMPARED: True})
+    # leave out {column: value, glob or list}
+    where_not: dict[str, Any] | None = field(default=None, metadata={COMPARED: True})
     weight: float | None = within(ABOVE_0, None)  # share in a mixture; default: by size
     limit: int | None = within(AT_LEAST_1, None)  # rows at most
     on_error: str = "raise"  # an unreadable row: raise, or skip and count it

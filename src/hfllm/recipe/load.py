@@ -25,8 +25,9 @@ from hfllm.recipe.names import (
 from hfllm.recipe.ranges import not_finite
 from hfllm.recipe.read_yaml import read_yaml
 from hfllm.recipe.recipe import Recipe, StepSpec
+from hfllm.recipe.spelling import Spelling, spelling_of
 from hfllm.recipe.stage import Stage, Stages
-from hfllm.recipe.typed_config import typed_config
+from hfllm.recipe.typed_config import misread_numbers, typed_config
 
 RESERVED = ("name", "run_dir", "seed", "launch", "track", "vars")
 # methods that people look for: where no stage has such a name, it is no typo of another's. A stage
@@ -49,7 +50,7 @@ def load_recipe(path: Path | str, stages: Stages, overrides: list[str] | None = 
         RecipeError: with every problem found, one line each.
     """
     path, overrides = Path(path), list(overrides or [])
-    top = read_yaml(path, overrides)
+    top, spelling = read_yaml(path, overrides), spelling_of(path, overrides)
     top["track"] = _trackers(top.get("track"))
     if problems := list(not_finite("", top)):
         raise RecipeError(path, problems)
@@ -61,10 +62,10 @@ def load_recipe(path: Path | str, stages: Stages, overrides: list[str] | None = 
             shown = name if isinstance(name, str) and name.isprintable() else repr(name)
             problems.append(f"{shown}: {problem}")
             continue
-        spec = _step(name, section, stages, problems)
+        spec = _step(name, section, stages, spelling, problems)
         if spec:
             steps[name] = spec
-    problems += [*_reserved_problems(top, path), *case_clashes(steps)]
+    problems += [*_reserved_problems(top, path, spelling), *case_clashes(steps)]
     if not steps and not problems:
         problems.append(f"no steps; add one of {', '.join(stages)}")
     graph = Graph(
@@ -120,9 +121,13 @@ def _track(track: dict[str, Any], name: str, steps: dict[str, StepSpec]) -> None
             spec.config.trainer = shared | spec.config.trainer
 
 
-def _reserved_problems(top: dict[str, Any], path: Path) -> list[str]:
+def _reserved_problems(top: dict[str, Any], path: Path, spelling: Spelling) -> list[str]:
     """Problems in the top-level keys that are not steps."""
-    problems = []
+    problems = [
+        problem
+        for key in ("name", "run_dir")
+        for problem in misread_numbers(key, top.get(key), spelling)
+    ]
     seed, run_dir = top.get("seed", 0), top.get("run_dir")
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
         problems.append(f"seed: {seed!r} is not a whole number from 0 to 2**32 - 1")
@@ -149,7 +154,9 @@ def _given(top: dict[str, Any], key: str, default: Any) -> Any:
     return default if top.get(key) is None else top[key]
 
 
-def _step(name: str, section: Any, stages: Stages, problems: list[str]) -> StepSpec | None:
+def _step(
+    name: str, section: Any, stages: Stages, spelling: Spelling, problems: list[str]
+) -> StepSpec | None:
     section = {} if section is None else section
     if not isinstance(section, dict):
         hint = did_you_mean(str(name), RESERVED)
@@ -161,7 +168,7 @@ def _step(name: str, section: Any, stages: Stages, problems: list[str]) -> StepS
     except ValueError as error:
         problems.append(f"{name}: {error}")
         return None
-    config, found = typed_config(name, stage.config, given)
+    config, found = typed_config(name, stage.config, given, spelling)
     problems += found
     return None if found else StepSpec(name, stage, config, given)
 

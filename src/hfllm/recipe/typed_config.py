@@ -16,20 +16,26 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hfllm.recipe.errors import first_line
+from hfllm.recipe.spelling import Spelling, leaves, other_number
+
+COMPARED = "compared with data"  # in the metadata of a field whose values are
 
 
-def typed_config(name: str, schema: type, given: dict[str, Any]) -> tuple[Any, list[str]]:
+def typed_config(
+    name: str, schema: type, given: dict[str, Any], spelling: Spelling
+) -> tuple[Any, list[str]]:
     """Convert the keys of a step into an instance of its config dataclass.
 
     Args:
         name: the step's name, with which each problem begins.
         schema: the dataclass.
         given: the keys that are set, as dicts and lists.
+        spelling: how their values are written.
 
     Returns:
         The config (None if there is a problem), and the problems, one line each.
     """
-    if misread := list(_misread(name, schema, given)):
+    if misread := list(_misread(name, schema, given, spelling)):
         return None, misread
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), given)
@@ -41,23 +47,41 @@ def typed_config(name: str, schema: type, given: dict[str, Any]) -> tuple[Any, l
     return OmegaConf.to_object(merged), []
 
 
-def _misread(where: str, schema: type, given: Any) -> Iterator[str]:
-    """One line for each true or false where a text belongs: YAML reads `no` (Norwegian) so."""
-    hints = get_type_hints(schema)
+def _misread(where: str, schema: type, given: Any, spelling: Spelling) -> Iterator[str]:
+    """One line for each text that YAML reads as something else: `no` (Norwegian), 010, 1:30."""
+    hints, fields = get_type_hints(schema), getattr(schema, "__dataclass_fields__", {})
     for key, value in given.items() if isinstance(given, dict) else ():
         container, inside = _shape(hints.get(key))
-        values = value if isinstance(value, list) else [value]
+        parts = {"": value}
         if isinstance(value, dict) and container is dict:
-            values = list(value.values())
+            parts = {f".{name}": item for name, item in value.items()}
+        elif isinstance(value, list):
+            parts = {f"[{number}]": item for number, item in enumerate(value)}
         if inside is not None:
-            for number, item in enumerate(values):
-                place = f"[{number}]" if isinstance(value, list) else ""
-                yield from _misread(f"{where}.{key}{place}", inside, item)
-        elif _is_text(hints.get(key)) and any(isinstance(item, bool) for item in values):
-            yield (
-                f"{where}.{key}: must be text, not true or false: YAML reads no, off, yes and on "
-                "so; put the word in quotes"
-            )
+            for place, item in parts.items():
+                yield from _misread(f"{where}.{key}{place}", inside, item, spelling)
+        elif _is_text(hints.get(key)):
+            if any(isinstance(item, bool) for item in parts.values()):
+                yield (
+                    f"{where}.{key}: must be text, not true or false: YAML reads no, off, yes and "
+                    "on so; put the word in quotes"
+                )
+            yield from misread_numbers(f"{where}.{key}", value, spelling)
+        elif key in fields and COMPARED in fields[key].metadata:
+            yield from misread_numbers(f"{where}.{key}", value, spelling, "; or write {}")
+
+
+def misread_numbers(
+    where: str, value: Any, spelling: Spelling, otherwise: str = ""
+) -> Iterator[str]:
+    """One line for each number whose own spelling YAML has changed.
+
+    `otherwise`: what else there is to do than to quote it; {} is the number.
+    """
+    for key, leaf in leaves(where, value):
+        if written := other_number(spelling, key, leaf):
+            what = f"YAML reads {written} as the number {leaf}; put it in quotes"
+            yield f"{key}: {what}{otherwise.format(leaf)}"
 
 
 def _is_text(hint: Any) -> bool:
