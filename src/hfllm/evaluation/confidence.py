@@ -17,8 +17,10 @@ from collections.abc import Sequence
 
 import torch
 
+from hfllm.evaluation.accepted import named
 from hfllm.evaluation.model_under_test import ModelUnderTest
 from hfllm.evaluation.specs import TestRow, check_finite
+from hfllm.inference.cut import say_cut
 from hfllm.inference.generate import Answer
 from hfllm.inference.logits import batches, row_logits, vocab_size
 from hfllm.inference.loglik import continuation, token_logprobs
@@ -41,6 +43,9 @@ def choice_confidence(
 
     Returns:
         {row number: (confidence in [0, 1], whether that choice is the right one)}.
+
+    Raises:
+        ValueError: a choice alone exceeds the model's positions; names the row.
     """
     asked = [
         i
@@ -50,17 +55,20 @@ def choice_confidence(
     choices = [encode_choices(tested, rows[i]["choices"]) for i in asked]
     starts = likeliest_positions(tested, [answers[i] for i in asked], choices)
     limit = positions(tested.model)
-    scored = [
-        continuation(answers[i].prompt_ids + answers[i].ids[:at], encoded[bool(at)], limit)
-        for i, at, encoded_choices in zip(asked, starts, choices, strict=True)
-        for encoded in encoded_choices
-    ]
-    logprobs = iter(token_logprobs(tested.model, scored, f"{tested.spec.name}: choices"))
+    scored, cut, label = list[ScoringRequest](), 0, f"{tested.spec.name}: choices"
+    for i, at, encoded_choices in zip(asked, starts, choices, strict=True):
+        before = answers[i].prompt_ids + answers[i].ids[:at]
+        for encoded in encoded_choices:
+            with named(rows[i]):
+                scored.append(continuation(before, encoded[bool(at)], limit))
+            cut += scored[-1].start < len(before)
+    say_cut(label, cut, len(scored), limit, "prompts with an answer and a choice")
+    logprobs = iter(token_logprobs(tested.model, scored, label))
     out = {}
     for i in asked:
         texts = rows[i]["choices"]
         sums = torch.stack([next(logprobs).sum() for _ in texts])  # (C,)
-        check_finite(sums.tolist(), f"{tested.spec.name}: choices of row {i}")
+        check_finite(sums.tolist(), f"{label} of row {i}")
         shares = sums.softmax(0)  # (C,)
         best = int(shares.argmax())
         out[i] = (float(shares[best]), texts[best] == rows[i]["answer"])

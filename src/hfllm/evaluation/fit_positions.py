@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from hfllm.evaluation.accepted import named
 from hfllm.evaluation.model_under_test import ModelUnderTest
 from hfllm.evaluation.specs import TestRow
+from hfllm.inference.cut import say_cut
 from hfllm.inference.loglik import continuation, split_continuation
 from hfllm.inference.prompts import positions
 from hfllm.modeling.batching import ScoringRequest
@@ -31,10 +32,5 @@ def fitted(
         with named(row):
             requests.append(continuation(before, ids, limit))
         cut += requests[-1].start < len(before)
-    if cut:
-        print(
-            f"{label}: {cut:,} of {len(requests):,} contexts exceed the model's {limit:,} "
-            "positions; their beginning was cut",
-            flush=True,
-        )
+    say_cut(label, cut, len(requests), limit)
     return requests

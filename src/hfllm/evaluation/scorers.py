@@ -80,7 +80,8 @@ def add_relevance(samples: list[Sample], judge: RelevanceJudge | None) -> None:
         return
     prompts: list[Any] = [prompt_of(sample.row, chat=True) for sample in asked]
     limits = [sample.row.get("constraints") for sample in asked]
-    nats = judge.nats(prompts, [sample.output for sample in asked], limits)
+    label = f"{asked[0].model}: {asked[0].task}: relevance"
+    nats = judge.nats(prompts, [sample.output for sample in asked], limits, label)
     for sample, found in zip(asked, nats, strict=True):
         sample.relevance = found
 

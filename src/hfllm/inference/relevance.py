@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hfllm.inference.cut import say_cut
 from hfllm.inference.load import is_chat_model, load_model
 from hfllm.inference.loglik import continuation, token_logprobs
 from hfllm.inference.prompts import Message, encode_prompt, positions
@@ -51,6 +52,7 @@ class RelevanceJudge:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     enough: float = ENOUGH
+    said_cut: bool = field(default=False, repr=False)
     _last: tuple[Any, list[float]] | None = field(default=None, repr=False)
 
     def nats(
@@ -58,6 +60,7 @@ class RelevanceJudge:
         prompts: Sequence[list[Message]],
         answers: Sequence[str],
         constraints: Sequence[list[dict[str, Any]] | None],
+        label: str | None = None,
     ) -> list[float]:
         """Relevance of each answer in nats: 0.0 if empty; < 0 if less likely with the question.
 
@@ -65,6 +68,7 @@ class RelevanceJudge:
             prompts: message lists that end with the user's.
             answers: a text for each.
             constraints: of each prompt, with their `text`; None or [] for none.
+            label: begins the line on what was cut; None (as in RL, batch by batch): said once.
 
         Raises:
             ValueError: a constraint has no `text`.
@@ -74,11 +78,19 @@ class RelevanceJudge:
             return self._last[1]
         limit = positions(self.model)
         # This tokenizer may need more tokens than the policy's: those beyond its positions are cut.
-        encoded = [encode_text(self.tokenizer, text.strip())[: limit - 1] for text in answers]
-        rows: list[ScoringRequest] = []
+        whole = [encode_text(self.tokenizer, text.strip()) for text in answers]
+        encoded = [ids[: limit - 1] for ids in whole]
+        rows, cut = list[ScoringRequest](), 0
         for prompt, ids, asked in zip(prompts, encoded, constraints, strict=True):
             for messages in (prompt, _without_question(prompt, asked or [])) if ids else ():
-                rows.append(continuation(encode_prompt(self.tokenizer, messages), ids, limit))
+                before = encode_prompt(self.tokenizer, messages)
+                rows.append(continuation(before, ids, limit))
+                cut += messages is prompt and rows[-1].start < len(before)
+        if label or not self.said_cut:
+            ends = sum(len(ids) >= limit for ids in whole)
+            say_cut(label or "judge", cut, len(whole), limit, "prompts with their answer")
+            say_cut(label or "judge", ends, len(whole), limit, "answers", "end")
+            self.said_cut = self.said_cut or cut + ends > 0
         scores = iter(token_logprobs(self.model, rows, "relevance"))
         out = []
         for ids in encoded:

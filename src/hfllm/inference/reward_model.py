@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hfllm.inference.cut import say_cut
 from hfllm.inference.load import load_reward
 from hfllm.inference.progress import track
 from hfllm.inference.prompts import Message, encode_prompt, positions
@@ -40,23 +41,29 @@ class RewardModel:
     tokenizer: PreTrainedTokenizerBase
     batch_size: int = 32
     name: str = "reward"
+    said_cut: bool = field(default=False, repr=False)
 
     def encode(self, messages: list[Message], ended: bool = True) -> list[int]:
-        """Token ids of a conversation, cut on the left to the model's positions.
-
-        With `ended` False the last answer is encoded without its end of turn.
-        """
+        """Token ids of a conversation; `ended` False: the last answer has no end of turn."""
         if ended:
-            ids = render(self.tokenizer, messages, train="none").input_ids
-        else:
-            asked = encode_prompt(self.tokenizer, messages[:-1])
-            ids = asked + encode_text(self.tokenizer, messages[-1]["content"])
-        return ids[-positions(self.model) :]
+            return render(self.tokenizer, messages, train="none").input_ids
+        asked = encode_prompt(self.tokenizer, messages[:-1])
+        return asked + encode_text(self.tokenizer, messages[-1]["content"])
 
     @torch.no_grad()
     def score(self, judged: Sequence[Judged], label: str | None = None) -> list[float]:
-        """One score per conversation, in their order; with a `label`, under a progress bar."""
-        rows = [self.encode(messages, ended) for messages, ended in judged]
+        """One score per conversation, in their order; with a `label`, under a progress bar.
+
+        What exceeds the model's positions is cut on the left; that is said, without a `label` (as
+        in RL, batch by batch) once.
+        """
+        limit = positions(self.model)
+        whole = [self.encode(messages, ended) for messages, ended in judged]
+        rows = [ids[-limit:] for ids in whole]
+        cut = sum(len(ids) > limit for ids in whole)
+        if label or not self.said_cut:
+            say_cut(label or self.name, cut, len(whole), limit, "conversations")
+            self.said_cut = self.said_cut or cut > 0
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]), reverse=True)
         scores = [0.0] * len(rows)
         progress = track(len(rows), label, "answers") if label else nullcontext(lambda _: None)

@@ -89,7 +89,9 @@ def _with_choices(row: TestRow) -> TestRow:
     """`choices` as texts and the accepted one of them as `answer`, for the confidence."""
     accepted = [] if row["check"] == "refusal" else accepted_answers(row)
     choices = [str(one) for one in row.get("choices") or []]
-    return {"choices": choices, "answer": next((c for c in choices if c in accepted), None)}
+    right = next((c for c in choices if c in accepted), None)
+    given = {"id": row.get("id", "?"), "choices": choices, "answer": right}
+    return Example(given, getattr(row, "place", ""))
 
 
 def summarize(samples: list[Sample]) -> list[Result]:

@@ -19,9 +19,9 @@ from hfllm.evaluation.model_under_test import ModelUnderTest, messages_of, plain
 from hfllm.evaluation.sample import Sample, answer_rows
 from hfllm.evaluation.specs import Result, TaskSpec, TestRow, result
 from hfllm.evaluation.tasks import answers
+from hfllm.inference.cut import say_cut
 from hfllm.inference.loglik import continuation, split_continuation, token_scores
 from hfllm.inference.prompts import positions
-from hfllm.modeling.batching import ScoringRequest
 from hfllm.tokenization.render import render
 
 
@@ -42,34 +42,39 @@ def ask(tested: ModelUnderTest, task: str, spec: TaskSpec) -> list[Sample]:
 
 
 def score_replies(tested: ModelUnderTest, task: str, samples: list[Sample]) -> None:
-    """Set the loss of the rows' replies; a reply longer than the model is left out, and said."""
-    label, asked = f"{tested.spec.name}: {task}", []
+    """Set the loss of the rows' replies; what is longer than the model is said.
+
+    A reply that does not fit is left out; else its prompt is cut on the left.
+    """
+    label, limit, cut = f"{tested.spec.name}: {task}", positions(tested.model), 0
+    asked = []
     for sample in samples:
-        if (request := reply_request(tested, sample.row)) is not None:
-            asked.append((sample, request))
+        context, ids = reply_tokens(tested, sample.row)
+        if len(ids) < limit:
+            asked.append((sample, continuation(context, ids, limit)))
+            cut += asked[-1][1].start < len(context)
     if left_out := len(samples) - len(asked):
         print(
             f"{label}: {left_out:,} of {len(samples):,} replies do not fit the model's "
-            f"{positions(tested.model):,} positions: no part of {REPLY_LOSS.name}",
+            f"{limit:,} positions: no part of {REPLY_LOSS.name}",
             flush=True,
         )
+    say_cut(label, cut, len(asked), limit, "prompts with their reply")
     found = token_scores(tested.model, [request for _, request in asked], label) if asked else []
     for (sample, _), scores in zip(asked, found, strict=True):
         sample.reply_nats, sample.reply_tokens = -scores.total(), len(scores.logprobs)
 
 
-def reply_request(tested: ModelUnderTest, row: TestRow) -> ScoringRequest | None:
-    """The token ids of a row's prompt and reply, and where the reply begins; None: too long."""
-    tokenizer, limit = tested.tokenizer, positions(tested.model)
+def reply_tokens(tested: ModelUnderTest, row: TestRow) -> tuple[list[int], list[int]]:
+    """The token ids of a row's prompt, and those of its reply."""
+    tokenizer = tested.tokenizer
     if not tested.spec.chat:
-        context, ids = split_continuation(tokenizer, plain_prompt(row), f" {row['reply']}")
-        return continuation(context, ids, limit) if len(ids) < limit else None
+        return split_continuation(tokenizer, plain_prompt(row), f" {row['reply']}")
     messages = [*messages_of(row), {"role": "assistant", "content": row["reply"]}]
     rendered = render(tokenizer, messages, train="last")
     begin = rendered.trained.index(True)
     end = len(rendered.trained) - rendered.trained[::-1].index(True)
-    ids = rendered.input_ids[begin:end]
-    return continuation(rendered.input_ids[:begin], ids, limit) if len(ids) < limit else None
+    return rendered.input_ids[:begin], rendered.input_ids[begin:end]
 
 
 def grade(samples: list[Sample], is_correct: Callable[[Sample], bool]) -> None:
