@@ -248,3 +248,11 @@ def test_the_loss_on_replies_is_that_of_the_trained_tokens(tested, tmp_path):
                 nats, tokens = nats - float(logits[at - 1, token]), tokens + 1
     found = by_metric(replies.summarize(samples))["chats", "reply_loss"]
     assert found["n"] == 4 and math.isclose(found["value"], nats / tokens, rel_tol=1e-5)
+
+
+def test_choices_that_bring_their_letters_keep_every_line_of_their_text():
+    lines = ["A) x = 1\n   y = 2", "(B) a\n\nb"]
+    row = {"question": "Which?", "options": lines, "answer": "B"}
+    ((query, _), *_), gold = as_options(as_test_row(row, "choices"))
+    assert gold == 1
+    assert query == "Which?\nA. x = 1\n   y = 2\nB. a\n\nb\nAnswer:"

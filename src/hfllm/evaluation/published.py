@@ -79,7 +79,8 @@ def lettered(choices: str, gold: str) -> Callable[[TestRow], TestRow]:
         given = [row[name] for name in letters(4)] if choices == "A" else row[choices]
         texts, labels = labelled(given, choices)
         names = letters(len(texts))
-        own = [re.match(rf"\(?{n}[).:]\s*(\S.*)", t) for n, t in zip(names, texts, strict=True)]
+        with_name = (rf"\(?{name}[).:]\s*(\S.*)" for name in names)
+        own = [re.match(p, t, re.DOTALL) for p, t in zip(with_name, texts, strict=True)]
         texts = [match[1] for match in own if match] if all(own) else texts
         lines = [f"{name}. {text}" for name, text in zip(names, texts, strict=True)]
         about = [given_text(row)] if given_text(row) else []
