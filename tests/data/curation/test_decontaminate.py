@@ -68,6 +68,24 @@ def test_a_source_without_questions_is_refused_beside_one_that_has_some(tmp_path
         read_tests(sources, lambda step: tmp_path, 13, Ledger())
 
 
+def test_tests_that_are_left_out_are_said(tmp_path, capsys):
+    path = tmp_path / "quiz.jsonl"
+    rows = [json.dumps(ROWS[3] | {"lang": lang}) for lang in ("en", "de")]
+    path.write_text("\n".join([*rows, "{broken", *rows[:1]]) + "\n")
+    source = SourceConfig(
+        path=str(path), on_error="skip", where={"lang": ["en", "no"]}, ignore=["foo"]
+    )
+    ledger = Ledger()
+    read_tests([source], lambda step: tmp_path, 13, ledger)
+    assert capsys.readouterr().out.splitlines() == [
+        f"  decontaminate: quiz: 2 of 4 rows left out: 1 where; 1 unreadable (first {path}:3: "
+        "broken JSON at byte 185 (Expecting property name enclosed in double quotes))",
+        "  decontaminate: quiz: `where` or `where_not` match no row with lang: 'no'",
+        "  decontaminate: quiz: `ignore`: no row has foo",
+    ]
+    assert not ledger.rows
+
+
 @pytest.mark.parametrize(
     ("keys", "columns"),
     [
@@ -89,6 +107,32 @@ def test_every_text_of_an_example_is_searched(keys, columns):
     ledger.keep(kept)
     ledger.check()
     assert kept["id"] == "Please: 12*8?" and ledger.reasons() == {"contamination": 1}
+
+
+SHORT = {  # a short question: (texts that hold it, texts that do not)
+    "2-10": (["2-10 = -8", "What is 2 - 10?", "2\u221210=-8"], ["pages 2-10", "Luke 2-10: a"]),
+    "2-10 = ?": (["2-10=-8"], ["won 2-10 at home"]),
+    "24/7?": (["24/7 = 3.43"], ["open 24/7", "24/7 and more"]),
+    "12*7?": (["12*7", "12 * 7 = 84"], ["12*75"]),
+    "10-3=7": (["10 - 3 = 7"], ["10-3=6", "10-3"]),
+    "(3+4)*2": (["(3 + 4) * 2"], ["3+4 * 2"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("question", SHORT)
+def test_a_short_sum_is_found_where_it_is_a_sum(question):
+    index = TestIndex.of([{"id": "sum", "question": question}], ngram=8)
+    held, others = SHORT[question]
+    assert [index.find(text) for text in held] == ["sum"] * len(held)
+    assert [index.find(text) for text in others] == [None] * len(others)
+    assert index.unsearched == []
+
+
+@pytest.mark.parametrize("question", ["Top-10?", "C++11", "50% off", "COVID-19", "<5 cm", "a-1"])
+def test_a_sign_that_is_no_operator_makes_no_sum(question):
+    index = TestIndex.of([{"id": "x", "question": question}], ngram=8)
+    assert index.find(f"We saw {question} {question} = 3") is None
+    assert index.unsearched == ["x"]
 
 
 def test_words_are_the_same_in_every_unicode_form_and_as_before_in_ascii():

@@ -8,7 +8,8 @@ a short one ("a baker", "g-a-r-d-e-n-e-r") occurs by chance. Signs of arithmetic
 
 In scripts without spaces a character is a word, and two (Chinese, Japanese) or four of them (Thai
 and its like) count as one here. A question of fewer than three words is looked for sign by sign, as
-"12*7?" is, if it has a number and an operator and at least four signs. What is shorter ("Why?")
+"12*7?" is, if it has an operator between two numbers and at least four signs; "2-10", which may be
+pages or a date, only where a text asks or answers it ("2-10 =", "2-10?"). What is shorter ("Why?")
 would be found in half of all texts: it is not looked for; the number of such tests is printed and
 in the ledger, beside the sums.
 
@@ -23,6 +24,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from hfllm.data.curation.document import Document
 from hfllm.data.curation.index_of_tests import TestIndex, strings
 from hfllm.data.ledger import Drop, Example, Ledger
+from hfllm.data.reading.account import account_lines
 from hfllm.data.reading.examples import label, read_rows
 from hfllm.data.reading.files import Resolve
 from hfllm.recipe.config import SourceConfig
@@ -72,6 +74,8 @@ def read_tests(
 ) -> TestIndex | None:
     """The index of the test rows of `sources`; None without sources.
 
+    What is left out of them is printed: it is searched for no more.
+
     Args:
         sources: held-out tests.
         resolve: name of a step -> its data folder.
@@ -84,11 +88,23 @@ def read_tests(
     tests = TestIndex(ngram)
     for source in sources:
         asked, before = tests.asked, len(tests.unsearched)
-        tests.add(read_rows(source, resolve), label(source))
-        if ledger is not None and (unsearched := tests.unsearched[before:]):
+        read = Ledger()
+        tests.add(_kept(read_rows(source, resolve, read), read), label(source))
+        if ledger is None:
+            continue
+        for line in account_lines(read, [source]) if is_main_process() else ():
+            print(f"  decontaminate: {line}", flush=True)
+        if unsearched := tests.unsearched[before:]:
             ledger.note(label(source), UNSEARCHED, rows=len(unsearched))
             _say_unsearched(label(source), unsearched, tests.asked - asked)
     return tests
+
+
+def _kept(rows: Iterable[Example], ledger: Ledger) -> Iterator[Example]:
+    for row in rows:
+        ledger.expect(row)
+        ledger.keep(row)
+        yield row
 
 
 def _say_unsearched(name: str, tests: list[str], asked: int) -> None:

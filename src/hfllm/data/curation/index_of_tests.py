@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hfllm.data.curation.words import ngram_ids, split_tokens, split_words, word_ids
+from hfllm.data.curation.words import fold, ngram_ids, split_tokens, split_words, word_ids
 from hfllm.data.scripts import characters_per_word
 
 QUESTIONS = (
@@ -19,7 +19,10 @@ QUESTIONS = (
 ANSWERS = ("answer", "solution", "output", "canonical_solution", "target")
 MIN_WORDS = 3  # a shorter question would match half of all prose
 MIN_SIGNS = 4  # of a question that is looked for sign by sign
-OPERATOR = re.compile(r"[-+*/=×÷^%<>√]")
+# an operator between two numbers; not that of "Top-10", "C++11" or "50% off"
+OPERATOR = re.compile(r"[\d)]\s*([-+*/=×÷^%<>])(?=\s*[-√(]*\s*\d)")
+OF_OTHER_THINGS = {"-", "/", "%"}  # pages 2-10, 24/7
+ASKED = ("=", "?")  # what follows them in a text that does calculate
 
 
 class TestIndex:
@@ -77,9 +80,10 @@ class TestIndex:
         found = len(words) >= (MIN_WORDS if whole else 2 * self.ngram) * per_word
         if found:
             _index(self.words, test, words, self.ngram * per_word)
-        if whole and _is_short_sum(tokens) and (not found or not any(map(str.isalpha, text))):
-            _index(self.tokens, test, tokens, len(tokens))
-            found = True
+        if whole and (not found or not any(map(str.isalpha, text))):
+            for run in _short_sums(tokens):
+                _index(self.tokens, test, run, len(run))
+                found = True
         return found
 
     def find(self, text: str, ids: np.ndarray | None = None) -> str | None:
@@ -88,7 +92,7 @@ class TestIndex:
             ids = word_ids(split_words(text)) if ids is None else ids
             if found := self._find(self.words, ids):
                 return found
-        if self.tokens and OPERATOR.search(text):
+        if self.tokens and OPERATOR.search(fold(text)):
             return self._find(self.tokens, word_ids(split_tokens(text)))
         return None
 
@@ -128,15 +132,17 @@ def _bare(tokens: list[str]) -> list[str]:
     return tokens
 
 
-def _is_short_sum(tokens: list[str]) -> bool:
-    """Whether the tokens are a short calculation that does not occur by chance."""
+def _short_sums(tokens: list[str]) -> list[list[str]]:
+    """What to look for of a short calculation that does not occur by chance; [] of anything else.
+
+    With signs of other things alone ("2-10" may be pages) it is looked for as it is asked or
+    answered: "2-10 =", "2-10?".
+    """
     text = "".join(tokens)
-    return (
-        len(text) >= MIN_SIGNS
-        and len(tokens) >= MIN_WORDS
-        and bool(OPERATOR.search(text))
-        and any(map(str.isdigit, text))
-    )
+    operators = set(OPERATOR.findall(text))
+    if len(text) < MIN_SIGNS or len(tokens) < MIN_WORDS or not operators:
+        return []
+    return [[*tokens, end] for end in ASKED] if operators <= OF_OTHER_THINGS else [tokens]
 
 
 def _texts(row: dict[str, Any]) -> Iterator[tuple[str, bool]]:
