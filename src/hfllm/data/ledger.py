@@ -35,8 +35,10 @@ __all__ = ["REMEDY", "UNITS", "Counted", "DataError", "Drop", "Example", "Ledger
 
 UNITS = ("documents", "tokens", "bytes")
 # beside the sums: what of kept rows is not read or not trained, which files are read or not, tests
-# that cannot be looked for, values of `where` that match no row
-NOTED = ("unread:", "untrained:", "files:", "passed_over:", "unsearched:", "unmatched:")
+# that cannot be looked for, values of `where` that match no row, columns of `ignore` that none has
+NOTED = (
+    "unread:", "untrained:", "files:", "passed_over:", "unsearched:", "unmatched:", "unignored:"
+)  # fmt: skip
 _numbers = count()
 
 

@@ -72,7 +72,8 @@ STAGE = Stage(
 def run(config: CurateConfig, step: Step, manifest: Manifest) -> None:
     """Run the curation; write data/ and put the ledger into the manifest."""
     from hfllm.data.curation.curate import curate
-    from hfllm.data.reading.account import check_shares
+    from hfllm.data.reading.account import check_shares, note_lines
+    from hfllm.data.reading.examples import label
 
     ledger = curate(config, step.data_of, step.data)
     ledger.check()
@@ -84,6 +85,9 @@ def run(config: CurateConfig, step: Step, manifest: Manifest) -> None:
     print(f"  {read:,} documents in, {kept:,} kept")
     for reason, documents in ledger.reasons().items():
         print(f"  {documents:>9,} dropped: {reason}")
+    for name in dict.fromkeys(map(label, config.sources)):
+        for line in note_lines(ledger, name):
+            print(f"  {line}")
     check_shares(
         ledger, config.sources, chosen=set(ledger.reasons()) - {"unreadable", "missing_column"}
     )

@@ -54,6 +54,26 @@ def test_hidden_files_and_cards_are_no_documents_and_what_is_passed_over_is_said
     assert found(tmp_path / "*") == ["more.ndjson", "train.jsonl"]
 
 
+def test_a_file_with_several_names_is_read_once(tmp_path):
+    """Links to a file and to a folder, under the folder and under a link to it."""
+    put(tmp_path / "data" / "b.jsonl")
+    put(tmp_path / "data" / "sub" / "c.jsonl")
+    put(tmp_path / "data" / "README.md")
+    (tmp_path / "data" / "a.jsonl").symlink_to("b.jsonl")
+    (tmp_path / "data" / "z.jsonl").symlink_to("sub/c.jsonl")
+    (tmp_path / "other.jsonl").symlink_to("data/b.jsonl")
+    (tmp_path / "set").symlink_to("data")
+    for path in ("data", "set", "data/**", "set/**", "data/*"):
+        source, ledger = SourceConfig(path=str(tmp_path / path), name="set"), Ledger()
+        assert found(tmp_path / path) == ["b.jsonl", "c.jsonl"]
+        assert len(list(read_rows(source, Path, ledger))) == 2
+        assert list(account_lines(ledger, [source])) == [
+            "set: passed over: 1 cards (README.md), 2 links to files that are read (a.jsonl)"
+        ]
+    assert found(tmp_path / "*.jsonl") == ["other.jsonl"]
+    assert found(tmp_path / "data" / "a.jsonl") == ["a.jsonl"]
+
+
 PACKED = {
     "": bytes, ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress,
     ".zst": lambda raw: pa.compress(raw, codec="zstd", asbytes=True),

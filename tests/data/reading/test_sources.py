@@ -267,6 +267,46 @@ def test_equal_sides_name_their_row(tmp_path):
         list(read_pairs([SourceConfig(path=str(path))], nowhere))
 
 
+@pytest.mark.parametrize(
+    ("name", "raw", "what"),
+    [
+        ("a.csv", b"id,text\n", "a header and no rows"),
+        ("a.tsv", b"id\ttext", "a header and no rows"),
+        ("a.jsonl", b"\n\n", "no rows"),
+        ("a.json", b"[]", "no rows"),
+        ("a.parquet", None, "no rows"),
+    ],
+)
+def test_a_file_without_rows_is_named(tmp_path, name, raw, what):
+    """Alone it is an error; beside a file with rows it is passed over, which is said."""
+    path = tmp_path / name
+    if raw is None:
+        pq.write_table(pa.table({"text": pa.array([], pa.string())}), path)
+    else:
+        path.write_bytes(raw)
+    with pytest.raises(DataError) as caught:
+        read(path)
+    assert str(caught.value) == f"{path}: it has {what}; add some, or change the path"
+    write(tmp_path, "b.jsonl", b'{"text": "x"}\n')
+    ledger, source = Ledger(), SourceConfig(path=str(tmp_path), name="set")
+    assert len(list(read_rows(source, nowhere, ledger))) == 1
+    assert f"passed over: 1 without rows ({name})" in " ".join(account_lines(ledger, [source]))
+
+
+def test_an_ignored_column_that_no_row_has_is_said_once(tmp_path):
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "time": 3}]
+    rows = [{"messages": turns}, {"messages": turns, "lang": "en"}]
+    write(tmp_path, "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
+    ignore = ["lang", "time", "foo", "bar"]
+    source, ledger = SourceConfig(path=str(tmp_path / "a.jsonl"), ignore=ignore), Ledger()
+    for row in read_chats([source], nowhere, ledger):
+        ledger.keep(row)
+    assert list(account_lines(ledger, [source])) == ["a: `ignore`: no row has foo, bar"]
+    assert list(account_lines(Ledger.from_json(ledger.to_json()), [source])) == [
+        "a: `ignore`: no row has foo, bar"
+    ]
+
+
 def test_to_skip_errors_is_no_advice_where_every_row_is_wrong(tmp_path):
     path = write(tmp_path, "a.jsonl", b'{"prompt": "a", "chosen": "b", "rejected": "c"}\n' * 3)
     with pytest.raises(DataError, match="a.jsonl:1: no column messages or .*preference pair") as e:

@@ -166,6 +166,10 @@ def _write(example: Example, text: str, drop: Drop | None, files: Mapping[str, I
 
 def _check_result(ledger: Ledger, config: CurateConfig) -> None:
     why = ", ".join(f"{reason} {count:,}" for reason, count in ledger.reasons().items())
+    if not ledger.total("in"):
+        raise DataError(
+            f"there is no document in {', '.join(map(label, config.sources))}; check the sources"
+        )
     if not ledger.total("kept"):
         raise DataError(
             f"curation kept none of {ledger.total('in'):,} documents (dropped: {why}); loosen "

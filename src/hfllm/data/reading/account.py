@@ -45,13 +45,20 @@ def account_lines(ledger: Ledger, sources: Iterable[SourceConfig]) -> Iterator[s
                 for reason, count in reasons.items()
             )
             yield f"{name}: {sum(reasons.values()):,} of {came:,} rows left out: {left}"
-        yield from _files(ledger, name)
-        if unmatched := [what for what, _ in _notes(ledger, name, "unmatched:")]:
-            yield f"{name}: `where` or `where_not` match no row with {'; '.join(unmatched)}"
-        if unread := [_noted(*item) for item in _notes(ledger, name, "unread:")]:
-            yield f"{name}: not read: {'; '.join(unread)}"
-        for item in _notes(ledger, name, "untrained:"):
-            yield f"{name}: not trained: {_noted(*item)}"
+        yield from note_lines(ledger, name)
+
+
+def note_lines(ledger: Ledger, name: str) -> Iterator[str]:
+    """Of a source what is beside the sums: files passed over, what of the rows nobody reads."""
+    yield from _files(ledger, name)
+    if unmatched := [what for what, _ in _notes(ledger, name, "unmatched:")]:
+        yield f"{name}: `where` or `where_not` match no row with {'; '.join(unmatched)}"
+    if unignored := [what for what, _ in _notes(ledger, name, "unignored:")]:
+        yield f"{name}: `ignore`: no row has {', '.join(unignored)}"
+    if unread := [_noted(*item) for item in _notes(ledger, name, "unread:")]:
+        yield f"{name}: not read: {'; '.join(unread)}"
+    for item in _notes(ledger, name, "untrained:"):
+        yield f"{name}: not trained: {_noted(*item)}"
 
 
 def _files(ledger: Ledger, name: str) -> Iterator[str]:

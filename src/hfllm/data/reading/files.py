@@ -16,7 +16,7 @@ import io
 import json
 import lzma
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -28,15 +28,24 @@ LocatedRow = tuple[str, dict[str, Any]]
 OnDamage = Callable[..., None]  # on_damage(message, rows=1, bytes=0): raises DataError, or counts
 
 
-def read_file(path: Path, on_damage: OnDamage) -> Iterator[LocatedRow]:
-    """Yield (place, row) from one file; an empty file is reported to `on_damage` with rows=0."""
-    reader = READERS[_kind(path)[0]]
-    empty = True
-    for located in reader(path, on_damage):
+def read_file(path: Path, on_damage: OnDamage) -> Generator[LocatedRow, None, bool]:
+    """Yield (place, row) from one file; an empty file is reported to `on_damage` with rows=0.
+
+    Returns whether it has neither rows nor damage: a table of a header alone, an empty list.
+    """
+    reader, empty, damaged = READERS[_kind(path)[0]], True, False
+
+    def report(message: str, **counts: int) -> None:
+        nonlocal damaged
+        damaged = True
+        on_damage(message, **counts)
+
+    for located in reader(path, report):
         empty = False
         yield located
     if empty and path.stat().st_size == 0:
-        on_damage(f"{shown(path)}: the file is empty; remove it, or change the path", rows=0)
+        report(f"{shown(path)}: the file is empty; remove it, or change the path", rows=0)
+    return empty and not damaged
 
 
 def is_readable(path: Path) -> bool:

@@ -1,9 +1,9 @@
 """Find the files of a source: of a `path` (a file, a folder or a glob), or of a `step`.
 
-Of a folder all files in it and in its subfolders are read, through links, but hidden ones (a
-notebook's copies, caches), cards (README, LICENSE) and endings without a reader: these are counted,
-and the step says so. A file that is named by its path is read or refused. If there is no file, the
-error suggests a similar name.
+Of a folder all files in it and in its subfolders are read, through links, each once, but hidden
+ones (a notebook's copies, caches), cards (README, LICENSE) and endings without a reader: these are
+counted, and the step says so. A file that is named by its path is read or refused. If there is no
+file, the error suggests a similar name.
 """
 
 from __future__ import annotations
@@ -42,6 +42,16 @@ class Found:
             self._pass(path.suffix or "without ending", path)
         else:
             self.files.append(path)
+
+    def read_each_once(self) -> None:
+        """Sort the files; of one that has several names, by links, the file's own is read."""
+        names: dict[Path, Path] = {}
+        for path in sorted(set(self.files), key=lambda path: (path.is_symlink(), path)):
+            if names.setdefault(path.resolve(), path) is not path:
+                self._pass("links to files that are read", path)
+        self.files = sorted(names.values())
+        for why, paths in self.passed_over.items():  # a glob may match a folder and what is in it
+            self.passed_over[why] = list(dict.fromkeys(paths))
 
     def _pass(self, why: str, path: Path) -> None:
         self.passed_over.setdefault(why, []).append(path)
@@ -102,7 +112,7 @@ def _expand(pattern: str) -> Found:
         raise DataError(what) from None
     if not found.files:
         raise DataError(f"no readable file in {shown(pattern)}{found.said()} {READABLE}")
-    found.files.sort()
+    found.read_each_once()
     for file in found.files:
         if not os.access(file, os.R_OK):
             raise DataError(f"{shown(file)}: may not be read; change its permissions")

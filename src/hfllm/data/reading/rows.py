@@ -43,10 +43,10 @@ def read_rows(
     """
     name, ledger = label(source), Ledger() if ledger is None else ledger
     on_damage = _damage_handler(source, ledger, resolve)
-    found, selection = 0, Selection(source)
+    found, selection, ignored = 0, Selection(source), set[str]()
     for place, raw in _hub(source) if source.hub else _files(source, resolve, ledger):
         try:
-            own = _rename(_without(raw, source.ignore), source.columns)
+            own = _rename(_without(raw, source.ignore, ignored), source.columns)
             row = _with_id(own, place)
             wanted = selection.wants(row)
         except DataError as error:
@@ -63,6 +63,9 @@ def read_rows(
             return
     for condition in selection.unmatched():
         ledger.note(name, f"unmatched:{condition}")
+    for column in source.ignore or ():
+        if column not in ignored:
+            ledger.note(name, f"unignored:{column}")
 
 
 def label(source: SourceConfig) -> str:
@@ -115,8 +118,20 @@ def _any_row(source: SourceConfig, resolve: Resolve) -> bool:
 def _files(source: SourceConfig, resolve: Resolve, ledger: Ledger) -> Iterator[LocatedRow]:
     found, on_damage = find(source, resolve), _damage_handler(source, ledger, resolve)
     _note_files(found, label(source), ledger)
+    without = []
     for path in found.files:
-        yield from read_file(path, on_damage)
+        if (yield from read_file(path, on_damage)):
+            without.append(path)
+    if without:
+        ledger.note(label(source), "passed_over:without rows", shown(without[0].name), len(without))
+    if without == found.files:
+        on_damage(_no_rows(without[0]), rows=0)
+
+
+def _no_rows(path: Path) -> str:
+    header = {".csv", ".tsv"} & {ending.lower() for ending in path.suffixes[-2:]}
+    what = "a header and no rows" if header else "no rows"
+    return f"{shown(path)}: it has {what}; add some, or change the path"
 
 
 def _note_files(found: Found, name: str, ledger: Ledger) -> None:
@@ -132,7 +147,7 @@ def _hub(source: SourceConfig) -> Iterator[LocatedRow]:
     """Rows of a data set of the hub, or of a local folder; streamed if the source has a limit."""
     import datasets  # 0.6 s, not needed for files
 
-    name = f"hub data set {source.hub}"
+    name, number = f"hub data set {source.hub}", 0
     stream = source.limit is not None and not datasets.config.HF_HUB_OFFLINE
     try:
         rows = datasets.load_dataset(
@@ -149,6 +164,8 @@ def _hub(source: SourceConfig) -> Iterator[LocatedRow]:
         raise DataError(
             f"{name}, split {source.split!r}: {type(error).__name__}: {first}"
         ) from error
+    if not number:
+        raise DataError(f"{name}, split {source.split!r}: it has no rows; name another `split`")
 
 
 def file_of(place: str) -> str:
@@ -156,14 +173,18 @@ def file_of(place: str) -> str:
     return Path(re.sub(r":( row)? ?[\d,]+$", "", place)).name
 
 
-def _without(row: dict[str, Any], ignore: list[str] | None) -> dict[str, Any]:
-    """The row without the columns, and the keys of its messages, that the source ignores."""
+def _without(row: dict[str, Any], ignore: list[str] | None, found: set[str]) -> dict[str, Any]:
+    """The row without the columns, and the keys of its messages, that the source ignores.
+
+    `found` gets the names of those that it has.
+    """
     if not ignore:
         return row
+    found.update(key for key in ignore if key in row)
     kept = {key: value for key, value in row.items() if key not in ignore}
     for key, value in kept.items():
         if isinstance(value, list) and any(isinstance(one, dict) for one in value):
-            kept[key] = [_without(m, ignore) if isinstance(m, dict) else m for m in value]
+            kept[key] = [_without(m, ignore, found) if isinstance(m, dict) else m for m in value]
     return kept
 
 
