@@ -1,13 +1,18 @@
 """`hfllm run`, also with --dry-run, finds in the first rows what the steps would refuse later."""
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 from transformers import LlamaConfig
 
+from hfllm.recipe.config import SourceConfig
 from hfllm.recipe.errors import RecipeError
+from hfllm.recipe.stage import Stage
 from hfllm.runs.preflight import preflight, unread_rows
+from hfllm.stages import find_stages
 from tiny import MODEL, chat, pair, prompt, write_jsonl
 
 ALL = ["tokenizer", "pretrain", "sft", "reward", "ppo"]
@@ -34,6 +39,7 @@ def test_the_tiny_recipe_passes_before_and_after_its_steps(workspace, trained):
         ("sft.data.mixture[0].columns={turns: messages}", "no column 'turns' to rename; it has: "),
         ("sft.data.mixture[0].where={kind: good}", "no column 'kind' to select by"),
         ("sft.data.replay=[{name: r, path: data/chats.jsonl}]", "these rows are conversations"),
+        ("tokenizer.data[0].path=data/pairs.jsonl", "these rows are preference pairs"),
     ],
 )
 def test_rows_of_another_kind_are_found(workspace, override, expected):
@@ -50,6 +56,32 @@ def test_rows_that_are_no_documents_are_found_before_they_are_curated(workspace)
             preflight(workspace.load(), ["curate"], with_rows=True)
     (found,) = problems(workspace, names=["curate"])
     assert found.startswith("curate.sources[0]: ") and "these rows are conversations" in found
+
+
+def test_rows_that_are_no_prompts_are_found_before_constraints_are_added(workspace):
+    for path, answered in (("prompts", None), ("chats", 3), ("prompts", 3), ("documents", None)):
+        prompts = [{"path": f"data/{path}.jsonl"}]
+        workspace.recipe({"instructions": {"prompts": prompts, "demonstrations": answered}})
+        if (path, answered) in (("prompts", None), ("chats", 3)):
+            preflight(workspace.load(), ["instructions"], with_rows=True)
+            continue
+        (found,) = problems(workspace, names=["instructions"])
+        assert found.startswith("instructions.prompts[0]: ")
+        assert f"these rows are {path}" in found
+
+
+def has_sources(kind) -> bool:
+    """Whether a type holds a source at any depth."""
+    if dataclasses.is_dataclass(kind):
+        return kind is SourceConfig or any(map(has_sources, get_type_hints(kind).values()))
+    return any(map(has_sources, get_args(kind)))
+
+
+def test_every_stage_with_sources_looks_at_their_first_rows():
+    stages = find_stages()
+    assert [name for name in stages if has_sources(stages[name].config)] == [
+        name for name in stages if stages[name].first_rows is not Stage.first_rows
+    ]
 
 
 def test_all_steps_are_looked_at(workspace):

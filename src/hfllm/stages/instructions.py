@@ -28,7 +28,21 @@ def check(spec: StepSpec) -> Iterator[str]:
         yield f"kinds: '{kind}' is none of {known}"
 
 
-STAGE = Stage(config=InstructionsConfig, makes=DATA, check=check, key_figure=rows_written)
+def first_rows(step: Step) -> Iterator[str]:
+    """Rows that are no prompts; for demonstrations they are chats."""
+    from hfllm.data.reading.first_rows import first_rows as read
+
+    kind = "chats" if step.spec.config.demonstrations else "prompts"
+    yield from read(step, {"prompts": kind})[1]
+
+
+STAGE = Stage(
+    config=InstructionsConfig,
+    makes=DATA,
+    check=check,
+    first_rows=first_rows,
+    key_figure=rows_written,
+)
 
 
 def run(config: InstructionsConfig, step: Step, manifest: Manifest) -> None:

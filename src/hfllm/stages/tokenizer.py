@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 REPORT_BYTES = 1_000_000  # bytes of text per source on which bytes per token are measured
 
 
+def first_rows(step: Step) -> Iterator[str]:
+    """Rows that are no documents."""
+    from hfllm.data.reading.first_rows import first_rows as read
+
+    yield from read(step, {"data": "texts"})[1]
+
+
 def key_figure(view: StepView) -> Figure | tuple[()]:
     """The size of the vocabulary."""
     size = view.metric("vocab_size")
@@ -37,6 +44,7 @@ STAGE = Stage(
     config=TokenizerConfig,
     makes=TOKENIZER,
     check=lambda spec: config_problems(spec.config),
+    first_rows=first_rows,
     key_figure=key_figure,
     sentence=sentence,
 )
