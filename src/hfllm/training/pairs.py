@@ -9,6 +9,7 @@ from typing import Any
 
 from hfllm.data.curation.decontaminate import NGRAM, drop_contaminated, read_tests
 from hfllm.data.ledger import Example, Ledger
+from hfllm.data.reading.account import account
 from hfllm.data.reading.examples import read_pairs
 from hfllm.recipe.config import PairDataConfig
 from hfllm.runs.layout import Step
@@ -27,7 +28,7 @@ def read_split(
         step: resolves sources that are steps; its seed decides the split.
         ledger: counts training pairs that are dropped by the reader or held out, and expects `keep`
             or `drop` of the others.
-        manifest: gets a note on what the source of held-out pairs drops.
+        manifest: gets a note on what the source of held-out pairs drops, which is printed too.
     """
     tests_to_avoid = read_tests(data.decontaminate, step.data_of, NGRAM, ledger)
     read = read_pairs(data.mixture, step.data_of, ledger)
@@ -35,6 +36,9 @@ def read_split(
     if data.heldout:
         heldout_ledger = Ledger()
         tests = list(read_pairs(data.heldout, step.data_of, heldout_ledger))
+        for pair in tests:
+            heldout_ledger.keep(pair)
+        account(heldout_ledger, data.heldout)
         manifest.notes += heldout_ledger.left_out("held-out pairs")
         return train, tests
     if not data.holdout:
@@ -71,7 +75,10 @@ def heldout_rows(
     kept: list[Example] = []
     rows = pair_rows(tokenizer, pairs, seq_len, kept=kept, row_of=row_of)
     if lost := len(pairs) - len(kept):
-        manifest.notes.append(f"{lost} held-out pairs do not fit data.seq_len or the template")
+        note = f"{lost:,} of {len(pairs):,} held-out pairs do not fit data.seq_len or the template"
+        manifest.notes.append(note)
+        if is_main_process():
+            print(f"  {note}", flush=True)
     if is_main_process():
         write_lines(step.data / "heldout.jsonl", kept)
     return rows, kept
