@@ -8,7 +8,7 @@ import pytest
 from hfllm.recipe.launch_line import Asked
 from hfllm.runs.checkpoints import mark_complete
 from hfllm.training import resume
-from hfllm.training.resume import Progress, keep_rows_per_step, what_is_anew
+from hfllm.training.resume import Progress, keep_rows_per_step, other_precision, what_is_anew
 
 
 @pytest.fixture()
@@ -72,9 +72,21 @@ def test_an_older_checkpoint_tells_its_processes_by_their_random_states(tmp_path
     for rank in range(3):
         (tmp_path / f"rng_state_{rank}.pth").touch()
     assert Progress.read(tmp_path) == Progress(3)
-    Progress(2, 8, 100, 7).save(tmp_path)
-    assert Progress.read(tmp_path) == Progress(2, 8, 100, 7)
+    Progress(2, 8, 100, 7, "bf16").save(tmp_path)
+    assert Progress.read(tmp_path) == Progress(2, 8, 100, 7, "bf16")
     assert json.loads((tmp_path / "progress.json").read_text())["processes"] == 2
+
+
+@pytest.mark.parametrize("before", [None, "no", "bf16", "fp16"])
+@pytest.mark.parametrize("now", ["no", "bf16", "fp16"])
+def test_another_precision_than_the_checkpoints_is_said(workspace, before, now):
+    args = SimpleNamespace(bf16=now == "bf16", fp16=now == "fp16")
+    step = workspace.step("sft")
+    line = other_precision(step, args, Progress(1, precision=before))
+    if before in (None, now):
+        assert line is None
+    else:
+        assert f"precision is {now}, that of the checkpoint was {before}" in line
 
 
 def test_processes_that_found_different_checkpoints_are_told_why(tmp_path, monkeypatch):

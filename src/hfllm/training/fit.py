@@ -34,6 +34,7 @@ from hfllm.training.resume import (
     TokensSeen,
     check_same_everywhere,
     keep_rows_per_step,
+    other_precision,
     rows_per_step,
     what_is_anew,
 )
@@ -167,8 +168,9 @@ def _checkpoint(trainer: Trainer, step: Step, manifest: Manifest) -> str | None:
     if found is None:
         return None
     lines = [f"{step.name}: resuming from {found}"]
-    if anew := what_is_anew(step, trainer.args, Progress.read(found)):
-        lines.append(anew)
+    before = Progress.read(found)
+    new = (what_is_anew(step, trainer.args, before), other_precision(step, trainer.args, before))
+    lines += filter(None, new)
     manifest.notes += lines
     if trainer.is_world_process_zero():
         print("\n".join(lines), flush=True)

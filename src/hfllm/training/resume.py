@@ -34,6 +34,11 @@ def rows_per_step(args: Any) -> int:
     return args.train_batch_size * args.gradient_accumulation_steps * args.world_size
 
 
+def precision_of(args: Any) -> str:
+    """What the trainer computes in, as --mixed_precision names it: bf16, fp16 or no (float32)."""
+    return "bf16" if args.bf16 else "fp16" if args.fp16 else "no"
+
+
 @dataclass
 class Progress:
     """What a checkpoint's step number does not tell."""
@@ -42,6 +47,7 @@ class Progress:
     rows_per_step: int | None = None  # None: written before it was recorded
     tokens: int | None = None  # seen so far; None: unknown
     counted: int | None = None  # TRL's own count (COUNTED_BY_TRL), which it does not save
+    precision: str | None = None  # `precision_of`; None: written before it was recorded
 
     def save(self, checkpoint: Path) -> None:
         """Write it to the checkpoint."""
@@ -78,7 +84,9 @@ class TokensSeen:
     def save(self, checkpoint: Path, step: int) -> None:
         """Write the tokens and what they are made of to a checkpoint."""
         args, counted = self.trainer.args, getattr(self.trainer, COUNTED_BY_TRL, None)
-        Progress(args.world_size, rows_per_step(args), self.at(step), counted).save(checkpoint)
+        progress = Progress(args.world_size, rows_per_step(args), self.at(step), counted)
+        progress.precision = precision_of(args)
+        progress.save(checkpoint)
 
 
 def check_same_everywhere(checkpoint: Path | None, processes: int) -> None:
@@ -156,6 +164,17 @@ def _accumulation(step: Step, before: Progress) -> dict[str, int]:
             return {}
         forced[PER_ROLLOUT] = in_rollout // args.gradient_accumulation_steps
     return forced
+
+
+def other_precision(step: Step, args: Any, before: Progress) -> str | None:
+    """One line where this run computes in another precision than its checkpoint's, or None."""
+    now = precision_of(args)
+    if before.precision in (None, now):
+        return None
+    return (
+        f"{step.name}: mixed precision is {now}, that of the checkpoint was {before.precision}: "
+        "the model will not be that of a straight run; start it as before to have that"
+    )
 
 
 def what_is_anew(step: Step, args: Any, before: Progress) -> str | None:
