@@ -287,7 +287,9 @@ DATA = [
         ("data/pairs.jsonl:2: chosen and rejected are equal", SKIP),
         rows("pairs.jsonl", pair(0), {**pair(1), "rejected": pair(1)["chosen"]}),
     ),
-    Fault("holdout", "reward reward.data.holdout=2", ("data.holdout: 2.0 is not a share between",)),
+    Fault(
+        "holdout", "reward reward.data.holdout=2", ("data.holdout: must be 0 or more and below",)
+    ),
     Fault(
         "half the weights of a mixture",
         "pretrain pretrain.data.mixture="
