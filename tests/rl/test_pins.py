@@ -64,7 +64,7 @@ def test_only_the_pinned_class_defines_it(owner, name):
 OURS = [
     "notes", "meter", "critic", "privileged_critic", "rollout_policy", "_passes", "_rewards",
     "_errors", "_unpads", "_add_critic", "_is_sharded", "_mode", "_sum", "_old_logps_and_values",
-    "_critic_values", "_token_rewards", "_add_advantages", "_value_loss", "_resume_rollout", "_say",
+    "_critic_values", "_token_rewards", "_add_advantages", "_value_loss", "_say",
     "scored_answers", "critic_warmup", "first_rollouts",
 ]  # fmt: skip
 

@@ -32,7 +32,7 @@ class ForwardPass:
 def score_answers(
     model: torch.nn.Module,
     chunks: Iterable[tuple[torch.Tensor, UnpaddedBatch]],
-    critic: Critic,
+    critic: Critic | None,
     autocast: Callable[[], AbstractContextManager],
     with_aux_loss: bool = False,
 ) -> ForwardPass:
@@ -41,13 +41,14 @@ def score_answers(
     Args:
         model: the policy or the reference, with TRL's fused head.
         chunks: of `unpadded_chunks`.
-        critic: if it is a `ValueHead`, a pass of the policy also gives its values.
+        critic: if it is a `ValueHead`, a pass of the policy also gives its values; None without.
         autocast: the accelerator's.
         with_aux_loss: also compute the load-balancing loss of experts, as TRL does.
     """
     logps, entropies, values, losses = [], [], [], []
     for numbers, rows in chunks:
-        critic.forget_states()
+        if critic is not None:
+            critic.forget_states()
         # The load-balancing loss leaves out padding; nothing else needs the mask.
         aux = {"attention_mask": rows.mask, "output_router_logits": True} if with_aux_loss else {}
         with autocast():
@@ -56,7 +57,8 @@ def score_answers(
         logps.append((numbers, rows.repad(out.log_probs[:, -scored:].float())))
         if out.entropy is not None:
             entropies.append((numbers, rows.repad(out.entropy[:, -scored:])))
-        if (chunk_values := critic.values_of_pass()) is not None:
+        chunk_values = None if critic is None else critic.values_of_pass()
+        if chunk_values is not None:
             values.append((numbers, rows.repad(chunk_values[:, -scored:])))
         losses += [out.aux_loss] if with_aux_loss else []
     return ForwardPass(

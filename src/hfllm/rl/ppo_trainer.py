@@ -46,18 +46,18 @@ from hfllm.rl.logprobs import (
 from hfllm.rl.meters import Meter, StepTimer
 from hfllm.rl.ppo_config import MEAN_OVER_ROWS, PPOConfig
 from hfllm.rl.prompt_sampler import ResumableSampler
-from hfllm.rl.rewards import place_reward_models
 from hfllm.rl.rollout import Batch, Rollout
+from hfllm.rl.rollout_prompts import render_prompts
 from hfllm.rl.scored_answers import ScoredAnswers
 from hfllm.rl.set_up import (
-    gradient_depends_on_rows,
+    check_models,
     install_fast_head,
     make_privileged_critic,
     make_rollout_policy,
+    sorted_rows,
 )
-from hfllm.rl.unpad import sort_by_length, unpadded_chunks
+from hfllm.rl.unpad import unpadded_chunks
 from hfllm.rl.value_head import build_value_head
-from hfllm.tokenization.render import render
 
 
 class PPOTrainer(GRPOTrainer):
@@ -108,11 +108,7 @@ class PPOTrainer(GRPOTrainer):
         self._errors = []
         functions = all_checked(reward_funcs, self._errors)
         super().__init__(model=model, reward_funcs=functions, args=args, **kwargs)
-        guards.check_left_padding(self.model)
-        # None with beta 0, and with PEFT, where the reference is the policy without its adapter.
-        if self.ref_model is not None:
-            guards.check_reference(self.model, self.accelerator.unwrap_model(self.ref_model))
-        place_reward_models(self.reward_funcs, self.accelerator)
+        check_models(self)
         self._passes = []
         self.notes: list[str] = []  # for the manifest: settings without effect, slower paths
         self.meter = Meter(self._metrics, self._mode, self._sum)
@@ -156,11 +152,8 @@ class PPOTrainer(GRPOTrainer):
 
     def _tokenize_prompts(self, prompts: list) -> Any:
         """Render chat prompts as in SFT: control tokens spelled in a prompt are encoded as text."""
-        plain_text = isinstance(prompts[0], str)
-        if plain_text or self._is_vlm or self.tools or self.chat_template_kwargs:
-            return super()._tokenize_prompts(prompts)
-        rendered = [render(self._tokenizer, p, add_generation_prompt=True) for p in prompts]
-        return [row.input_ids for row in rendered], None, {}
+        rendered = None if self.tools else render_prompts(self, prompts)
+        return super()._tokenize_prompts(prompts) if rendered is None else (rendered, None, {})
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         """Sample from the rollout policy; remove the critic for vLLM's weight sync."""
@@ -170,7 +163,9 @@ class PPOTrainer(GRPOTrainer):
             self.critic.detached() if self.use_vllm else nullcontext(),
             copy.sampling_for(self, policy) if copy else nullcontext(),
         ):
-            return super()._generate_single_turn(*args, **kwargs)
+            answers = super()._generate_single_turn(*args, **kwargs)
+        self.critic.forget_states()
+        return answers
 
     # ---- rollout
 
@@ -211,13 +206,7 @@ class PPOTrainer(GRPOTrainer):
         """GRPO's micro-batches, the rows of each optimizer step sorted by length."""
         before = self._buffered_inputs
         inputs = super()._prepare_inputs(generation_batch)
-        if self._buffered_inputs is before or self._buffered_inputs is None:  # no new rollout
-            return inputs
-        steps, together = self.args.steps_per_generation or 1, self.args.gradient_accumulation_steps
-        may_sort = not gradient_depends_on_rows(self) and steps % together == 0 and not self._is_vlm
-        if may_sort and self._unpads:  # padded rows are as wide in any order
-            self._buffered_inputs = sort_by_length(self._buffered_inputs, together)
-        return self._buffered_inputs[self._step % steps]
+        return sorted_rows(self, inputs, before)
 
     # ---- log-probabilities and values
 
@@ -388,10 +377,7 @@ class PPOTrainer(GRPOTrainer):
         """Save the rollout that is still in use, and the privileged critic."""
         super()._save_checkpoint(model, trial)
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-        used = self._step % ((self.args.steps_per_generation or 1) * self.num_iterations)
-        if used and self._buffered_inputs is not None:
-            file = rollout_files.file_of(folder, self.accelerator.process_index)
-            rollout_files.save(file, used, self._buffered_inputs)
+        rollout_files.save_in_use(self, folder)
         if self.args.should_save:
             self.privileged_critic.save(folder)
 
@@ -410,20 +396,10 @@ class PPOTrainer(GRPOTrainer):
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
-        self._resume_rollout(Path(checkpoint))
+        rollout_files.resume(self, Path(checkpoint), self._say)
         self.scored_answers.load(Path(checkpoint))
         if note := self.privileged_critic.load(Path(checkpoint)):
             self._say(note)
-
-    def _resume_rollout(self, checkpoint: Path) -> None:
-        """Load the rollout in use; sample it again if other processes saved it."""
-        step = rollout_files.step_of(checkpoint)
-        if rollout_files.is_of(checkpoint, self.accelerator.num_processes):
-            file = rollout_files.file_of(checkpoint, self.accelerator.process_index)
-            self._step, self._buffered_inputs = rollout_files.load(file, self.accelerator.device)
-        elif used := rollout_files.steps_into_rollout(self.args, self.train_dataset, step):
-            self._step = used  # on every process, or the others would wait for this one's answers
-            self._say("the rollout in use was of other processes: its answers are sampled again")
 
     def _say(self, note: str) -> None:
         """Add a note to the manifest's, and print it once."""

@@ -116,7 +116,6 @@ class RolloutPolicy:
     def _note_kl(self, kl: torch.Tensor, trainer: Any) -> None:
         """Log the KL; ValueError if the first one says that the copy is no copy."""
         trainer.meter.note("sampler/kl", kl)
-        trainer.critic.forget_states()
         if not self._is_checked and kl.mean() > MAX_KL:
             raise ValueError(
                 f"generate_dtype: the copy that samples is {kl.mean():.2g} nats a token from the "

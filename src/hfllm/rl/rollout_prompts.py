@@ -89,6 +89,21 @@ class _Rows:
         return {name: [row[name] for row in chosen] for name in self.rows[0]}
 
 
+def render_prompts(trainer: Any, prompts: list[Any]) -> list[list[int]] | None:
+    """Token ids of chat prompts, rendered as in SFT: control tokens that are spelled stay text.
+
+    None where TRL has to do it: plain texts, images, keys of the chat template.
+
+    Args:
+        trainer: TRL's, with `_tokenizer`, `_is_vlm` and `chat_template_kwargs`.
+        prompts: lists of messages.
+    """
+    if isinstance(prompts[0], str) or trainer._is_vlm or trainer.chat_template_kwargs:
+        return None
+    rendered = [render(trainer._tokenizer, p, add_generation_prompt=True) for p in prompts]
+    return [row.input_ids for row in rendered]
+
+
 def check_prompt_and_answer_fit(step: Step, policy: Any, longest: int, answer_tokens: int) -> None:
     """Check that the longest prompt and the longest answer fit into the policy's positions.
 
