@@ -33,7 +33,7 @@ PAGE = ROOT / "docs" / "reference.md"
 HEADS = ["Key", "Type", "Default", "What it does"]
 ORDER = (
     "world", "curate", "tokenizer", "pretrain", "sft", "dpo", "reward", "instructions", "ppo",
-    "evaluate", "report",
+    "grpo", "rloo", "evaluate", "report",
 )  # fmt: skip
 TOP = {
     "name": "the run's folder under `run_dir`; default: the recipe's file name",

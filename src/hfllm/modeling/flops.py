@@ -60,6 +60,15 @@ def ppo_flops_per_token(policy: int, critic: int, reward: int, epochs: int) -> f
     return 6.0 * policy + 2.0 * critic + 2.0 * reward + 6.0 * epochs * (policy + critic)
 
 
+def group_flops_per_token(policy: int, reward: int, epochs: int, passes: int) -> float:
+    """FLOPs per token of a rollout of GRPO or RLOO: 2 N a forward, 6 N an update.
+
+    As `ppo_flops_per_token`, without a critic. `passes`: forward passes of the policy before the
+    update, sampling among them (old log-probabilities, the reference).
+    """
+    return 2.0 * passes * policy + 2.0 * reward + 6.0 * epochs * policy
+
+
 def flops_per_token(model: Any, seq_len: int) -> float:
     """Training FLOPs per token at this sequence length, forward and backward."""
     config = model.config.get_text_config()

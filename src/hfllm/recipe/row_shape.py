@@ -13,7 +13,8 @@ class RowShape:
     writes itself first. scored: positions that get logits. fused: the head computes them slice by
     slice. copies: trained models that the row passes through (a separate critic: 2). frozen: models
     of about that size which are only run; reference: of these, reference policies. uncounted: what
-    takes memory too and is not estimated when the micro-batch is chosen.
+    takes memory too and is not estimated when the micro-batch is chosen. together: rows of an
+    optimizer step come in groups of so many (answers to one prompt).
     """
 
     tokens: int
@@ -24,6 +25,7 @@ class RowShape:
     uncounted: str = ""
     reference: int = 0
     answer: int = 0
+    together: int = 1
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Numbers outside of their range, lengths that train nothing, packages that are no
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -96,6 +97,8 @@ def _missing_package(config: Any) -> str | None:
     from transformers import Trainer
     from transformers.utils import is_liger_kernel_available
 
+    if getattr(config, "use_vllm", False) and find_spec("vllm") is None:
+        return "use_vllm: needs the package vllm, and a GPU; install it, or leave the key out"
     if config.use_liger_kernel and not is_liger_kernel_available():
         return "use_liger_kernel: needs the package liger-kernel; install it, or leave the key out"
     try:

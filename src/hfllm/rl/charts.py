@@ -1,7 +1,8 @@
-"""Chart declarations of the metrics of rollouts and of PPO's updates, for the report.
+"""Chart declarations of the metrics of rollouts and of their updates, for the report.
 
-ROLLOUT_CHARTS and TRUNCATED are of metrics that any trainer on TRL's GRPOTrainer logs, or a reward
-function; the others are PPO's. Imports nothing heavy: the checks of a recipe read them.
+ROLLOUT_CHARTS, SECONDS, SAMPLER and TRUNCATED are of metrics that any trainer on rollouts logs, or
+a reward function; PPO_CHARTS are PPO's, GRPO_CHARTS and RLOO_CHARTS of trainers on groups of
+answers. Imports nothing heavy: the checks of a recipe read them.
 """
 
 from __future__ import annotations
@@ -83,6 +84,22 @@ TRUNCATED = Chart(
     better="down",
 )
 
+SECONDS = Chart(
+    "Seconds per log",
+    {"time/generate_s": "generate", "time/score_s": "score", "time/update_s": "update"},
+    "seconds",
+    "Time to generate answers, to score them and to update the model.",
+)
+
+SAMPLER = Chart(
+    "Sampler and policy",
+    {"sampler/kl": ""},
+    "nats per token",
+    "KL divergence of the low-precision copy that samples (generate_dtype) from the policy "
+    "that is trained, on a few answers of each rollout. Rounding alone gives less than 0.001.",
+    better="down",
+)
+
 PPO_CHARTS = (
     Chart(
         "Score of the answers",
@@ -121,21 +138,9 @@ PPO_CHARTS = (
         over="objective/kl",
         x_unit="nats",
     ),
-    Chart(
-        "Seconds per log",
-        {"time/generate_s": "generate", "time/score_s": "score", "time/update_s": "update"},
-        "seconds",
-        "Time to generate answers, to score them and to update the model.",
-    ),
+    SECONDS,
     TRUNCATED,
-    Chart(
-        "Sampler and policy",
-        {"sampler/kl": ""},
-        "nats per token",
-        "KL divergence of the low-precision copy that samples (generate_dtype) from the policy "
-        "that is trained, on a few answers of each rollout. Rounding alone gives less than 0.001.",
-        better="down",
-    ),
+    SAMPLER,
     Chart(
         "Value loss",
         {"value/loss": ""},
@@ -167,4 +172,66 @@ PPO_UNCHARTED = (
     "clip_ratio/low_mean", "clip_ratio/low_min", "clip_ratio/high_mean", "clip_ratio/high_max",
     "policy/approx_kl", "value/mean", "step_time", "sampling/*", "tools/*", "aux_loss",
     "entropy_coef", "policy_loss", "completions/unscored",
+)  # fmt: skip
+
+_GROUP_CHARTS = (
+    Chart(
+        "Reward of the answers",
+        {"reward": "reward"},
+        "score",
+        "Weighted sum of the reward model, the reward functions and the penalty for a missing end. "
+        "It also rises if the policy exploits errors of a reward: compare the results.",
+        better="up",
+    ),
+    Chart(
+        "Spread of the rewards",
+        {"reward_std": ""},
+        "score",
+        "Standard deviation over the answers of a rollout.",
+    ),
+    Chart(
+        "Groups with one reward",
+        {"frac_reward_zero_std": ""},
+        "share of groups",
+        "Groups whose answers all got the same reward: none is better than another, so they teach "
+        "nothing.",
+        better="down",
+    ),
+    *ROLLOUT_CHARTS,
+    SECONDS,
+    TRUNCATED,
+    SAMPLER,
+)
+GRPO_CHARTS = (
+    *_GROUP_CHARTS,
+    Chart(
+        "Clipped updates",
+        {"clip_ratio/region_mean": "clipped", "cispo_clip_ratio": "cispo"},
+        "share of tokens",
+        "Tokens whose probability changed more than the clip range in one update.",
+    ),
+)
+KL_IN_REWARD = Chart(
+    "Distance from the reference",
+    {"kl": ""},
+    "nats per token",
+    "How far the answers are from the reference model; beta times its sum is taken off the reward.",
+)
+RLOO_CHARTS = (
+    *(chart for chart in _GROUP_CHARTS if "kl" not in chart.metrics),
+    KL_IN_REWARD,
+    Chart(
+        "Clipped updates",
+        {"clip_ratio/region_mean": ""},
+        "share of answers",
+        "Answers whose probability changed more than the clip range in one update.",
+    ),
+)
+GROUP_UNCHARTED = (
+    "loss",  # around 0 by construction
+    "rewards/*", "completions/min_length", "completions/max_length",
+    "completions/min_terminated_length", "completions/max_terminated_length",
+    "clip_ratio/low_mean", "clip_ratio/low_min", "clip_ratio/high_mean", "clip_ratio/high_max",
+    "vespo/phi_seq_mean", "step_time", "sampling/*", "aux_loss", "entropy_coef", "policy_loss",
+    "completions/unscored",
 )  # fmt: skip

@@ -13,6 +13,7 @@ from trl import GRPOConfig
 
 from hfllm.recipe.ranges import table_problems
 from hfllm.rl.ppo_keys import RANGES, key_problems
+from hfllm.rl.rollout_keys import dtype_problems
 
 # TRL's losses with PPO's clipping per token; its other losses clip whole sequences or not at all.
 LOSS_TYPES = ("dapo", "bnpo", "grpo", "dr_grpo")
@@ -115,11 +116,7 @@ class PPOConfig(GRPOConfig):
         problems = [*key_problems(self)]
         if self.loss_type not in LOSS_TYPES:
             problems.append(f"loss_type={self.loss_type}; use one of {', '.join(LOSS_TYPES)}")
-        if self.generate_dtype not in (None, "bfloat16", "float16"):
-            named = f"generate_dtype={self.generate_dtype}"
-            problems.append(f"{named}; use null, 'bfloat16' or 'float16'")
-        if self.generate_dtype is not None and self.use_vllm:
-            problems.append("generate_dtype with vLLM, which has its own dtype; leave it null")
+        problems += dtype_problems(self)
         if problems:
             raise ValueError(f"PPO cannot use {problems[0]}")
 

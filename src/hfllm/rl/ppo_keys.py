@@ -4,57 +4,20 @@ A key that would do nothing is refused: a user who sets it expects something of 
 any value but the default. tests/rl/test_ppo_keys.py fails when TRL adds a key that is not here.
 """
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from hfllm.recipe.ranges import (
-    ABOVE_0,
-    ABOVE_0_TO_1,
-    ANY,
-    AT_LEAST_1,
-    NOT_NEGATIVE,
-    SHARE,
-    Range,
-)
+from hfllm.recipe.ranges import ABOVE_0, ABOVE_0_TO_1, NOT_NEGATIVE, SHARE, Range
+from hfllm.rl import rollout_keys
+from hfllm.rl.rollout_keys import changed_keys, unusable_keys
 
-PORT = Range(1, 65535)
-
-# They mean what they do in GRPOConfig. (vLLM is TRL's; here it is not tried.)
 WORKS = (
-    "model_init_kwargs", "trust_remote_code", "router_aux_loss_coef", "disable_dropout",
-    "cast_lm_head_to_fp32", "num_generations", "num_generations_eval", "max_completion_length",
-    "ds3_gather_for_generation", "shuffle_dataset", "pad_to_multiple_of", "generation_batch_size",
-    "steps_per_generation", "temperature", "top_p", "top_k", "min_p", "generation_kwargs",
-    "chat_template_kwargs", "repetition_penalty", "cache_implementation", "use_vllm", "beta",
-    "num_iterations", "epsilon", "delta", "epsilon_high", "reward_weights", "loss_type",
+    *rollout_keys.WORKS, "cast_lm_head_to_fp32", "epsilon", "delta", "epsilon_high", "loss_type",
     "top_entropy_quantile", "entropy_coef", "use_adaptive_entropy", "max_tool_calling_iterations",
-    "log_completions",
 )  # fmt: skip
-
-# {key: the key that must be on, or it has no effect}
-NEEDS = dict.fromkeys(
-    (
-        "vllm_mode", "vllm_model_impl", "vllm_enable_sleep_mode", "vllm_structured_outputs_regex",
-        "vllm_server_base_url", "vllm_server_host", "vllm_server_port", "vllm_server_timeout",
-        "vllm_group_port", "vllm_gpu_memory_utilization", "vllm_max_model_length",
-        "vllm_tensor_parallel_size", "vllm_importance_sampling_correction",
-        "vllm_importance_sampling_mode", "vllm_importance_sampling_clip_max",
-        "vllm_importance_sampling_clip_min", "vllm_importance_sampling_cap",
-    ),
-    "use_vllm",
-) | dict.fromkeys(
-    ("entropy_coef_min", "entropy_coef_max", "entropy_coef_delta", "entropy_target"),
-    "use_adaptive_entropy",
-) | dict.fromkeys(
-    ("log_multimodal", "num_completions_to_print", "log_unique_prompts",
-     "log_completions_hub_repo"),
-    "log_completions",
-)  # fmt: skip
+NEEDS = rollout_keys.NEEDS | rollout_keys.NEEDS_OF_GRPO
 
 _TRL_GROUPS = "TRL normalises GRPO's groups with it; PPO has whiten_advantages and whiten_rewards"
-_REFERENCE = "the reference is not in checkpoints, so a resumed run would have the first one again"
-_BATCHING = "TRL casts the policy's own weights for it; use generate_dtype or use_vllm"
 REFUSED = {
     "multi_objective_aggregation": f"{_TRL_GROUPS}; reward_weights weighs the functions",
     "scale_rewards": _TRL_GROUPS,
@@ -62,100 +25,35 @@ REFUSED = {
     "mask_truncated_completions": "use missing_eos_penalty instead",
     "off_policy_mask_threshold": "it drops whole answers by the sign of their one advantage; "
     "PPO's are per token; the clip range and num_iterations limit how far the policy moves",
-    "sync_ref_model": _REFERENCE,
-    "ref_model_mixup_alpha": _REFERENCE,
-    "ref_model_sync_steps": _REFERENCE,
-    "use_transformers_continuous_batching": _BATCHING,
-    "transformers_continuous_batching_config": _BATCHING,
-    "use_transformers_paged": _BATCHING,
+    **rollout_keys.REFUSED,
 } | dict.fromkeys(
     ("sapo_temperature_neg", "sapo_temperature_pos", "vespo_k_pos", "vespo_lambda_pos",
      "vespo_k_neg", "vespo_lambda_neg"),
     "of a loss_type that PPO has not",
 )  # fmt: skip
+REFUSED_OF_TRAINER = rollout_keys.REFUSED_OF_TRAINER
 # In the loss, so only where the KL is: `kl_problem`.
 OF_THE_KL_IN_THE_LOSS = "use_bias_correction_kl"
 
-# Of transformers' TrainingArguments: TRL's trainer does not read them, or PPO would be wrong.
-_SAMPLER = "the order of prompts is TRL's RepeatSampler's: set seed or shuffle_dataset"
-REFUSED_OF_TRAINER = {
-    "label_smoothing_factor": "there are no labels",
-    "neftune_noise_alpha": "noise in the update alone would move the probability ratio from 1",
-    "train_sampling_strategy": _SAMPLER,
-    "data_seed": _SAMPLER,
-    "dataloader_drop_last": "a rollout that the prompts do not fill is always left out",
-    "ignore_data_skip": "a resumed run would take the prompts of the first rollout again",
-}
-
 # Of the numbers in WORKS and NEEDS, and of PPOConfig's own.
-RANGES: dict[str, Range] = {
-    "router_aux_loss_coef": NOT_NEGATIVE,
-    "num_generations": AT_LEAST_1,
-    "num_generations_eval": AT_LEAST_1,
-    "max_completion_length": AT_LEAST_1,
-    "pad_to_multiple_of": AT_LEAST_1,
-    "generation_batch_size": AT_LEAST_1,
-    "steps_per_generation": AT_LEAST_1,
-    "temperature": ABOVE_0,
-    "top_p": ABOVE_0_TO_1,
-    "top_k": NOT_NEGATIVE,
-    "min_p": SHARE,
-    "repetition_penalty": ABOVE_0,
-    "beta": NOT_NEGATIVE,
-    "num_iterations": AT_LEAST_1,
-    "epsilon": ABOVE_0,
-    "epsilon_high": ABOVE_0,
-    "delta": ABOVE_0,
-    "reward_weights": ANY,
-    "top_entropy_quantile": ABOVE_0_TO_1,
-    "entropy_coef": ANY,
-    "entropy_coef_min": ANY,
-    "entropy_coef_max": ANY,
-    "entropy_coef_delta": NOT_NEGATIVE,
-    "entropy_target": NOT_NEGATIVE,
-    "max_tool_calling_iterations": NOT_NEGATIVE,
-    "num_completions_to_print": AT_LEAST_1,
-    "vllm_server_port": PORT,
-    "vllm_group_port": PORT,
-    "vllm_server_timeout": ABOVE_0,
-    "vllm_gpu_memory_utilization": ABOVE_0_TO_1,
-    "vllm_max_model_length": AT_LEAST_1,
-    "vllm_tensor_parallel_size": AT_LEAST_1,
-    "vllm_importance_sampling_clip_max": ABOVE_0,
-    "vllm_importance_sampling_clip_min": NOT_NEGATIVE,
-    "vllm_importance_sampling_cap": ABOVE_0,
-    "gamma": ABOVE_0_TO_1,
-    "lam": SHARE,
-    "vf_coef": NOT_NEGATIVE,
-    "cliprange_value": ABOVE_0,
-    "critic_learning_rate": SHARE,
-    "critic_warmup_steps": NOT_NEGATIVE,
-    "missing_eos_penalty": NOT_NEGATIVE,
-    "reward_clip": ABOVE_0,
-}
+RANGES: dict[str, Range] = (
+    rollout_keys.RANGES
+    | rollout_keys.RANGES_OF_GRPO
+    | {
+        "gamma": ABOVE_0_TO_1,
+        "lam": SHARE,
+        "vf_coef": NOT_NEGATIVE,
+        "cliprange_value": ABOVE_0,
+        "critic_learning_rate": SHARE,
+        "critic_warmup_steps": NOT_NEGATIVE,
+        "reward_clip": ABOVE_0,
+    }
+)
 
 
 def key_problems(config: Any) -> Iterator[str]:
     """One line for each key of a PPOConfig that PPO cannot use as it is set."""
-    changed = _changed(config)
-    for key, reason in (REFUSED | REFUSED_OF_TRAINER).items():
-        if key in changed:
-            yield f"{key}={getattr(config, key)}: {reason}"
-    for key, needed in NEEDS.items():
-        if key in changed and not getattr(config, needed):
-            yield f"{key}: it has no effect without {needed}"
+    yield from unusable_keys(config, REFUSED | REFUSED_OF_TRAINER, NEEDS)
     kl_in_loss = config.beta != 0 and not config.kl_in_reward
-    if OF_THE_KL_IN_THE_LOSS in changed and not kl_in_loss:
+    if OF_THE_KL_IN_THE_LOSS in changed_keys(config) and not kl_in_loss:
         yield f"{OF_THE_KL_IN_THE_LOSS}: it has no effect without a KL in the loss (kl_in_reward)"
-
-
-def _changed(config: Any) -> set[str]:
-    """The keys whose value is not the default."""
-    out = set()
-    for item in dataclasses.fields(config):
-        default: Any = item.default
-        if item.default_factory is not dataclasses.MISSING:
-            default = item.default_factory()
-        if getattr(config, item.name) != default:
-            out.add(item.name)
-    return out

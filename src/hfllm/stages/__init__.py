@@ -1,5 +1,7 @@
 """The stages, one module each: its config, its `STAGE`, and `build` (it trains) or `run`.
 
+A module whose name begins with _ is no stage: several share what is in it.
+
 Importing a stage module is cheap: torch, transformers, trl and datasets are imported inside `build`
 and `run`.
 """
@@ -20,7 +22,8 @@ def find_stages() -> Stages:
     Raises:
         ValueError: a package adds a stage under a name that exists already.
     """
-    modules = {found.name: f"{__name__}.{found.name}" for found in pkgutil.iter_modules(__path__)}
+    names = [found.name for found in pkgutil.iter_modules(__path__)]
+    modules = {name: f"{__name__}.{name}" for name in names if not name.startswith("_")}
     for point in entry_points(group=GROUP):
         if point.name in modules:
             raise ValueError(

@@ -134,8 +134,10 @@ def _batch(spec: StepSpec, size: ModelSize | None, machine: Machine) -> dict[str
     if default is None or any(key in given for key in BATCH):
         return {}
     share = -(-default // machine.processes)
-    rows, needs = share, ""
     row = stage.row(spec)
+    while row is not None and share * machine.processes % max(row.together, 1):
+        share += 1  # whole groups
+    rows, needs = share, ""
     if size is not None and row is not None:
         values = (_bf16(given, machine), _checkpointing(stage, given), machine.on_gpu)
         divisors = [n for n in range(share, 0, -1) if share % n == 0]
