@@ -12,7 +12,7 @@ from hfllm.recipe.errors import RecipeError
 from hfllm.recipe.ranges import Range, problem_of
 from hfllm.recipe.trainer_values import TRAINER_RANGES
 from hfllm.recipe.trainers import build_trainer_config, trainer_class
-from hfllm.rl import ppo_keys
+from hfllm.rl import group_keys, ppo_keys
 from hfllm.runs.preflight import preflight
 from hfllm.stages import find_stages
 
@@ -56,7 +56,8 @@ def test_every_number_of_a_trainer_has_a_range(name):
     numbers = {key for key, hint in get_type_hints(made).items() if is_number(hint)} & set(fields)
     known = set(TRAINER_RANGES) | set(stage.ranges)
     refused = set(stage.set_elsewhere)
-    refused |= {*ppo_keys.REFUSED, *ppo_keys.REFUSED_OF_TRAINER} if name == "ppo" else set()
+    keys = {"ppo": ppo_keys.REFUSED, "grpo": group_keys.REFUSED, "rloo": group_keys.REFUSED}
+    refused |= {*keys[name], *ppo_keys.REFUSED_OF_TRAINER} if name in keys else set()
     assert numbers - known - refused - NOT_OURS == set()
     values = {key: item.default for key, item in fields.items()} | stage.default_values()
     table = TRAINER_RANGES | dict(stage.ranges)

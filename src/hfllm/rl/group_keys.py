@@ -7,7 +7,7 @@ a key that is not here.
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from hfllm.recipe.ranges import ANY, NOT_NEGATIVE, Range
+from hfllm.recipe.ranges import ABOVE_0, ANY, NOT_NEGATIVE, Range
 from hfllm.rl import rollout_keys
 from hfllm.rl.rollout_keys import changed_keys, unusable_keys
 
@@ -50,11 +50,17 @@ CONDITIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 # Of the numbers.
 _TWO = {"num_generations": Range(2)}  # an answer is compared with the others to its prompt
-GRPO_RANGES = rollout_keys.RANGES | rollout_keys.RANGES_OF_GRPO | _TWO | dict.fromkeys(
-    ("sapo_temperature_neg", "sapo_temperature_pos", "vespo_k_pos", "vespo_lambda_pos",
-     "vespo_k_neg", "vespo_lambda_neg"),
-    NOT_NEGATIVE,
+_OF_A_LOSS = (
+    "sapo_temperature_neg", "sapo_temperature_pos", "vespo_k_pos", "vespo_lambda_pos",
+    "vespo_k_neg", "vespo_lambda_neg",
 )  # fmt: skip
+GRPO_RANGES: dict[str, Range] = {
+    **rollout_keys.RANGES,
+    **rollout_keys.RANGES_OF_GRPO,
+    **_TWO,
+    **dict.fromkeys(_OF_A_LOSS, NOT_NEGATIVE),
+    "off_policy_mask_threshold": ABOVE_0,
+}
 RLOO_RANGES = rollout_keys.RANGES | _TWO | {"reward_clip_range": ANY}
 CHOICES = {  # {key of GRPOConfig: its values}
     "loss_type": LOSS_TYPES,
