@@ -1,7 +1,8 @@
 """Say once if the first rollouts can teach nothing: all rewards are equal, or no answer ended.
 
-With equal rewards the advantages are noise of the critic; an answer that did not end pays
-`missing_eos_penalty` whatever it says. Neither is an error: later rollouts may differ.
+With equal rewards no answer is better than another (PPO's advantages are noise of the critic); one
+that did not end pays `missing_eos_penalty` whatever it says. Neither is an error: later rollouts
+may differ.
 """
 
 from collections.abc import Callable

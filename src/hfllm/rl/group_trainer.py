@@ -23,6 +23,7 @@ from trl.trainer.utils import RepeatSampler
 from hfllm.fast_cpu import is_on
 from hfllm.rl import guards, rollout_files
 from hfllm.rl.checked_reward import all_checked, check_scores, raise_together
+from hfllm.rl.first_rollouts import FirstRollouts
 from hfllm.rl.group_rewards import EqualGroups, add_missing_end
 from hfllm.rl.group_size import check_groups
 from hfllm.rl.logprobs import score_answers
@@ -71,6 +72,7 @@ class GroupTrainer(_Trainer):
         self.notes: list[str] = []  # for the manifest: settings without effect, slower paths
         self.meter = Meter(self._metrics, self._mode, self._sum)
         self.scored_answers = ScoredAnswers(self.meter, self._sum, self._say)
+        self.first_rollouts = FirstRollouts(self.accelerator.gather, self._say)
         self.equal_groups = EqualGroups(self._say)
         for callback in (self.scored_answers, self.equal_groups, StepTimer(self.meter)):
             self.add_callback(callback)
@@ -130,19 +132,25 @@ class GroupTrainer(_Trainer):
         self.scored_answers.count(~self._rewards.isnan().all(dim=1), self.model.training)
         return batch
 
-    def _calculate_rewards(self, inputs: Any, prompts: Any, *args: Any) -> torch.Tensor:
+    def _calculate_rewards(
+        self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: list[list[int]]
+    ) -> torch.Tensor:
         """TRL's rewards (B x processes, F); an error on one process is raised on all of them."""
-        per_function = super()._calculate_rewards(inputs, prompts, *args)
+        given = (inputs, prompts, completions, completion_ids_list)
+        per_function = super()._calculate_rewards(*given)
         raise_together(self._errors, self.accelerator.num_processes)
         check_scores(per_function, self.reward_funcs, self.reward_func_names)
         if self.missing_end is not None:  # it alone does not make a row a scored one
             per_function[per_function[:, :-1].isnan().all(dim=1), -1] = torch.nan
-        if self.model.training:
-            total = (per_function * self.reward_weights.to(per_function.device)).nansum(dim=1)
-            total[per_function.isnan().all(dim=1)] = torch.nan
-            self.equal_groups.count(total.view(-1, self.num_generations))
+        total = (per_function * self.reward_weights.to(per_function.device)).nansum(dim=1)
+        total[per_function.isnan().all(dim=1)] = torch.nan  # (B x processes,)
         start = self.accelerator.process_index * len(prompts)
-        self._rewards = per_function[start : start + len(prompts)]
+        here = slice(start, start + len(prompts))
+        self._rewards = per_function[here]
+        ended = total.new_tensor([ids[-1] in self.eos_token_ids for ids in completion_ids_list])
+        self.first_rollouts.see(total[here], ended, self.args, self.model.training)
+        if self.model.training:
+            self.equal_groups.count(total.view(-1, self.num_generations))
         return per_function
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
