@@ -32,8 +32,8 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference.md"
 HEADS = ["Key", "Type", "Default", "What it does"]
 ORDER = (
-    "world", "curate", "tokenizer", "pretrain", "sft", "dpo", "reward", "instructions", "ppo",
-    "grpo", "rloo", "evaluate", "report",
+    "world", "curate", "tokenizer", "pretrain", "sft", "dpo", "kto", "reward", "instructions",
+    "ppo", "grpo", "rloo", "evaluate", "report",
 )  # fmt: skip
 TOP = {
     "name": "the run's folder under `run_dir`; default: the recipe's file name",

@@ -33,7 +33,7 @@ def pair_rows(pair_tokenizer):
 
 @pytest.fixture()
 def build_dpo(tmp_path, pair_tokenizer, pair_rows):
-    from hfllm.training.dpo_config import DPOConfig
+    from hfllm.training.dpo_config import CheckedDPOConfig
     from hfllm.training.dpo_trainer import ReadyDPOTrainer
 
     def make(peft=None, model=None, order=None, ref_model=None, **changes):
@@ -43,7 +43,7 @@ def build_dpo(tmp_path, pair_tokenizer, pair_rows):
             folder=tmp_path / "reference",
             model=model or tiny_model(pair_tokenizer),
             ref_model=ref_model,
-            args=DPOConfig(str(tmp_path), **settings),
+            args=CheckedDPOConfig(str(tmp_path), **settings),
             train_dataset=Dataset.from_list(pair_rows),
             processing_class=pair_tokenizer,
             peft_config=peft,

@@ -1,4 +1,4 @@
-"""Each key of TRL's DPOConfig is classified, and does what its class says."""
+"""Each key of TRL's CheckedDPOConfig is classified, and does what its class says."""
 
 import dataclasses
 import inspect
@@ -9,7 +9,8 @@ import trl
 from transformers import TrainingArguments
 
 from hfllm.training import preference_keys as keys
-from hfllm.training.dpo_config import DPOConfig
+from hfllm.training.dpo_config import CheckedDPOConfig
+from hfllm.training.kto_config import CheckedKTOConfig
 
 CPU = {"use_cpu": True, "bf16": False, "report_to": "none"}
 
@@ -19,9 +20,9 @@ def own_keys(config):
     return theirs - {item.name for item in dataclasses.fields(TrainingArguments)}
 
 
-def problem(tmp_path, **changes):
+def problem(tmp_path, config=CheckedDPOConfig, **changes):
     with pytest.raises(ValueError) as caught:
-        DPOConfig(str(tmp_path), **CPU, **changes)
+        config(str(tmp_path), **CPU, **changes)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -30,6 +31,9 @@ def test_no_key_of_trl_is_unclassified():
     ours = {*keys.DPO_WORKS, *keys.DPO_NEEDS}
     assert not ours & set(keys.ELSEWHERE)
     assert own_keys(trl.DPOConfig) - set(keys.ELSEWHERE) == ours
+    ours = {*keys.KTO_WORKS, *keys.KTO_NEEDS}
+    assert not ours & set(keys.KTO_ELSEWHERE)
+    assert own_keys(trl.KTOConfig) - set(keys.KTO_ELSEWHERE) == ours
     known = {item.name for item in dataclasses.fields(trl.DPOConfig)}
     refused = set(keys.ELSEWHERE) - {"chat_template_path", "eos_token"}  # of other trainers of trl
     assert refused | set(keys.DPO_RANGES) <= known
@@ -38,6 +42,8 @@ def test_no_key_of_trl_is_unclassified():
 def test_the_losses_are_those_of_trl():
     source = inspect.getsource(trl.DPOTrainer)
     assert set(re.findall(r'loss_type == "(\w+)"', source)) == set(keys.DPO_LOSSES)
+    kto = inspect.getsource(trl.KTOTrainer)
+    assert set(re.findall(r'loss_type == "(\w+)"', kto)) == set(keys.KTO_LOSSES)
     (others,) = re.findall(r"f_divergence_loss_types = {(.*?)}", source)
     assert set(re.findall(r"\w+", others)) == set(keys.OF_THE_DIFFERENCE)
     assert set(re.findall(r'f_divergence_type == "(\w+)"', source)) == set(keys.F_DIVERGENCES)
@@ -66,6 +72,20 @@ def test_the_losses_are_those_of_trl():
 )  # fmt: skip
 def test_what_would_do_nothing_or_wrong_is_refused_in_one_line(tmp_path, changes, words):
     assert re.search(words, problem(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"loss_type": "bco"}, "loss_type=bco; use one of kto, apo_zero_unpaired"),
+        ({"per_device_train_batch_size": 1}, "the KL estimate is a mean over a micro-batch"),
+        ({"desirable_weight": 0.0}, "desirable_weight: must be above 0, not 0.0"),
+        ({"beta": -1.0}, "beta: must be above 0, not -1.0"),
+        ({"precompute_ref_batch_size": 4}, "no effect without precompute_ref_log_probs=True"),
+    ],
+)
+def test_what_kto_cannot_use_is_refused_in_one_line(tmp_path, changes, words):
+    assert re.search(words, problem(tmp_path, CheckedKTOConfig, **changes))
 
 
 NEEDED = {"exo_pair": {"label_smoothing": 1e-3}, "robust": {"label_smoothing": 0.1}}

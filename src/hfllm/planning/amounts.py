@@ -23,7 +23,13 @@ from hfllm.data.reading.find import find_files
 from hfllm.data.reading.first_examples import KINDS
 from hfllm.data.reading.first_rows import why_unread
 from hfllm.planning.text_tokens import TokenCounter
-from hfllm.recipe.config import ChatDataConfig, PairDataConfig, PromptDataConfig, SourceConfig
+from hfllm.recipe.config import (
+    ChatDataConfig,
+    LabelledDataConfig,
+    PairDataConfig,
+    PromptDataConfig,
+    SourceConfig,
+)
 from hfllm.runs.layout import Step
 
 SAMPLE = 1_000_000  # bytes of text that are read of a source
@@ -59,7 +65,12 @@ class _Source:
 
 def kind_of(data: Any) -> str:
     """The kind of examples that a section `data:` reads, from its class."""
-    kinds = {ChatDataConfig: "chats", PairDataConfig: "pairs", PromptDataConfig: "prompts"}
+    kinds = {
+        ChatDataConfig: "chats",
+        PairDataConfig: "pairs",
+        LabelledDataConfig: "labelled",
+        PromptDataConfig: "prompts",
+    }
     return next((kind for cls, kind in kinds.items() if isinstance(data, cls)), "texts")
 
 
@@ -69,7 +80,7 @@ def amount(step: Step, sources: list[SourceConfig], kind: str, most: int) -> Amo
     Args:
         step: whose sources they are; gives the tokenizer and the folders of other steps.
         sources: of examples of this kind.
-        kind: texts, chats, pairs or prompts.
+        kind: texts, chats, pairs, labelled or prompts.
         most: tokens of a row at most: longer chats are cut, longer pairs and prompts are dropped.
     """
     counter = TokenCounter(step)
@@ -93,28 +104,25 @@ def amount(step: Step, sources: list[SourceConfig], kind: str, most: int) -> Amo
     return Amount(rows, tokens, how, tuple(missing))
 
 
-def _tokens_of(counter: TokenCounter, kind: str, most: int) -> Callable[[Example], float | None]:
-    """Tokens of an example in training; None: it is dropped as too long."""
+def _tokens_of(counter: TokenCounter, kind: str, most: int) -> Callable[[Example], list[float]]:
+    """Tokens of each row that an example becomes in training; none: it is dropped as too long."""
 
-    def pair(row: Example) -> float | None:
+    def pair(row: Example) -> list[float]:
         sides = counter.sides(row)
-        return None if max(sides) > most else sum(sides)
+        return [] if max(sides) > most else [sum(sides)]
 
-    def prompt(row: Example) -> float | None:
-        tokens = counter.prompt(row)
-        return None if tokens > most else tokens
-
-    functions: dict[str, Callable[[Example], float | None]] = {
-        "texts": counter.document,
-        "chats": lambda row: min(counter.chat(row), most),
+    functions: dict[str, Callable[[Example], list[float]]] = {
+        "texts": lambda row: [counter.document(row)],
+        "chats": lambda row: [min(counter.chat(row), most)],
         "pairs": pair,
-        "prompts": prompt,
+        "labelled": lambda row: [n for n in counter.sides(row) if n <= most],
+        "prompts": lambda row: [n for n in [counter.prompt(row)] if n <= most],
     }
     return functions[kind]
 
 
 def _measure(
-    step: Step, source: SourceConfig, kind: str, tokens_of: Callable[[Example], float | None]
+    step: Step, source: SourceConfig, kind: str, tokens_of: Callable[[Example], list[float]]
 ) -> _Source:
     """Read the beginning of a source, and scale it to the whole."""
     read = kept = 0
@@ -126,8 +134,8 @@ def _measure(
         read += 1
         size += row.bytes
         place = row.place
-        if (found := tokens_of(row)) is not None:
-            kept, tokens = kept + 1, tokens + found
+        found = tokens_of(row)
+        kept, tokens = kept + len(found), tokens + sum(found)
         if size > SAMPLE:
             whole = False
             break

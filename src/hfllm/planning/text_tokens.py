@@ -56,10 +56,10 @@ class TokenCounter:
         """Tokens of a chat."""
         return self.messages(row["messages"])
 
-    def sides(self, row: Example) -> tuple[float, float]:
-        """Tokens of the two sides of a pair, each with the prompt."""
-        chosen, rejected = (self._after(row["prompt"], row[key]) for key in ("chosen", "rejected"))
-        return chosen, rejected
+    def sides(self, row: Example) -> list[float]:
+        """Tokens of the sides of a pair that are there, each with the prompt."""
+        there = [key for key in ("chosen", "rejected") if key in row]
+        return [self._after(row["prompt"], row[key]) for key in there]
 
     def prompt(self, row: Example) -> float:
         """Tokens of a prompt, up to where the answer begins."""

@@ -92,7 +92,7 @@ def _rows(data: Any, kind: str, found: Amount, row: RowShape | None) -> tuple[fl
         rows = found.tokens / (seq_len * FILL) if whole and found.tokens else None
         return _with_replay(data, rows), seq_len * FILL
     rows = found.rows if whole else None
-    if kind == "pairs":
+    if kind in ("pairs", "labelled"):
         rows = None if rows is None else rows * (1 - getattr(data, "holdout", 0.0))
     if mean is None:
         return rows, longest

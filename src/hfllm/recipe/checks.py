@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hfllm.recipe.config import ChatDataConfig, PairDataConfig, TrainConfig
+from hfllm.recipe.config import ChatDataConfig, LabelledDataConfig, PairDataConfig, TrainConfig
 from hfllm.recipe.graph import file_references, sources_in
 from hfllm.recipe.ranges import range_problems
 from hfllm.recipe.recipe import StepSpec
@@ -98,8 +98,8 @@ def check_chat_data(spec: StepSpec) -> Iterator[str]:
 
 
 def check_pair_data(spec: StepSpec) -> Iterator[str]:
-    """Check `data` of pairs: `heldout` and `holdout` exclude each other."""
-    data: PairDataConfig = spec.config.data
+    """Check `data` of pairs or labelled answers: `heldout` and `holdout` exclude each other."""
+    data: PairDataConfig | LabelledDataConfig = spec.config.data
     if data.holdout and data.heldout:
         yield "data: set heldout or holdout, not both"
 

@@ -98,6 +98,18 @@ class PairDataConfig:
 
 
 @dataclass
+class LabelledDataConfig:
+    """Answers that are good or bad, or preference pairs, whose two answers are taken apart."""
+
+    mixture: list[SourceConfig] = MISSING
+    heldout: list[SourceConfig] = field(default_factory=list)
+    # share of prompts (not of rows) held out, to data/heldout.jsonl
+    holdout: float = within(BELOW_1, 0.0)
+    seq_len: int = within(A_FEW, 512)  # tokens of a prompt with one answer
+    decontaminate: list[SourceConfig] | None = None  # held-out tests; drop answers holding one
+
+
+@dataclass
 class PromptDataConfig:
     """Prompts for reinforcement learning; the other columns are passed to the reward functions."""
 

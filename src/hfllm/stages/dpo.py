@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hfllm.recipe.checks import check_pair_data
@@ -130,7 +131,7 @@ def sentence(view: StepView) -> str:
 
 STAGE = Stage(
     config=Config,
-    trainer="hfllm.training.dpo_config:DPOConfig",
+    trainer="hfllm.training.dpo_config:CheckedDPOConfig",
     makes=LANGUAGE_MODEL,
     method="Direct preference optimization (Rafailov et al. 2023, arXiv:2305.18290) on preference "
     "pairs, against the model it started from (trl DPOTrainer).",
@@ -183,7 +184,6 @@ STAGE = Stage(
 def build(config: Config, step: Step, manifest: Manifest) -> tuple[ReadyDPOTrainer, TrainingInfo]:
     """Build the trainer: model, reference if a second one is needed, pairs grouped by length."""
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM
 
     from hfllm.data.ledger import Ledger
     from hfllm.data.reading.account import account
@@ -191,41 +191,34 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[ReadyDPOTrain
     from hfllm.training.answer_rows import in_order, pair_of_answers
     from hfllm.training.dpo_trainer import ReadyDPOTrainer
     from hfllm.training.fit import TrainingInfo
-    from hfllm.training.load import (
-        end_ids,
-        load_init,
-        load_tokenizer,
-        peft_config,
-        refuse_new_tokens,
-    )
+    from hfllm.training.load import end_ids, load_tokenizer, peft_config
     from hfllm.training.pairs import heldout_rows, read_split
-    from hfllm.training.reference_logps import needs_second_model
+    from hfllm.training.reference_logps import policy_and_reference
 
     args = build_trainer_config(step.spec, step.seed, str(step.checkpoints))
     tokenizer = load_tokenizer(step, manifest.notes)
-    refuse_new_tokens(step, tokenizer)
-    model = load_init(step, AutoModelForCausalLM, tokenizer)
+    model, reference = policy_and_reference(step, args, tokenizer)
     ledger, seq_len = Ledger(), config.data.seq_len
     train, heldout = read_split(config.data, step, ledger, manifest)
-    rows = preference.pair_rows(tokenizer, train, seq_len, ledger, row_of=pair_of_answers)
-    tests, _ = heldout_rows(heldout, tokenizer, seq_len, step, manifest, pair_of_answers)
+    rows_of = partial(preference.pair_rows, row_of=pair_of_answers)
+    rows = rows_of(tokenizer, train, seq_len, ledger)
+    tests, _ = heldout_rows(heldout, tokenizer, seq_len, step, manifest, rows_of)
     ledger.check()
     account(ledger, config.data.mixture)
     manifest.ledger = ledger.to_json()
     train_rows = in_order(rows, [preference.longer_side(row) for row in rows], args, step.seed)
-    second = needs_second_model(args, config.peft)
     trainer = ReadyDPOTrainer(
         order=train_rows.order,
         folder=step.checkpoints,
         model=model,
-        ref_model=load_init(step, AutoModelForCausalLM, tokenizer) if second else None,
+        ref_model=reference,
         args=args,
         train_dataset=Dataset.from_list(train_rows.rows),
         eval_dataset=Dataset.from_list(preference.eval_order(tests, args)) if tests else None,
         processing_class=tokenizer,
         peft_config=peft_config(step, "CAUSAL_LM", model, tokenizer),
     )
-    manifest.notes += trainer.notes
+    manifest.notes += trainer.notes or []
     tokens = sum(sum(preference.side_tokens(row)) for row in rows)
     extra: dict[str, Any] = {"pairs_train": len(rows), "pairs_heldout": len(tests)}
     info = TrainingInfo(

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import trl
+from trl import DPOConfig
 
 from hfllm.training.preference_keys import dpo_problems
 
 
 @dataclass
-class DPOConfig(trl.DPOConfig):
+class CheckedDPOConfig(DPOConfig):
     """Settings of `ReadyDPOTrainer`; works with `OmegaConf.structured`.
 
     Raises:

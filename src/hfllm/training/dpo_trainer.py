@@ -13,15 +13,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 from torch.utils.data import DataLoader
 from trl import DPOTrainer
-from trl.models import prepare_deepspeed
-from trl.trainer.utils import FusedCausalLMOutput
 
-from hfllm.fast_cpu.trained_head import Scoring, score_trained_positions, why_kept
-from hfllm.runs.processes import is_sharded
-from hfllm.training.reference_logps import over_rows, with_reference
+from hfllm.training.reference_logps import (
+    kept_or_computed,
+    over_rows,
+    reference_model,
+    rows_digest,
+    score_answers_only,
+)
 
 
 class ReadyDPOTrainer(DPOTrainer):
@@ -34,12 +36,11 @@ class ReadyDPOTrainer(DPOTrainer):
     """
 
     def __init__(self, *, order: Sequence[int], folder: Path, **kwargs: Any) -> None:
-        self.notes: list[str] = []
-        self._folder, self._has_head = folder, False
-        given_reference = kwargs.get("ref_model") is not None
+        self.notes: list[str] | None = None  # of the head, for the manifest; None: not installed
+        self._folder = folder
         super().__init__(**kwargs)
         self._install_head()
-        if self.precompute_ref_logps and given_reference:
+        if self.precompute_ref_logps:
             self.ref_model = None  # FSDP: it was needed for the precomputed ones alone
         rows: Any = self.train_dataset
         self.train_dataset = rows.select(order)
@@ -49,49 +50,27 @@ class ReadyDPOTrainer(DPOTrainer):
         return dataset
 
     def _install_head(self) -> None:
-        """On a CPU let the head score answer tokens alone; TRL's scores all positions there."""
-        if self._has_head or self.accelerator.device.type != "cpu":
-            return
-        self._has_head = True
-        if is_sharded(self.args):
-            self.notes.append("the model is sharded: TRL's head is kept, slower on a CPU")
-            return
-        extra = ("mean_logits", *(["log_sum_sq_probs"] if self.use_weighting else []))
-        how = Scoring(extra=extra)
-        for model in (self.model, self.ref_model):
-            model = model and self.accelerator.unwrap_model(model)
-            if model and not score_trained_positions(model, FusedCausalLMOutput, how):
-                self.notes.append(why_kept(model))
-        self.notes = list(dict.fromkeys(self.notes))
+        """Install the CPU's head, once: the reference's log-probabilities need it in __init__."""
+        if self.notes is None:
+            weighs = ("log_sum_sq_probs",) if self.use_weighting else ()
+            self.notes = score_answers_only(self, ("mean_logits", *weighs))
 
     def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> Dataset:
         """Add the columns ref_chosen_logps and ref_rejected_logps, as kept or anew."""
         self._install_head()
+        model, args = reference_model(self), self.args
         loader = DataLoader(dataset, batch_size, collate_fn=self.data_collator)
-        model = self._reference()
 
         def of_batch(batch: Any) -> dict[str, Any]:
             chosen, rejected = self.compute_ref_log_probs(model, batch)
             return {"ref_chosen_logps": chosen, "ref_rejected_logps": rejected}
 
-        args, accelerator = self.args, self.accelerator
-        key = (self._precompute_model_hash, self.ld_alpha, args.bf16, args.fp16, batch_size)
-        return with_reference(
-            dataset,
+        depends_on = (rows_digest(dataset), self._precompute_model_hash, self.ld_alpha)
+        columns = kept_or_computed(
             self._folder / f"reference-{name}.safetensors",
-            key,
-            accelerator,
-            lambda: over_rows(dataset, loader, accelerator, of_batch, name),
+            (*depends_on, args.bf16, args.fp16, batch_size, args.world_size),
+            self.accelerator,
+            lambda: over_rows(loader, self.accelerator, of_batch, name),
         )
-
-    def _reference(self) -> Any:
-        """The model that the reference's log-probabilities come from, as TRL chooses it.
-
-        DeepSpeed needs an engine: before training its weights are still on the CPU, or in shards.
-        """
-        model: Any = self.model
-        if self.ref_model is None and self.is_deepspeed_enabled:
-            if self._precompute_engine is None:
-                self._precompute_engine = prepare_deepspeed(model, self.accelerator)
-            return self._precompute_engine
-        return self.ref_model or model
+        added = Dataset.from_dict({key: values.tolist() for key, values in columns.items()})
+        return concatenate_datasets([dataset, added], axis=1)

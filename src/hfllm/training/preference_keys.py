@@ -1,4 +1,4 @@
-"""Every key of TRL's DPOConfig: it works, needs another key, or is refused with a reason.
+"""Every key of TRL's DPOConfig and KTOConfig: it works, needs another one, or is refused, and why.
 
 A key that would do nothing is refused: a user who sets it expects something of it. Keys in
 `ELSEWHERE` are refused whatever their value (`Stage.set_elsewhere`).
@@ -40,11 +40,20 @@ ELSEWHERE = TRL_ELSEWHERE | {
     "neftune_noise_alpha": "the noise would count as distance from the reference, which has none",
 }
 
-# They mean what they do in DPOConfig.
+KTO_ELSEWHERE = ELSEWHERE | {
+    "train_sampling_strategy": "a row is compared with others of its step, so their order is set",
+    "label_smoothing_factor": "there are no labels of tokens",
+}
+
+# They mean what they do in DPOConfig and KTOConfig.
 DPO_WORKS = (
     "router_aux_loss_coef", "disable_dropout", "pad_to_multiple_of", "precompute_ref_log_probs",
     "loss_type", "loss_weights", "ld_alpha", "f_divergence_type", "beta", "use_weighting",
     "activation_offloading",
+)  # fmt: skip
+KTO_WORKS = (
+    "router_aux_loss_coef", "disable_dropout", "pad_to_multiple_of", "precompute_ref_log_probs",
+    "loss_type", "beta", "desirable_weight", "undesirable_weight", "activation_offloading",
 )  # fmt: skip
 # {key: (the key and its values, one of which must be set, or it has no effect)}
 DPO_NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
@@ -53,6 +62,7 @@ DPO_NEEDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "discopop_tau": ("loss_type", ("discopop",)),
     "label_smoothing": ("loss_type", ("robust", "exo_pair", "aot", "aot_unpaired")),
 }
+KTO_NEEDS = {"precompute_ref_batch_size": DPO_NEEDS["precompute_ref_batch_size"]}
 
 DPO_LOSSES = (
     "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot",
@@ -72,6 +82,14 @@ DPO_RANGES: dict[str, Range] = TRL_RANGES | {
     "router_aux_loss_coef": NOT_NEGATIVE,
     "loss_weights": ANY,
     "f_alpha_divergence_coef": ANY,
+}
+KTO_LOSSES = ("kto", "apo_zero_unpaired")
+KTO_RANGES: dict[str, Range] = TRL_RANGES | {
+    "beta": ABOVE_0,
+    "desirable_weight": ABOVE_0,
+    "undesirable_weight": ABOVE_0,
+    "precompute_ref_batch_size": AT_LEAST_1,
+    "router_aux_loss_coef": NOT_NEGATIVE,
 }
 
 
@@ -109,6 +127,19 @@ def dpo_problems(config: Any) -> Iterator[str]:
             yield f"use_weighting: {sorting[0]} sorts the pairs, so no weight belongs to one"
         if config.per_device_train_batch_size < 2:
             yield f"per_device_train_batch_size=1: {sorting[0]} compares the pairs of a micro-batch"
+
+
+def kto_problems(config: Any) -> Iterator[str]:
+    """One line for each key of a KTOConfig that KTO cannot use as it is set."""
+    if config.loss_type not in KTO_LOSSES:
+        yield f"loss_type={config.loss_type}; use one of {', '.join(KTO_LOSSES)}"
+    yield from _no_effect(config, KTO_NEEDS)
+    yield from table_problems(vars(config), KTO_RANGES)
+    if config.loss_type == "kto" and config.per_device_train_batch_size < 2:
+        yield (
+            "per_device_train_batch_size=1: the KL estimate is a mean over a micro-batch; use 2 "
+            "or more (4 at least are better), or loss_type: apo_zero_unpaired, which has none"
+        )
 
 
 def _smoothing(value: float, losses: list[str]) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""Log-probabilities of the rows under the reference model, computed once before training.
+"""The reference of DPO and KTO: its log-probabilities, computed once before training.
 
-The reference of DPO and KTO is the model that training starts from. Its log-probabilities of the
+The reference is the model that training starts from. Its log-probabilities of the
 rows never change, so one pass before training replaces one in every step, and no second model is
 held. Batches are those of the first epoch, so that at the first step policy and reference differ by
 nothing, not even by rounding.
@@ -23,83 +23,124 @@ import pyarrow.compute as pc
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from datasets import Dataset, concatenate_datasets
+from datasets import Dataset
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader
+from transformers import AutoModelForCausalLM
+from trl.models import prepare_deepspeed
+from trl.trainer.utils import FusedCausalLMOutput
 
-from hfllm.runs.processes import is_on
+from hfllm.fast_cpu.trained_head import Scoring, score_trained_positions, why_kept
+from hfllm.runs.layout import Step
+from hfllm.runs.processes import is_on, is_sharded
+from hfllm.training.load import load_init, refuse_new_tokens
 
 Columns = dict[str, torch.Tensor]  # (rows,) each
 SAID_FROM = 2_000  # rows; fewer take no time
 
 
-def needs_second_model(args: Any, peft: Any) -> bool:
-    """Whether the reference is a model of its own, loaded from `init` like the first.
+def policy_and_reference(step: Step, args: Any, tokenizer: Any) -> tuple[Any, Any]:
+    """The model of `init` to train, and the same once more where the reference needs its own.
 
-    Not with an adapter, which is switched off for it, nor where its log-probabilities are computed
-    before training; but under FSDP, which shards the first model only when training begins.
+    It does not with an adapter, which is switched off for it, nor where its log-probabilities are
+    computed before training; but under FSDP, which shards the first model only when that begins.
+
+    Raises:
+        ValueError: as `load_init`; or the tokenizer has tokens that no model was trained on.
     """
+    refuse_new_tokens(step, tokenizer)
+    model = load_init(step, AutoModelForCausalLM, tokenizer)
     fsdp = bool(args.fsdp) or is_on("ACCELERATE_USE_FSDP")
-    return not peft and (fsdp or not args.precompute_ref_log_probs)
+    if step.spec.config.peft or (args.precompute_ref_log_probs and not fsdp):
+        return model, None
+    return model, load_init(step, AutoModelForCausalLM, tokenizer)
 
 
-def with_reference(
-    dataset: Dataset, file: Path, key: Sequence[Any], accelerator: Accelerator, compute: Callable
-) -> Dataset:
-    """The data set with the columns of `compute`, which are read from `file` if they are its.
+def kept_or_computed(
+    file: Path, key: Sequence[Any], accelerator: Accelerator, compute: Callable[[], Columns]
+) -> Columns:
+    """The columns of `compute`, read from `file` if it was written for the same key.
 
     Args:
-        dataset: the rows.
-        file: where the columns are kept; the main process writes it.
-        key: what they depend on besides the rows; JSON.
+        file: where they are kept; the main process writes it.
+        key: what they depend on, of the main process; JSON.
         accelerator: of the trainer; all processes call this together.
-        compute: () -> the columns of all rows, on every process.
+        compute: the columns of all rows, on every process.
     """
-    wanted = [_digest(dataset, key)]
+    wanted = [hashlib.sha256(json.dumps(list(key)).encode()).hexdigest()]
     broadcast_object_list(wanted, from_process=0)  # a sharded model's hash differs by process
-    found = [_read(file, wanted[0]) is not None]
+    found = [_read(file, wanted[0])] if accelerator.is_main_process else [None]
     broadcast_object_list(found, from_process=0)
-    if not found[0]:
-        columns = compute()
-        assert all(len(values) == len(dataset) for values in columns.values())
-        if accelerator.is_main_process:
-            _write(file, columns, wanted[0])
-        accelerator.wait_for_everyone()
-    else:
-        columns = _read(file, wanted[0]) or {}
-        assert columns, f"{file} is there for one process and not for another"
-    return concatenate_datasets(
-        [dataset, Dataset.from_dict({name: x.tolist() for name, x in columns.items()})], axis=1
-    )
+    if found[0] is not None:
+        return found[0]
+    columns = compute()
+    if accelerator.is_main_process:
+        _write(file, columns, wanted[0])
+    accelerator.wait_for_everyone()
+    return columns
 
 
 def over_rows(
-    dataset: Dataset, loader: DataLoader, accelerator: Accelerator, compute: Callable, label: str
+    loader: DataLoader, accelerator: Accelerator, compute: Callable[[Any], Columns], label: str
 ) -> Columns:
     """Apply `compute` to every batch of a loader and put the results of all processes together.
 
     Args:
-        dataset: that of the loader.
         loader: batches in the order of the rows.
         accelerator: shares the batches out and gathers the results.
         compute: a batch -> columns (rows of the batch,).
         label: for the printed line: "train", "eval".
     """
-    if len(dataset) >= SAID_FROM and accelerator.is_main_process:
-        words = f"the reference's log-probabilities of {len(dataset):,} {label} rows, once"
-        print(f"computing {words}", flush=True)
+    rows = len(loader.dataset)  # type: ignore[arg-type]
+    if rows >= SAID_FROM and accelerator.is_main_process:
+        print(f"computing the reference's log-probabilities of {rows:,} {label} rows", flush=True)
     parts: dict[str, list[torch.Tensor]] = {}
     for batch in accelerator.prepare(loader):
         for name, values in compute(batch).items():
             values = accelerator.gather_for_metrics(values.float().contiguous())
             parts.setdefault(name, []).append(values.cpu())
-    return {name: torch.cat(values) for name, values in parts.items()}
+    columns = {name: torch.cat(values) for name, values in parts.items()}
+    assert all(len(values) == rows for values in columns.values())
+    return columns
 
 
-def _digest(dataset: Dataset, key: Sequence[Any]) -> str:
-    """Hash of the rows and of `key`."""
-    digest = hashlib.sha256(json.dumps(list(key)).encode())
+def reference_model(trainer: Any) -> Any:
+    """The model that a trainer's reference log-probabilities come from, as TRL chooses it.
+
+    DeepSpeed needs an engine: before training its weights are still on the CPU, or in shards.
+    """
+    if trainer.ref_model is None and trainer.is_deepspeed_enabled:
+        if trainer._precompute_engine is None:
+            trainer._precompute_engine = prepare_deepspeed(trainer.model, trainer.accelerator)
+        return trainer._precompute_engine
+    return trainer.ref_model or trainer.model
+
+
+def score_answers_only(trainer: Any, extra: tuple[str, ...]) -> list[str]:
+    """On a CPU let the heads score answer tokens alone, where TRL's score all positions.
+
+    Args:
+        trainer: its model and reference get the head.
+        extra: further fields of its metrics (fast_cpu.trained_head.EXTRA).
+
+    Returns:
+        Notes on models that keep TRL's head.
+    """
+    if trainer.accelerator.device.type != "cpu":
+        return []
+    if is_sharded(trainer.args):
+        return ["the model is sharded: TRL's head is kept, slower on a CPU"]
+    models = [m for m in (trainer.model, trainer.ref_model) if m is not None]
+    plain = [trainer.accelerator.unwrap_model(model) for model in models]
+    how = Scoring(extra=extra)
+    kept = [m for m in plain if not score_trained_positions(m, FusedCausalLMOutput, how)]
+    return list(dict.fromkeys(map(why_kept, kept)))
+
+
+def rows_digest(dataset: Dataset) -> str:
+    """Hash of the rows' contents."""
+    digest = hashlib.sha256()
     for table in dataset.with_format("arrow").iter(batch_size=1_000):
         for name in table.column_names:
             column = table.column(name).combine_chunks()

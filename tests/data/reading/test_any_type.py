@@ -10,7 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from hfllm.data.ledger import Ledger, row_bytes
-from hfllm.data.reading.examples import read_chats, read_documents, read_pairs, read_prompts
+from hfllm.data.reading.examples import (
+    read_chats,
+    read_documents,
+    read_labelled,
+    read_pairs,
+    read_prompts,
+)
 from hfllm.recipe.config import SourceConfig
 
 ASK, SAY = {"role": "user", "content": "Hi?"}, {"role": "assistant", "content": "Hello."}
@@ -18,6 +24,7 @@ READERS = {
     "documents": read_documents,
     "chats": read_chats,
     "pairs": read_pairs,
+    "labelled": read_labelled,
     "prompts": read_prompts,
 }
 ROWS: dict[str, list[dict]] = {  # a row of every format
@@ -36,6 +43,12 @@ ROWS: dict[str, list[dict]] = {  # a row of every format
         {"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: c"},
         {"instruction": "a", "input": "", "response1": "b", "response2": "c", "label": 1},
     ],
+    "labelled": [
+        {"prompt": "a", "completion": "b", "label": True},
+        {"messages": [ASK, SAY], "label": 0},
+        {"instruction": "a", "output": "b", "label": "true"},
+        {"prompt": "a", "chosen": "b", "rejected": "c"},
+    ],
     "prompts": [
         {"prompt": "a", "answer": "b"},
         {"messages": [ASK, SAY]},
@@ -47,6 +60,7 @@ MADE = {
     "documents": (),
     "chats": ("messages",),
     "pairs": ("prompt", "chosen", "rejected"),
+    "labelled": ("prompt",),
     "prompts": ("prompt",),
 }
 EVERYWHERE = ("id", "source", "origin", "system", "weight", "tools", "extra")

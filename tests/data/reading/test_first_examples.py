@@ -16,6 +16,7 @@ ROWS = {
         "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     },
     "pairs": {"prompt": "a", "chosen": "b", "rejected": "c"},
+    "labelled": {"prompt": "a", "completion": "b", "label": True},
     "prompts": {"prompt": "a"},
     "rows": {"anything": 1},
 }

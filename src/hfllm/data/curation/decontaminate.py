@@ -56,10 +56,11 @@ def drop_contaminated(
         examples: conversations, pairs, prompts or documents, as the readers yield them.
         tests: of `read_tests`; None keeps every example.
         ledger: gets "contamination" for each dropped example.
-        keys: columns of texts or messages that are searched, each text for itself.
+        keys: columns of texts or messages that are searched where an example has them, each text
+            for itself.
     """
     for example in examples:
-        texts = (text for key in keys for text in strings(example[key]))
+        texts = (text for key in keys if key in example for text in strings(example[key]))
         if tests and any(tests.find(text) for text in texts):
             ledger.drop(example, "contamination")
         else:

@@ -1,4 +1,4 @@
-"""Read a list of sources into examples: documents, chats, preference pairs or prompts.
+"""Read a list of sources into examples: documents, chats, pairs, labelled answers or prompts.
 
 The rows of a source (rows.py) are converted to the kind of example that is read (formats.py).
 Sources are read one after the other, in the order given. Streaming: one row at a time, nothing is
@@ -24,6 +24,7 @@ from typing import Any
 from hfllm.data.ledger import REMEDY, DataError, Drop, Example, Ledger
 from hfllm.data.reading.files import Resolve
 from hfllm.data.reading.formats import as_chat, as_document, as_pair, as_prompt
+from hfllm.data.reading.labelled import as_labelled
 from hfllm.data.reading.rows import TRIED, label, read_rows
 from hfllm.data.reading.unread import Reads, note_unread, selecting
 from hfllm.recipe.config import SourceConfig
@@ -33,6 +34,7 @@ __all__ = [
     "read_as",
     "read_chats",
     "read_documents",
+    "read_labelled",
     "read_pairs",
     "read_prompts",
     "read_rows",
@@ -93,6 +95,14 @@ def read_pairs(
     """Yield pairs: {"prompt", "chosen", "rejected", ...}; arguments of `read_documents`."""
     sides = ("prompt", "chosen", "rejected")
     return _read(sources, resolve, ledger, as_pair, reads=lambda *_: sides)
+
+
+def read_labelled(
+    sources: list[SourceConfig], resolve: Resolve, ledger: Ledger | None = None
+) -> Iterator[Example]:
+    """Yield answers that are good (`chosen`) or bad (`rejected`), or both, with their `prompt`."""
+    sides = ("prompt", "chosen", "rejected")
+    return _read(sources, resolve, ledger, as_labelled, reads=lambda *_: sides)
 
 
 def read_prompts(

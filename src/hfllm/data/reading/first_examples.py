@@ -11,6 +11,7 @@ from hfllm.data.reading.examples import (
     label,
     read_chats,
     read_documents,
+    read_labelled,
     read_pairs,
     read_prompts,
     read_rows,
@@ -26,6 +27,7 @@ KINDS: dict[str, Read] = {
     "texts": read_texts,
     "chats": read_chats,
     "pairs": read_pairs,
+    "labelled": read_labelled,
     "prompts": read_prompts,
     "rows": lambda sources, resolve, ledger: read_rows(sources[0], resolve, ledger),
 }

@@ -18,8 +18,8 @@ from hfllm.runs.layout import Step
 from hfllm.runs.status import status
 
 ROWS = 20  # of each source
-OTHER_KINDS = {"pairs": "preference pairs", "chats": "conversations", "texts": "documents",
-               "prompts": "prompts"}  # fmt: skip
+OTHER_KINDS = {"pairs": "preference pairs", "labelled": "labelled answers",
+               "chats": "conversations", "texts": "documents", "prompts": "prompts"}  # fmt: skip
 
 Rows = dict[str, list[Example]]
 

@@ -63,7 +63,7 @@ def as_document(row: dict[str, Any], format: str | None = None) -> dict[str, Any
 
     Of a row with both columns, the one of the format is kept (by default the text).
     """
-    column = _format(row, format, DOCUMENTS)
+    column = format_of(row, format, DOCUMENTS)
     if not text_of(row, column).strip():
         return Drop("empty")
     other = "html" if column == "text" else "text"
@@ -72,13 +72,13 @@ def as_document(row: dict[str, Any], format: str | None = None) -> dict[str, Any
 
 def as_chat(row: dict[str, Any], format: str | None = None) -> dict[str, Any] | Drop:
     """A conversation in `messages` that ends with an assistant's answer."""
-    used = CHATS[_format(row, format, CHATS)]
+    used = CHATS[format_of(row, format, CHATS)]
     _refuse_pair(row)
     if drop := row_weight(row):
         return drop
     if isinstance(messages := used.convert(row), Drop):
         return messages
-    messages, rest, tools = with_system(row, messages), _rest(row, used), tools_beside(row)
+    messages, rest, tools = with_system(row, messages), rest_of(row, used), tools_beside(row)
     rest = {key: value for key, value in rest.items() if key not in TOOLS}
     refuse(rest, REFUSED)
     return check_chat(messages) or rest | tools | {"messages": messages}
@@ -102,7 +102,7 @@ def _refuse_pair(row: dict[str, Any]) -> None:
 
 def as_pair(row: dict[str, Any], format: str | None = None) -> dict[str, Any] | Drop:
     """A preference pair: `prompt` ends with the user, `chosen` and `rejected` are one answer."""
-    used = PAIRS[_format(row, format, PAIRS)]
+    used = PAIRS[format_of(row, format, PAIRS)]
     if drop := row_weight(row):
         return drop
     if isinstance(sides := used.convert(row), Drop):
@@ -110,7 +110,7 @@ def as_pair(row: dict[str, Any], format: str | None = None) -> dict[str, Any] | 
     prompt, chosen, rejected = sides
     if has_tools(prompt) or tools_beside(row):
         return Drop("tool_role")  # only chats are rendered with tools
-    prompt, rest = without_weights(with_system(row, prompt)), _rest(row, used)
+    prompt, rest = without_weights(with_system(row, prompt)), rest_of(row, used)
     refuse(rest, REFUSED)
     check_order(prompt, last="user")
     if not (chosen.strip() and rejected.strip()):
@@ -127,7 +127,7 @@ def as_prompt(row: dict[str, Any], format: str | None = None) -> dict[str, Any] 
     The gsm8k format gives the columns `answer` (the final number, as text or number, as it is),
     `check` ("number"), `solution`.
     """
-    name = _format(row, format, PROMPTS)
+    name = format_of(row, format, PROMPTS)
     used = PROMPTS[name]
     if isinstance(prompt := used.convert(row), Drop):
         return prompt
@@ -145,7 +145,7 @@ def as_prompt(row: dict[str, Any], format: str | None = None) -> dict[str, Any] 
     return rest | {"prompt": prompt}
 
 
-def _rest(row: dict[str, Any], used: Format) -> dict[str, Any]:
+def rest_of(row: dict[str, Any], used: Format) -> dict[str, Any]:
     """The columns that the conversion did not read."""
     read = (*used.columns, *used.also, *SYSTEM)
     return {key: value for key, value in row.items() if key not in read}
@@ -155,11 +155,11 @@ def columns_read(
     row: dict[str, Any], format: str | None, table: dict[str, Format]
 ) -> tuple[str, ...]:
     """The columns of a row that the conversion by a table (CHATS, PROMPTS) reads."""
-    used = table[_format(row, format, table)]
+    used = table[format_of(row, format, table)]
     return (*used.columns, *used.also, *SYSTEM, *TOOLS)
 
 
-def _format(row: dict[str, Any], format: str | None, table: dict[str, Format]) -> str:
+def format_of(row: dict[str, Any], format: str | None, table: dict[str, Format]) -> str:
     """The format's name, detected if None is given; DataError names the columns of the row."""
     if format is not None:
         if format not in table:
@@ -219,6 +219,13 @@ PAIRS = {
     "messages": Format(("chosen", "rejected"), lambda row: pair_columns(row, None)),
     "pandalm": Format(("instruction", "response1", "response2", "label"), pandalm, ALSO),
 }
+LABELLED = {  # an answer that is good (true) or bad (labelled.py); pairs are read as two of them
+    "prompt_completion": Format(("prompt", "completion", "label"), completed),
+    "prompt_response": Format(("prompt", "response", "label"), asked("prompt", "response"), ALSO),
+    "messages": Format(("messages", "label"), chat_column("messages")),
+    "sharegpt": Format(("conversations", "label"), chat_column("conversations")),
+    "alpaca": Format(("instruction", "output", "label"), asked("instruction", "output"), ALSO),
+}
 PROMPTS = {
     "prompt": Format(("prompt",), lambda row: to_messages(row["prompt"], "prompt")),
     "messages": CHATS["messages"],
@@ -231,6 +238,7 @@ KINDS = {  # for messages
     "a document": DOCUMENTS,
     "a chat": CHATS,
     "a preference pair": PAIRS,
+    "a labelled answer": LABELLED,
     "a prompt": PROMPTS,
 }
-FORMATS = tuple(DOCUMENTS | CHATS | PAIRS | PROMPTS)  # what `format` of a source may say
+FORMATS = tuple(DOCUMENTS | CHATS | PAIRS | LABELLED | PROMPTS)  # what `format` of a source may say
