@@ -20,9 +20,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicSlidingWindowLayer
 
-from hfllm.fast_cpu.decoding import Forward, IsDone, NextToken
+from hfllm.fast_cpu.decoding import KEY_VALUE_LAYERS, Forward, IsDone, NextToken
 from hfllm.inference.decoders import Prompts, is_right, left_padded
 
 
@@ -64,15 +64,16 @@ class RunningRows:
         ids, mask = left_padded(self.model, prompts)  # (K, P)
         position = (mask.cumsum(1) - 1).clamp(min=0)
         logits = new(ids, mask, position)
-        if any(type(layer) is not DynamicLayer for layer in new.cache.layers):
+        if any(type(layer) not in KEY_VALUE_LAYERS for layer in new.cache.layers):
             raise ValueError(f"{self.model.config.model_type}: its cache cannot be joined")
         if not len(self):
             self.forward, self.mask, self.position = new, mask, position[:, -1]
             return logits
         width = max(self.mask.shape[1], mask.shape[1])
         for old, fresh in zip(_layers(self.forward), _layers(new), strict=True):
-            old.keys = _under(old.keys, fresh.keys, width)
-            old.values = _under(old.values, fresh.values, width)
+            columns = _columns(old, width)
+            old.keys = _under(old.keys, fresh.keys, columns)
+            old.values = _under(old.values, fresh.values, columns)
         self.mask = torch.cat([_widen(self.mask, width, 1), _widen(mask, width, 1)])
         self.position = torch.cat([self.position, position[:, -1]])
         return logits
@@ -88,15 +89,25 @@ class RunningRows:
         self.mask, self.position = self.mask[rows], self.position[rows]
         spare = int((self.mask.cumsum(1).amax(0) == 0).sum())  # columns that only pad
         if spare:
-            for layer in _layers(self.forward):
-                layer.keys, layer.values = layer.keys[:, :, spare:], layer.values[:, :, spare:]
             self.mask = self.mask[:, spare:]
+            for layer in _layers(self.forward):
+                columns = _columns(layer, self.mask.shape[1])
+                layer.keys = layer.keys[:, :, -columns:]
+                layer.values = layer.values[:, :, -columns:]
 
 
 def _layers(forward: Forward) -> list[Any]:
     """The cache's layers that hold something: some share another's."""
     layers: list[Any] = forward.cache.layers
     return [layer for layer in layers if layer.is_initialized]
+
+
+def _columns(layer: Any, width: int) -> int:
+    """How many of the last `width` columns a layer holds; one with a window is told of all."""
+    if not isinstance(layer, DynamicSlidingWindowLayer):
+        return width
+    layer.cumulative_length = width
+    return min(width, layer.sliding_window - 1)
 
 
 def _under(above: torch.Tensor, below: torch.Tensor, width: int) -> torch.Tensor:

@@ -122,7 +122,7 @@ class Service:
                 prompt = await self._render(asked.messages)
                 return await self._answer(request, asked, prompt, deadline)
         except TimeoutError:
-            raise ApiError("the request took too long to send or to read", status=408) from None
+            raise ApiError("sending, answering or reading took too long", status=408) from None
 
     async def _render(self, messages: list[Message]) -> list[int]:
         """Token ids of the prompt.
