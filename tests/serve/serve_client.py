@@ -53,6 +53,7 @@ class Client:
     url: str
     engine: Engine
     key: str | None = None
+    service: Service | None = None
 
     def send(self, path, data=None, headers=None, timeout=60):
         given = {"Content-Type": "application/json", **(headers or {})}
@@ -86,7 +87,7 @@ def serving(model, tokenizer, limits=SMALL, stops=None, key=None, slow_s=0.0, wa
     work = answer(ready, listening, stop, grace)
     thread = threading.Thread(target=lambda: loop.run_until_complete(work))
     thread.start()
-    client = Client(url_of(listening), engine, key)
+    client = Client(url_of(listening), engine, key, ready.service)
     try:
         wait_for(lambda: reaches(client))
         yield client

@@ -1,10 +1,11 @@
 """Requests that are wrong: a 4xx in OpenAI's shape, never a 500."""
 
+import copy
 import json
 import random
 
 import pytest
-from serve_client import user
+from serve_client import serving, user
 
 GOOD = {"model": "tiny", "messages": user("Who is 1?"), "max_tokens": 2, "temperature": 0}
 DEEP = b'{"messages": ' + b"[" * 100_000
@@ -96,9 +97,18 @@ def test_other_paths_methods_and_types(client):
         ("/v1/chat/completions", None, {}, 405),
         ("/v1/models", b"{}", {}, 405),
         ("/v1/chat/completions", b"{}", {"Content-Type": "text/plain"}, 415),
+        ("/v1/chat/completions", b"{}", {"Content-Encoding": "gzip"}, 400),
     ):
         reply = client.send(path, data, headers)
         assert reply.status == status and is_an_error(reply), path
+
+
+def test_what_the_chat_template_refuses_is_told(model, tokenizer):
+    with serving(model, copy.deepcopy(tokenizer)) as client:
+        template = "{{ raise_exception('roles must\\nalternate') }}"
+        client.service.tokenizer.chat_template = template
+        reply = client.post(GOOD)
+    assert is_an_error(reply) and "roles must alternate" in reply.raw
 
 
 def test_no_mixture_of_values_makes_a_500(client):

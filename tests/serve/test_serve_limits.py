@@ -50,6 +50,17 @@ def test_a_request_that_waits_too_long_is_a_503_and_one_that_runs_is_cut(model, 
         assert second.status == 503 and second.json["error"]["code"] == "late"
 
 
+def test_a_stream_that_cannot_be_finished_in_time_is_cut_not_ended(model, tokenizer, monkeypatch):
+    monkeypatch.setattr("hfllm.serving.app.WRITE_SECONDS", -0.7)
+    limits = replace(SMALL, seconds=1.0)
+    with serving(model, tokenizer, limits, ENDLESS, slow_s=0.03) as client:
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            client.post({**LONG, "stream": True})
+        wait_for(lambda: not client.engine.active)
+        assert client.post({**LONG}).status == 408
+        assert client.post({**LONG, "max_tokens": 1}).status == 200
+
+
 def test_rows_that_do_not_fit_into_memory_together_wait(model, tokenizer, monkeypatch):
     monkeypatch.setattr("hfllm.serving.limits._cache_tokens", lambda _: 160)  # two of 73 tokens
     with serving(model, tokenizer, stops=ENDLESS, slow_s=0.002) as client:
@@ -176,7 +187,7 @@ def test_the_verb_says_how_to_try_it_and_ends_on_sigterm(folder):
         process.send_signal(signal.SIGTERM)
         asking.join(30)
         assert replies[0].status in (200, 503)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=300)
         assert process.returncode == 0 and "ended: " in out and "Traceback" not in err
     finally:
         process.kill()
@@ -186,7 +197,7 @@ def test_a_port_in_use_is_one_line(folder):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         process = command(folder, "--port", port)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     assert process.returncode == 1 and not out
     assert err.splitlines()[-1].startswith(
         f"error: --host 127.0.0.1 --port {port}: address already"

@@ -134,7 +134,8 @@ class Service:
         try:
             ids = await loop.run_in_executor(self.renderer, encode_prompt, self.tokenizer, messages)
         except ValueError as error:
-            raise ApiError(str(error), param="messages") from None
+            why = " ".join(str(error).split())[:500]
+            raise ApiError(why, param="messages") from None
         if len(ids) > self.limits.prompt_tokens:
             raise ApiError(
                 f"the prompt has {len(ids):,} tokens; at most {self.limits.prompt_tokens:,} are "

@@ -58,9 +58,10 @@ def _cache_tokens(model: Any) -> int:
     import torch
 
     config = model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    of_token = 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize  # bytes
+    heads = getattr(config, "num_attention_heads", None) or 1  # Mamba has none, and a state instead
+    kept = getattr(config, "num_key_value_heads", None) or heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    of_token = 2 * config.num_hidden_layers * kept * width * model.dtype.itemsize  # bytes
     if model.device.type == "cuda":
         free = torch.cuda.mem_get_info(model.device)[0]
     else:

@@ -38,19 +38,22 @@ async def stream(
         headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
     )
     await response.prepare(request)
-    await response.write(b"".join(map(event, completion.first_chunks())))
     try:
+        await response.write(b"".join(map(event, completion.first_chunks())))
         await response.write(b"".join(map(event, completion.chunks(completion.pieces[0]))))
         while not completion.is_whole:
             piece = checked(await pieces.get())
             completion.take(piece)
             await response.write(b"".join(map(event, completion.chunks(piece))))
+        if usage:
+            await response.write(event(completion.usage_chunk()))
+        await response.write(END_OF_STREAM)
     except ApiError as error:
         await response.write(event(error.body()))
-        return response
-    if usage:
-        await response.write(event(completion.usage_chunk()))
-    await response.write(END_OF_STREAM)
+    except BaseException:  # out of time, or a mistake of ours: no other answer may follow the begun
+        if request.transport is not None:
+            request.transport.abort()
+        raise
     return response
 
 
@@ -61,6 +64,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except ApiError as error:
         found = error
+    except web.RequestPayloadError as error:
+        found = ApiError(f"the body cannot be read: {' '.join(str(error).split())[:200]}")
     except web.HTTPRequestEntityTooLarge as error:
         found = ApiError(f"the body is too large: {error.text}", status=413)
     except web.HTTPException as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import shlex
 import signal
@@ -175,10 +176,13 @@ async def answer_until_signal(
 
 async def answer(ready: Ready, listening: socket.socket, stop: asyncio.Event, grace: float) -> None:
     """Answer requests until `stop` is set, then what was begun, for at most `grace` seconds."""
+    quiet = logging.getLogger("hfllm.serving")  # of clients' broken HTTP, which gets its 400
+    quiet.setLevel(logging.CRITICAL)
     runner = web.AppRunner(
         ready.service.app(),
         handler_cancellation=True,  # a client that goes away frees its place
         access_log=None,
+        logger=quiet,
         shutdown_timeout=WRITE_SECONDS,
     )
     await runner.setup()
