@@ -32,10 +32,7 @@ MODELS = {
     "linear": {"rope_parameters": ROPE | {"rope_type": "linear", "factor": 2.0}},
     "llama3": {"rope_parameters": ROPE | LLAMA3},
     "yarn": {"rope_parameters": ROPE | YARN},
-    "yarn, all keys": {
-        "rope_parameters": ROPE | YARN
-        | {"beta_fast": 16.0, "beta_slow": 2.0, "attention_factor": 0.7}
-    },
+    "yarn, attention": {"rope_parameters": ROPE | YARN | {"attention_factor": 0.7}},
     "mistral": {"model_type": "mistral", "sliding_window": None},
     # transformers reads any tokenizer beside a qwen2 model as Qwen's, with one token more
     "qwen2": {"model_type": "qwen2", "rows": 384},

@@ -33,6 +33,8 @@ ARCHITECTURES = {
     "qwen2": Architecture("qwen2", assumes=_SILU),
     "qwen3": Architecture("qwen3", assumes=_SILU | {"attention_bias": False}),
 }
+# llama.cpp reads other betas for a few architectures only; a header that says them is passed over
+YARN = {"beta_fast": 32.0, "beta_slow": 1.0, "truncate": True}
 SCALINGS = ("default", "linear", "llama3", "yarn")
 
 
@@ -74,8 +76,11 @@ def rope_of(config: Any) -> dict[str, Any]:
         for key in ("mscale", "mscale_all_dim"):
             if rope.get(key):
                 raise ValueError(f"its config scales RoPE by yarn with {key}, which is not written")
-        if rope.get("truncate", True) is False:
-            raise ValueError("its config says truncate: false for yarn, which llama.cpp has not")
+        for key, only in YARN.items():
+            if rope.get(key) not in (None, only):
+                raise ValueError(
+                    f"its config says {key}: {rope[key]} for yarn, and llama.cpp's code {only}"
+                )
     return rope
 
 
@@ -127,9 +132,6 @@ def _scaling(config: Any) -> Iterator[tuple[str, Any]]:
         return
     before = rope.get("original_max_position_embeddings") or config.max_position_embeddings
     yield key + "original_context_length", int(before)
-    for ours, theirs in (("beta_fast", "yarn_beta_fast"), ("beta_slow", "yarn_beta_slow")):
-        if rope.get(ours) is not None:
-            yield key + theirs, float(rope[ours])
     if rope.get("attention_factor") is not None:  # llama.cpp multiplies its own on top
         yield (
             key + "attn_factor",
