@@ -28,3 +28,11 @@ def check_room(path: Path, size: int, what: str) -> None:
 
 def _size(size: int) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def replace_folder(made: Path, out: Path) -> None:
+    """Put a finished folder at `out`, in place of what is there."""
+    old = made.with_name(f"{made.name}.old")
+    if out.exists():
+        out.rename(old)  # into the same temporary folder, which is removed
+    made.rename(out)

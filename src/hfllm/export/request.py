@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from hfllm.recipe.did_you_mean import did_you_mean
 
-TARGETS = ("gguf",)
+TARGETS = ("gguf", "folder", "vllm")
+ADAPTERS = ("merged", "apart")
 FOLDER_DTYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 GGUF_DTYPES = (*FOLDER_DTYPES, "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
 OTHER_NAMES = {long: short for short, long in FOLDER_DTYPES.items()} | {
@@ -27,12 +28,21 @@ class Request:
     given_dtype: str | None = None
     force: bool = False
     check: bool = True
+    adapter: str = "merged"  # or apart: the adapter alone
 
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown target or type, with the nearest one (one line)."""
         if self.to not in TARGETS:
             near = did_you_mean(self.to, TARGETS)
             raise ValueError(f"--to {self.to} is none of {', '.join(TARGETS)}.{near}")
+        if self.adapter not in ADAPTERS:
+            near = did_you_mean(self.adapter, ADAPTERS)
+            raise ValueError(f"--adapter {self.adapter} is none of {', '.join(ADAPTERS)}.{near}")
+        if self.adapter == "apart" and self.to == "gguf":
+            raise ValueError(
+                "--adapter apart: for GGUF the adapter is merged; take --to folder, and for that "
+                "folder llama.cpp's convert_lora_to_gguf.py"
+            )
         if self.dtype in self.dtypes:
             return
         if self.to == "gguf" and self.dtype.startswith(LLAMA_QUANTIZE):

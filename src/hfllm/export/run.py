@@ -6,31 +6,39 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from hfllm.export.card import card_of
+from hfllm.export.check import checked
+from hfllm.export.folder import copy_adapter, write_folder
+from hfllm.export.gguf_file import write_gguf
+from hfllm.export.modelfile import modelfile
 from hfllm.export.place import check_free
 from hfllm.export.request import Request
-from hfllm.export.source import Source, open_source
+from hfllm.export.source import Source, find_adapter, open_source
+from hfllm.inference.load import load_model
+from hfllm.modeling.gguf import read_gguf
 from hfllm.recipe.model_names import is_gguf
+from hfllm.recipe.stage import Stages
 
 
-def export(request: Request) -> Iterator[str]:
+def export(request: Request, stages: Stages) -> Iterator[str]:
     """Export a model; yields what is to be said about it.
 
     Args:
         request: as the command line gives it.
+        stages: of the run that made the model, for its card.
 
     Raises:
         ValueError: see `open_source`, and the writer of each target (one line).
     """
-    source = open_source(request.model)
-    yield from _gguf(source, request)
+    if request.adapter == "apart":
+        yield from _adapter(request)
+        return
+    with open_source(request.model) as source:
+        write = _gguf(source, request) if request.to == "gguf" else _folder(source, request, stages)
+        yield from write
 
 
 def _gguf(source: Source, request: Request) -> Iterator[str]:
-    from hfllm.export.check import checked
-    from hfllm.export.gguf_file import write_gguf
-    from hfllm.export.modelfile import modelfile
-    from hfllm.modeling.gguf import read_gguf
-
     path = gguf_path(request.out, source.name, request.dtype)
     check_free(path, request.force)
     beside = path.with_suffix(".Modelfile")
@@ -48,3 +56,26 @@ def _gguf(source: Source, request: Request) -> Iterator[str]:
 def gguf_path(out: str, name: str, dtype: str) -> Path:
     """The file that `--out` means: itself, or in a folder the usual name NAME-TYPE.gguf."""
     return Path(out) if is_gguf(out) else Path(out) / f"{name}-{dtype.upper()}.gguf"
+
+
+def _folder(source: Source, request: Request, stages: Stages) -> Iterator[str]:
+    out = Path(request.out)
+    check_free(out, request.force)
+    write_folder(source, out, request.dtype, card_of(source, stages), older=request.to == "vllm")
+    if request.check:
+        yield checked(source, out, request.dtype, lambda: load_model(out, None, "cpu"))
+    place = shlex.quote(str(out))
+    yield f"{out}: " + (f"vllm serve {place}" if request.to == "vllm" else f"hfllm chat {place}")
+
+
+def _adapter(request: Request) -> Iterator[str]:
+    out = Path(request.out)
+    adapter = find_adapter(request.model)
+    check_free(out, request.force)
+    base = copy_adapter(adapter, out)
+    yield f"{out}: an adapter of {base}"
+    if request.to == "vllm":
+        yield (
+            f"vllm serve {shlex.quote(base)} --enable-lora --lora-modules "
+            f"{shlex.quote(f'{out.name}={out}')}"
+        )

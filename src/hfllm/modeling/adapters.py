@@ -22,6 +22,7 @@ import torch
 
 from hfllm.modeling.eval_mode import eval_mode
 from hfllm.modeling.load_report import without_load_report
+from hfllm.recipe.errors import reading
 
 CONFIG = "adapter_config.json"
 # The largest difference of merged and trained logits, as a share of the largest logit. Merging sums
@@ -103,6 +104,47 @@ def merge_adapter(model: Any, folder: Path, aside: Path, is_sharded: bool = Fals
     gc.collect()
     half = not is_sharded and next(base.parameters()).dtype != torch.float32
     _check_same(type(base), folder, aside, trained, SAME_IN_HALF if half else SAME_IN_FLOAT32)
+    return [UNTIED] if untied else []
+
+
+def merge_saved(adapter: Path, folder: Path) -> list[str]:
+    """Merge an adapter's folder into its base model, and write the whole model in float32.
+
+    Args:
+        adapter: a folder that peft or a step (STEP/adapter) wrote.
+        folder: gets the model and the tokenizer.
+
+    Returns:
+        A note where head and embeddings were untied, else [].
+
+    Raises:
+        ValueError: the base model is not there, or merged it is another than with the adapter.
+    """
+    from peft import PeftConfig, PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with reading(f"cannot load {adapter}"):
+        base = str(PeftConfig.from_pretrained(str(adapter)).base_model_name_or_path)
+    with reading(f"{adapter}: cannot load its base model {base}"):
+        fresh: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    has_tokenizer = (adapter / "tokenizer_config.json").is_file()
+    with reading(f"{adapter}: cannot load the tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(str(adapter) if has_tokenizer else base)
+    if len(tokenizer) > fresh.get_input_embeddings().weight.shape[0]:
+        fresh.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    with reading(f"cannot load {adapter}"):
+        adapted: Any = PeftModel.from_pretrained(fresh, str(adapter))
+    trained = sample_logits(fresh)
+    with warnings.catch_warnings():  # peft's, about what `_untie` does
+        warnings.filterwarnings("ignore", message=".*tie_word_embeddings.*")
+        untied = _untie(fresh)
+        merged: Any = adapted.merge_and_unload()
+    merged.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    kind = type(merged)
+    del adapted, fresh, merged
+    gc.collect()
+    _check_same(kind, folder, adapter, trained, SAME_IN_FLOAT32)
     return [UNTIED] if untied else []
 
 

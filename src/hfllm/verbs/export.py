@@ -1,4 +1,4 @@
-"""`hfllm export`: hand a model on, as a GGUF file."""
+"""`hfllm export`: hand a model on, as a GGUF file or a model folder."""
 
 from __future__ import annotations
 
@@ -16,24 +16,28 @@ def export(
             help="a folder (runs/demo/sft/model), a run's step, a hub id or a .gguf file"
         ),
     ],
-    to: Annotated[str, typer.Option(help="gguf")],
+    to: Annotated[str, typer.Option(help="gguf, folder or vllm")],
     out: Annotated[str, typer.Option(help="a .gguf file or folder")],
     dtype: Annotated[
         str | None, typer.Option(help="f32, bf16, f16; gguf also q8_0, q5_1, q5_0, q4_1, q4_0")
     ] = None,
     force: Annotated[bool, typer.Option(help="replace what is there")] = False,
     check: Annotated[bool, typer.Option(help="read it back and compare its logits")] = True,
+    adapter: Annotated[
+        str, typer.Option(help="merged, or apart: the adapter alone, for its base model")
+    ] = "merged",
 ) -> None:
-    """Hand a model on: a GGUF file with an Ollama Modelfile."""
+    """Hand a model on: a GGUF file with an Ollama Modelfile, or a model folder."""
     with clear_errors():
         from hfllm.export.request import Request
         from hfllm.recipe.hub import require_model
         from hfllm.runs.quiet import quiet_libraries
 
-        request = Request(model, to, out, dtype, force, check)
+        request = Request(model, to, out, dtype, force, check, adapter)
         require_model(model)  # before torch is imported, which takes seconds
         quiet_libraries()  # before transformers is imported
         from hfllm.export.run import export as export_model
+        from hfllm.stages import find_stages
 
-        for line in export_model(request):
+        for line in export_model(request, find_stages()):
             print(line, flush=True)
