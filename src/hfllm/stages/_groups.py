@@ -9,28 +9,16 @@ from hfllm.recipe.recipe import StepSpec
 from hfllm.recipe.stage import RowShape
 from hfllm.runs.manifest import Manifest
 from hfllm.stages import _rollouts
-from hfllm.stages._rollouts import Prepared, RolloutConfig
+from hfllm.stages._rollouts import Prepared
 
-NO_EVALUATION = "no prompts are held out here; measure the model with an `evaluate` step"
-ELSEWHERE = _rollouts.ELSEWHERE | dict.fromkeys(
-    ("num_generations_eval", "eval_strategy", "do_eval", "eval_on_start"),
-    NO_EVALUATION,
-)
+ELSEWHERE = _rollouts.ELSEWHERE | {"num_generations_eval": "no prompts are held out here"}
 
 
 def check(spec: StepSpec) -> Iterator[str]:
-    """`check`, weights of rewards, and groups of answers that do not fill a rollout."""
+    """The checks of any rollout, and groups of answers that do not fill one."""
     from hfllm.rl.group_size import problems
 
     yield from _rollouts.check(spec)
-    config: RolloutConfig = spec.config
-    weights, count = config.trainer.get("reward_weights"), len(config.reward_functions)
-    count += bool(config.reward)
-    if isinstance(weights, list) and len(weights) != count:
-        yield (
-            f"trainer.reward_weights: {len(weights)} weights for {count} rewards; give one for "
-            "each, the reward model's first"
-        )
     yield from problems(spec)
 
 
