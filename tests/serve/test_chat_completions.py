@@ -111,6 +111,24 @@ def test_logprobs_are_the_models(client, model, tokenizer, generator):
     assert warm.json["choices"][0]["logprobs"]["content"][0]["logprob"] == entries[0]["logprob"]
 
 
+@pytest.mark.parametrize("frequency, presence", [(1.5, 0.0), (0.0, 2.0), (-0.5, 0.5)])
+def test_penalties_are_taken_from_the_logits_of_what_was_said(
+    client, model, tokenizer, frequency, presence
+):
+    prompt, ids = encode_prompt(tokenizer, user("Who is 1?")), []
+    for _ in range(16):
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([prompt + ids])).logits[0, -1]
+        for token in set(ids):
+            logits[token] -= frequency * ids.count(token) + presence
+        ids.append(int(logits.argmax()))
+    stops = model.generation_config.eos_token_id
+    end = next((i for i, token in enumerate(ids) if token in stops), len(ids))
+    spoken = tokenizer.decode(ids[:end], skip_special_tokens=True)
+    asked = {"frequency_penalty": frequency, "presence_penalty": presence, "max_tokens": 16}
+    assert client.ask("Who is 1?", **asked).text == spoken
+
+
 def test_a_seed_gives_the_same_answer_whoever_else_is_served(client):
     asked = {"temperature": 1.5, "seed": 7, "max_tokens": 16}
     alone = client.ask("Who is 1?", **asked).text

@@ -25,6 +25,8 @@ class Sampling:
     top_p: float = 1.0
     top_k: int = 0  # 0: no limit
     min_p: float = 0.0
+    frequency_penalty: float = 0.0  # for each time that the answer has said a token
+    presence_penalty: float = 0.0  # once, if the answer has said it
 
     @property
     def is_greedy(self) -> bool:
@@ -35,6 +37,23 @@ class Sampling:
     def leaves_out(self) -> bool:
         """Whether unlikely tokens cannot be drawn."""
         return self.top_p < 1 or self.top_k > 0 or self.min_p > 0
+
+
+def penalised(
+    logits: torch.Tensor, settings: Sequence[Sampling], said: Sequence[Sequence[int]]
+) -> torch.Tensor:
+    """The logits (B, V) less the penalties of the tokens that each row's answer has said.
+
+    As in OpenAI's API; the prompt's tokens have none. The given logits stay as they are.
+    """
+    out = logits
+    for i, (setting, ids) in enumerate(zip(settings, said, strict=True)):
+        if ids and (setting.frequency_penalty or setting.presence_penalty):
+            out = out.clone() if out is logits else out
+            token, count = torch.tensor(ids, device=out.device).unique(return_counts=True)
+            penalty = count * setting.frequency_penalty + setting.presence_penalty
+            out[i, token] -= penalty.to(out.dtype)
+    return out
 
 
 def choose(

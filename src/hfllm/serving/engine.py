@@ -30,7 +30,7 @@ from hfllm.inference.continuous import RunningRows, rows_can_join
 from hfllm.inference.decoders import Way, way_of
 from hfllm.inference.logits import vocab_size
 from hfllm.inference.prompts import stop_mask
-from hfllm.inference.sampling import choose
+from hfllm.inference.sampling import choose, penalised
 from hfllm.modeling.batching import MAX_BATCH_TOKENS, long_first
 from hfllm.recipe.errors import first_line
 from hfllm.serving.limits import Limits
@@ -207,7 +207,9 @@ class Engine:
 
     def _next(self, rows: Sequence[Row], logits: torch.Tensor) -> torch.Tensor:
         """A token for each row, (B), from logits (B, V)."""
-        token = choose(logits, [r.sampling for r in rows], [r.random for r in rows])
+        settings = [row.sampling for row in rows]
+        left = penalised(logits, settings, [row.text.ids for row in rows])
+        token = choose(left, settings, [row.random for row in rows])
         self.scores = scores_of(logits, token, rows)
         return token
 

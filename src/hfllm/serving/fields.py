@@ -15,7 +15,8 @@ from hfllm.serving.errors import ApiError
 
 READ = (
     "messages", "model", "stream", "stream_options", "max_tokens", "max_completion_tokens",
-    "temperature", "top_p", "top_k", "min_p", "seed", "stop", "n", "logprobs", "top_logprobs",
+    "temperature", "top_p", "top_k", "min_p", "frequency_penalty", "presence_penalty", "seed",
+    "stop", "n", "logprobs", "top_logprobs",
 )  # fmt: skip
 # What a client says of itself, or asks of OpenAI's own machinery; the answer is the same without.
 NO_EFFECT = (
@@ -24,8 +25,6 @@ NO_EFFECT = (
 )  # fmt: skip
 # Not offered here; only these values ask for nothing.
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
     "repetition_penalty": (1,),
     "logit_bias": ({},),
     "tools": ([],),

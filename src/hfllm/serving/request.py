@@ -90,6 +90,8 @@ def _sampling(fields: dict[str, Any], temperature: float) -> Sampling:
         top_p=number(fields, "top_p", 1, 0, 1),
         top_k=max(0, top_k),
         min_p=number(fields, "min_p", 0, 0, 1),
+        frequency_penalty=number(fields, "frequency_penalty", 0, -2, 2),
+        presence_penalty=number(fields, "presence_penalty", 0, -2, 2),
     )
 
 
