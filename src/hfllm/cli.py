@@ -83,7 +83,13 @@ def run(
         from hfllm.runs.pipeline import run_recipe
 
         switched_off()  # a typo in HFLLM_SLOW would end the first step
-        run_recipe(_load(recipe, overrides), only=only, start=start, dry_run=dry_run)
+        loaded = _load(recipe, overrides)
+        todo = run_recipe(loaded, only=only, start=start, dry_run=dry_run)
+        if dry_run:
+            from hfllm.planning.ask import lines_of_run
+
+            for line in lines_of_run(loaded, todo):
+                print(line)
 
 
 @app.command()

@@ -150,8 +150,10 @@ def _run_stage(step: Step) -> None:
         if off := switched_off():
             manifest.notes.append(f"{SWITCH}: fast paths switched off: {', '.join(off)}")
         if step.stage.trains:
+            from hfllm.planning.prediction import predict
             from hfllm.training.fit import build_and_fit  # torch and transformers
 
+            predict(step, manifest)
             build_and_fit(module.build, step, manifest)
         else:
             module.run(config, step, manifest)

@@ -17,6 +17,7 @@ from typing import Any
 
 from hfllm.data.example import DataError, Example
 from hfllm.data.ledger import Ledger
+from hfllm.data.packing.best_fit import packed_rows
 from hfllm.data.reading.examples import label
 from hfllm.data.reading.files import OPENERS
 from hfllm.data.reading.find import find_files
@@ -40,13 +41,15 @@ PACKED_RATIO = 3.0  # bytes of text in a byte of a packed file, where it is not 
 
 @dataclass(frozen=True)
 class Amount:
-    """Rows and tokens of sources that were read, and how they are known; None: unknown.
+    """Examples and tokens of sources that were read, and how they are known; None: unknown.
 
-    missing: what is not in these sums, one line a source.
+    packed: rows that the examples are packed into. missing: what is not in these sums, one line a
+    source.
     """
 
     rows: float | None
     tokens: float | None
+    packed: float | None
     how: str
     missing: tuple[str, ...] = ()
 
@@ -60,6 +63,7 @@ class Amount:
 class _Source:
     rows: float
     tokens: float
+    packed: float
     counted: bool
 
 
@@ -81,7 +85,8 @@ def amount(step: Step, sources: list[SourceConfig], kind: str, most: int) -> Amo
         step: whose sources they are; gives the tokenizer and the folders of other steps.
         sources: of examples of this kind.
         kind: texts, chats, pairs, labelled or prompts.
-        most: tokens of a row at most: longer chats are cut, longer pairs and prompts are dropped.
+        most: tokens of a row: longer documents are split, longer chats cut, longer pairs and
+            prompts dropped.
     """
     counter = TokenCounter(step)
     found: list[_Source] = []
@@ -91,17 +96,17 @@ def amount(step: Step, sources: list[SourceConfig], kind: str, most: int) -> Amo
             missing.append(f"{label(source)}: {why}")
             continue
         try:
-            found.append(_measure(step, source, kind, _tokens_of(counter, kind, most)))
+            found.append(_measure(step, source, kind, _tokens_of(counter, kind, most), most))
         except (DataError, OSError) as error:  # said by the checks before a run
             missing.append(f"{label(source)}: {error}")
     if not found:
-        return Amount(None, None, "unknown", tuple(missing))
+        return Amount(None, None, None, "unknown", tuple(missing))
     how = "counted" if all(one.counted for one in found) and counter.exact else "estimated"
     if how == "estimated":
         parts = [] if all(one.counted for one in found) else ["from the first rows and the size"]
         how += f" ({', '.join([*parts, counter.how] if counter.how else parts)})"
     rows, tokens = sum(one.rows for one in found), sum(one.tokens for one in found)
-    return Amount(rows, tokens, how, tuple(missing))
+    return Amount(rows, tokens, sum(one.packed for one in found), how, tuple(missing))
 
 
 def _tokens_of(counter: TokenCounter, kind: str, most: int) -> Callable[[Example], list[float]]:
@@ -122,45 +127,51 @@ def _tokens_of(counter: TokenCounter, kind: str, most: int) -> Callable[[Example
 
 
 def _measure(
-    step: Step, source: SourceConfig, kind: str, tokens_of: Callable[[Example], list[float]]
+    step: Step,
+    source: SourceConfig,
+    kind: str,
+    tokens_of: Callable[[Example], list[float]],
+    seq_len: int,
 ) -> _Source:
     """Read the beginning of a source, and scale it to the whole."""
-    read = kept = 0
-    tokens = size = 0.0
-    place, whole = "", True
-    ledger = Ledger()
+    read, size, place, whole = 0, 0, "", True
+    lengths: list[int] = []
     skipping = dataclasses.replace(source, on_error="skip")
-    for row in KINDS[kind]([skipping], step.data_of, ledger):
-        read += 1
-        size += row.bytes
-        place = row.place
-        found = tokens_of(row)
-        kept, tokens = kept + len(found), tokens + sum(found)
+    for row in KINDS[kind]([skipping], step.data_of, Ledger()):
+        read, size, place = read + 1, size + row.bytes, row.place
+        lengths += [round(n) for n in tokens_of(row)]
         if size > SAMPLE:
             whole = False
             break
-    if whole or not read:
-        return _Source(kept, tokens, counted=True)
+    scale = 1.0 if whole or not read else _scale(step, source, place, read, size)
+    packs = kind in ("texts", "chats")  # a pair and a prompt are a row each
+    packed = packed_rows(lengths, seq_len) if packs else len(lengths)
+    return _Source(len(lengths) * scale, sum(lengths) * scale, packed * scale, counted=whole)
+
+
+def _scale(step: Step, source: SourceConfig, place: str, read: int, size: int) -> float:
+    """The examples of a source, in those read so far: up to this place, of so many bytes."""
     files = find_files(source, step.data_of)
     consumed = _rows_up_to(files, place)
-    if consumed and (total := _count_rows(files)):
-        scale = total / consumed
-        rows = min(read * scale, source.limit or float("inf"))
-        return _Source(rows * kept / read, tokens / read * rows, counted=False)
-    all_bytes = sum(_text_bytes(file) for file in files)  # text files, lists, tables: by bytes
-    rows = min(read * all_bytes / size, source.limit or float("inf"))
-    return _Source(rows * kept / read, tokens / read * rows, counted=False)
+    total = _count_rows(files) if consumed else None
+    by_bytes = sum(map(_text_bytes, files)) / size  # of text files, lists, tables
+    scale = total / consumed if total else by_bytes
+    return min(scale, source.limit / read) if source.limit else scale
 
 
 def _rows_up_to(files: list[Path], place: str) -> float:
-    """Rows of the files up to a place ("web.jsonl:17"), the files before it included."""
-    found = re.search(r":(\d+)$", place)
+    """Rows of the files up to a place ("web.jsonl:17", "web.parquet: row 17")."""
+    found = re.search(r":(?: row )?([\d,]+)$", place)
     name = place[: found.start()] if found else ""
     here = next((i for i, file in enumerate(files) if str(file).endswith(name) and name), None)
     if found is None or here is None:
         return 0
     before = [_count_rows([file]) for file in files[:here]]
-    return 0 if any(n is None for n in before) else sum(n or 0 for n in before) + int(found[1])
+    return (
+        0
+        if any(n is None for n in before)
+        else sum(n or 0 for n in before) + int(found[1].replace(",", ""))
+    )
 
 
 def _count_rows(files: list[Path]) -> float | None:

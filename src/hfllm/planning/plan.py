@@ -8,12 +8,11 @@ this machine what it has.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
-from typing import Any
 
 from hfllm.planning import compute
 from hfllm.planning.devices import Device, device_called
-from hfllm.planning.memory import Memory, Setup, memory_of
+from hfllm.planning.figures import Plan, Speed, StepPlan, Where
+from hfllm.planning.memory import Setup, memory_of
 from hfllm.planning.remedies import remedies
 from hfllm.planning.strategy import Strategy, strategy_of
 from hfllm.planning.values import TrainerValues
@@ -21,92 +20,9 @@ from hfllm.planning.work import Work, work_of
 from hfllm.recipe.launch_line import STARTED_BY_RUN
 from hfllm.recipe.launcher import launcher_words
 from hfllm.recipe.recipe import Recipe
-from hfllm.recipe.stage import RowShape
 from hfllm.runs.layout import Step
 from hfllm.training.defaults import Machine, choose_defaults, this_machine
 from hfllm.training.memory import ModelSize
-
-ASSUMED_MFU = 0.4
-
-
-@dataclass(frozen=True)
-class Where:
-    """The devices that a plan is for.
-
-    device: a card of the table, or None: this machine's CPU, or a GPU that the table lacks. memory:
-    bytes of one device, or of this machine. count: devices, if they were asked for.
-    """
-
-    name: str
-    memory: int
-    bf16: bool
-    on_gpu: bool
-    device: Device | None = None
-    count: int | None = None
-
-
-@dataclass(frozen=True)
-class Speed:
-    """How fast: a share of the device's peak, or seconds a step that were measured.
-
-    startup_s: seconds of a step's process besides its optimizer steps.
-    """
-
-    mfu: float = ASSUMED_MFU
-    is_assumed: bool = True
-    step_s: float | None = None
-    startup_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class StepPlan:
-    """The figures of one training step; None where they are unknown, `remarks` say why."""
-
-    step: Step
-    strategy: Strategy
-    values: TrainerValues
-    work: Work
-    size: ModelSize | None
-    row: RowShape | None
-    flops: compute.Flops | None
-    memory: Memory | None
-    limit: int
-    seconds: float | None
-    step_seconds: float | None
-    speed: str
-    remedies: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
-
-    @property
-    def total_flops(self) -> float | None:
-        """FLOPs of the whole training."""
-        tokens = self.work.tokens
-        return None if self.flops is None or tokens is None else self.flops.total * tokens
-
-    @property
-    def fits(self) -> bool:
-        """Whether the peak is within the device's memory, as far as it is known."""
-        return self.memory is None or self.memory.peak <= self.limit
-
-    def to_json(self) -> dict[str, Any]:
-        """What a manifest keeps of it, to be shown beside what was measured."""
-        found: dict[str, Any] = {"strategy": str(self.strategy), "steps": self.work.steps}
-        found |= {"tokens": self.work.tokens and round(self.work.tokens)}
-        found |= {"tokens_at_most": self.work.at_most, "flops": self.total_flops}
-        found |= {"seconds": self.seconds and round(self.seconds, 1), "speed": self.speed}
-        if self.memory:
-            found["memory_gb"] = round(self.memory.allocated / 2**30, 3)
-            found["memory_parts"] = self.memory.parts
-        return {key: value for key, value in found.items() if value is not None}
-
-
-@dataclass
-class Plan:
-    """The plans of a recipe's training steps on the same devices."""
-
-    recipe: Recipe
-    where: Where
-    steps: list[StepPlan] = field(default_factory=list)
 
 
 def here(recipe: Recipe, use_cpu: bool = False) -> Where:
@@ -195,9 +111,18 @@ def _plan_step(
     step_s, how = _speed(work, flops, strategy, where, values, speed)
     total = None if step_s is None or work.steps is None else step_s * work.steps
     if total is not None:
-        total += speed.startup_s
+        total += speed.startup_s + speed.eval_s * _evaluations(values, work.steps or 0)
     return StepPlan(step, strategy, values, work, size, row, flops, memory, limit, total, step_s,
-                    how, found, tuple(remarks))  # fmt: skip
+                    how, speed.peak, found, tuple(remarks))  # fmt: skip
+
+
+def _evaluations(values: TrainerValues, steps: int) -> int:
+    """How often held-out rows are evaluated: every `eval_steps`, and at the end."""
+    strategy, every = str(values.values.get("eval_strategy")), values.values.get("eval_steps")
+    every = every or values.values.get("logging_steps")
+    if strategy == "steps" and isinstance(every, int) and every > 0:
+        return steps // every + bool(steps % every)
+    return 1
 
 
 def setup_of(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hfllm.planning.compute import money
-from hfllm.planning.plan import Plan, StepPlan, Where
+from hfllm.planning.figures import Plan, StepPlan, Where
+from hfllm.planning.memory import Memory
 from hfllm.runs.progress_format import duration, large, scientific
 from hfllm.training.memory import GIB
 
@@ -46,7 +47,7 @@ def step_lines(one: StepPlan, price: float | None) -> Iterator[str]:
         yield _line("FLOPs", _flops(one))
     if one.memory is not None:
         yield from _memory(one)
-    yield _line("time", _time(one, price))
+    yield _line("time", time_words(one, price))
     for remark in one.remarks:
         yield _line("note", remark)
 
@@ -120,8 +121,9 @@ def _memory(one: StepPlan) -> Iterator[str]:
         f"{memory.peak / GIB:.1f} GiB of {one.limit / GIB:.1f}{each}: {verdict}; at its peak, "
         f"{memory.moment}:",
     )
-    parts = [f"{name} {value / GIB:.2f}" for name, value in memory.parts.items()]
-    yield _line("", ", ".join(parts))
+    yield _line("", parts_words(memory))
+    if one.measured_peak:
+        yield _line("", f"measured by a probe: {one.measured_peak:.2f} GiB")
     if not one.fits:
         for remedy in one.remedies:
             yield _line("", f"it fits with {remedy}")
@@ -129,7 +131,14 @@ def _memory(one: StepPlan) -> Iterator[str]:
             yield _line("", NOTHING_FITS)
 
 
-def _time(one: StepPlan, price: float | None) -> str:
+def parts_words(memory: Memory) -> str:
+    """The parts in GiB, those of a hundredth and more."""
+    shown = {name: round(value / GIB, 2) for name, value in memory.parts.items()}
+    return ", ".join(f"{name} {value:.2f}" for name, value in shown.items() if value)
+
+
+def time_words(one: StepPlan, price: float | None) -> str:
+    """Hours and money, or those of a thousand steps, or why they are unknown."""
     count = one.strategy.processes
     if one.step_seconds is None:
         return one.speed

@@ -1,8 +1,8 @@
 """Optimizer steps, rows and tokens of a training step, from its recipe and its data.
 
 With `trainer.max_steps` the steps are known whatever the data are; else they follow from the
-examples of an epoch: packed rows are tokens / (seq_len x FILL), unpacked rows, pairs and prompts
-are the examples. Rows are those that the stage's `RowShape` describes.
+examples of an epoch: chats and documents are packed as in training, unpacked chats, pairs and
+prompts are a row each. Rows are those that the stage's `RowShape` describes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hfllm.planning.values import TrainerValues
 from hfllm.recipe.stage import RowShape
 from hfllm.runs.layout import Step
 
-FILL = 0.995  # share of a packed row that is no padding (docs/benchmarks.md: 0.2% at 512)
+FILL = 0.995  # share of a packed row that is no padding, of data that are not there yet
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def _rows(data: Any, kind: str, found: Amount, row: RowShape | None) -> tuple[fl
     mean = found.tokens / found.rows if found.tokens and found.rows else None
     whole = found.is_whole
     if packed:
-        rows = found.tokens / (seq_len * FILL) if whole and found.tokens else None
-        return _with_replay(data, rows), seq_len * FILL
+        filled = found.tokens / found.packed if found.tokens and found.packed else seq_len * FILL
+        return _with_replay(data, found.packed if whole else None), min(filled, seq_len)
     rows = found.rows if whole else None
     if kind in ("pairs", "labelled"):
         rows = None if rows is None else rows * (1 - getattr(data, "holdout", 0.0))

@@ -16,7 +16,7 @@ from hfllm.report.collect import Run, StepView, parents, read_run, records
 from hfllm.report.markdown import md_table, result_table, safe
 from hfllm.report.number_format import compact, duration, exact, scientific
 from hfllm.report.view.base_model import Base, base_of, bases
-from hfllm.report.view.costs import hardware_of
+from hfllm.report.view.costs import expectations, hardware_of
 from hfllm.report.view.ledger_view import conservation_problems
 from hfllm.report.view.results import tables
 from hfllm.report.view.stale import stale
@@ -150,6 +150,10 @@ def _settings(step: StepView) -> str:
     ]
     trained += [("FLOPs", scientific(step.figure("flops"))), ("hardware", hardware_of(step))]
     trained += [("wall time", duration(step.figure("wall_s")))]
+    trained += [
+        (f"expected {row['what']} (measured)", f"{row['predicted']} ({row['measured']})")
+        for row in expectations(step)
+    ]
     known = [(key, value) for key, value in [*rows, *trained] if value not in (None, "")]
     method = f"{safe(step.stage.method)}\n\n" if step.stage.method else ""
     return f"## Training\n\n{method}" + md_table(["Setting", "Value"], known, 2)

@@ -117,6 +117,9 @@ def _cost(context: dict[str, Any]) -> str:
     keys = ("step", "wall", "tokens", "flops", "speed", "memory")
     heads = ["Step", "Wall time", "Tokens", "FLOPs", "Tokens/s", "Peak memory, GiB"]
     table = md_table(heads, [[row[key] for key in keys] for row in context["costs"]])
+    figures = ("step", "what", "predicted", "measured", "off")
+    if rows := [[row[key] for key in figures] for row in context["expectations"]]:
+        table += "\n" + md_table(["Step", "Figure", "Expected", "Measured", "Off"], rows, 2)
     tail = [f"Sums: {'; '.join(context['totals'])}."] if context["totals"] else []
     spent = context["time_spent"]
     tail += [f"Where the time went, {'; '.join(spent)}."] if spent else []

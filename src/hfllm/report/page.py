@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hfllm.report.collect import Run
 from hfllm.report.drawing.flow import flow_tall, flow_wide
-from hfllm.report.view.costs import cost_rows, reproduction, time_spent, total_of
+from hfllm.report.view.costs import cost_rows, expectation_rows, reproduction, time_spent, total_of
 from hfllm.report.view.curation import curation_audits
 from hfllm.report.view.ledger_view import ledger_views
 from hfllm.report.view.outcome import outcomes
@@ -68,6 +68,7 @@ def gather(run: Run, title: str | None, side_by_side: int) -> dict[str, Any]:
         "selections": selections(run, side_by_side),
         "histories": histories,
         "costs": cost_rows(run),
+        "expectations": expectation_rows(run),
         "totals": total.in_words(),
         "time_spent": time_spent(run),
         "hardware": total.hardware,

@@ -63,6 +63,7 @@ class Manifest:
     tokens: int = 0
     flops: float = 0.0
     peak_memory_gb: float = 0.0  # GiB
+    prediction: dict[str, Any] = field(default_factory=dict)  # of a training step, before it began
     ledger: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)  # decisions made at run time, for the report

@@ -101,8 +101,10 @@ def _at_or_after(recipe: Recipe, name: str, start: str) -> bool:
 
 def run_recipe(
     recipe: Recipe, only: str | None = None, start: str | None = None, dry_run: bool = False
-) -> None:
+) -> list[str]:
     """Plan, check the steps that will run, and run them; prints one line per step.
+
+    Returns the names of the steps that were to run.
 
     Args:
         recipe, only, start: as in `plan`.
@@ -128,7 +130,7 @@ def run_recipe(
     if dry_run:
         if line := unread_rows(recipe, todo):
             console.print(line, markup=False)
-        return
+        return todo
     with _signals_as_exits(), run_lock(recipe.run_dir) as lock:
         write_atomically(recipe.run_dir / "config.yaml", OmegaConf.to_yaml(recipe.resolved))
         done = 0
@@ -147,6 +149,7 @@ def run_recipe(
             _run_step(item.step, name in forced, lock)
     if line := closing_line(recipe):
         console.print(f"\n{line}", markup=False)
+    return todo
 
 
 def command_of(step: Step) -> list[str]:

@@ -116,17 +116,6 @@ def size_of(recipe: Recipe, spec: StepSpec, fetch: bool = False) -> ModelSize | 
         return None
 
 
-def expected_peak(spec: StepSpec, size: ModelSize | None, args: Any, on_gpu: bool) -> int | None:
-    """Estimated peak bytes of a process with these TrainingArguments, or None if unknown."""
-    row = spec.stage.row(spec)
-    if size is None or row is None:
-        return None
-    checkpointing = any(getattr(args, key, False) for key in CHECKPOINTING)
-    accumulates = args.gradient_accumulation_steps > 1
-    how = Training(bool(args.bf16 or args.fp16), checkpointing, on_gpu, accumulates)
-    return peak_bytes(size, row, args.per_device_train_batch_size, how)
-
-
 def _batch(spec: StepSpec, size: ModelSize | None, machine: Machine) -> dict[str, Default]:
     given = {one.key: one.value for one in launch_asks(spec)} | spec.config.trainer
     stage = spec.stage

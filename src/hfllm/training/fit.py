@@ -27,8 +27,7 @@ from hfllm.training.checkpoints import MarkCheckpoints, without_tied_keys
 from hfllm.training.defaults import choose_defaults, chosen_lines
 from hfllm.training.eval_loss import FinalEvaluation
 from hfllm.training.finite import StopWhereNotFinite, check_saved_weights
-from hfllm.training.memory import ModelSize
-from hfllm.training.progress import ProgressLines, memory_lines, model_line, step_plan
+from hfllm.training.progress import ProgressLines, model_line, step_plan
 from hfllm.training.resume import (
     Progress,
     TokensSeen,
@@ -56,23 +55,17 @@ class TrainingInfo:
 
 def build_and_fit(build: Any, step: Step, manifest: Manifest) -> None:
     """Build a step's trainer with its stage's `build`, and `fit` it."""
-    size = choose_defaults(step.recipe, [step.name], fetch=True).get(step.name)
+    choose_defaults(step.recipe, [step.name], fetch=True)
     lines = chosen_lines(step.spec)
     manifest.notes += lines
     if is_main_process():
         print("".join(f"{step.name}: {line}\n" for line in lines), end="", flush=True)
     keep_rows_per_step(step)
     trainer, info = build(step.spec.config, step, manifest)
-    fit(trainer, step, manifest, info, size)
+    fit(trainer, step, manifest, info)
 
 
-def fit(
-    trainer: Trainer,
-    step: Step,
-    manifest: Manifest,
-    info: TrainingInfo,
-    size: ModelSize | None = None,
-) -> None:
+def fit(trainer: Trainer, step: Step, manifest: Manifest, info: TrainingInfo) -> None:
     """Train to the end (or until a signal), save, and fill the manifest.
 
     Args:
@@ -80,7 +73,6 @@ def fit(
         step: gives the folders of checkpoints, metrics and model.
         manifest: gets metrics, notes, tokens and FLOPs.
         info: what the trainer does not know.
-        size: of the model, for the memory that the step expects to take.
 
     Raises:
         ValueError: FSDP was launched, but would not be used; or the training diverged (a loss, a
@@ -106,7 +98,7 @@ def fit(
     trainer.add_callback(MarkCheckpoints(tokens.save))
     parameters = count_parameters(trainer.accelerator.unwrap_model(trainer.model))
     if trainer.is_world_process_zero():
-        lines = [model_line(trainer, parameters), *memory_lines(trainer, step, size)]
+        lines = [model_line(trainer, parameters)]
         lines += short_training_lines(step.spec, trainer.args)
         print("\n".join(f"{step.name}: {line}" for line in lines), flush=True)
     with without_tied_keys(trainer.accelerator.unwrap_model(trainer.model)):

@@ -15,11 +15,7 @@ from typing import Any
 from tqdm import tqdm
 from transformers import Trainer
 
-from hfllm.runs.layout import Step
-from hfllm.runs.machine import free_memory, memory_limit
 from hfllm.runs.progress_format import counted, duration, large
-from hfllm.training.defaults import expected_peak
-from hfllm.training.memory import GIB, ModelSize
 from hfllm.training.resume import rows_per_step
 
 LINE_EVERY_S = 60.0
@@ -120,25 +116,6 @@ def step_plan(
         return [f"{counted(steps, 'step')} of {batch}{tokens}{passed}"]
 
     return plan
-
-
-def memory_lines(trainer: Trainer, step: Step, size: ModelSize | None) -> list[str]:
-    """The line on the expected memory, with a warning where less is free; [] if it is unknown."""
-    on_gpu = trainer.args.device.type == "cuda"
-    peak = expected_peak(step.spec, size, trainer.args, on_gpu)
-    if peak is None or not (on_gpu or trainer.args.device.type == "cpu"):
-        return []
-    free, limit = free_memory(on_gpu), memory_limit(on_gpu)
-    each = " a process" if trainer.args.world_size > 1 else ""
-    shape = step.spec.stage.row(step.spec)
-    without = f", without {shape.uncounted}" if shape and shape.uncounted else ""
-    line = f"expected memory{each}: about {peak / GIB:.1f} GiB of {limit / GIB:.1f}{without}"
-    if peak > free:
-        line += (
-            f", of which only {free / GIB:.1f} are free: if it does not fit, lower "
-            "trainer.per_device_train_batch_size (and raise gradient_accumulation_steps by as much)"
-        )
-    return [line]
 
 
 def _engine(trainer: Trainer) -> str:

@@ -23,7 +23,6 @@ Why not trl's packing: it loses tokens (bfd), or mixes documents (wrapped), and 
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -31,8 +30,9 @@ from itertools import islice
 import numpy as np
 import torch
 
+from hfllm.data.packing.best_fit import WINDOW, best_fit
+
 IGNORED = -100  # the label that the loss leaves out
-WINDOW = 4096  # documents
 PackedRow = dict[str, np.ndarray]
 Piece = tuple[np.ndarray, np.ndarray]  # ids and labels, (n,) each
 Around = tuple[Sequence[int], Sequence[int]]  # ids before and after a document
@@ -105,7 +105,7 @@ def pack(
         pieces: list[Piece] = []
         for document in chunk:
             pieces += _pieces(document, seq_len, around, stats)
-        for indices in _best_fit([len(ids) for ids, _ in pieces], seq_len):
+        for indices in best_fit([len(ids) for ids, _ in pieces], seq_len):
             yield _row([pieces[i] for i in indices], seq_len, pad_id, stats)
 
 
@@ -136,23 +136,6 @@ def _pieces(
     stats.split += len(ids) > seq_len
     cuts = range(0, len(ids), seq_len)
     return [(ids[a : a + seq_len], labels[a : a + seq_len]) for a in cuts]
-
-
-def _best_fit(lengths: Sequence[int], seq_len: int) -> list[list[int]]:
-    """Place pieces into rows: indices per row, rows and indices in the input's order."""
-    rows: list[list[int]] = []
-    spaces: list[tuple[int, int]] = []  # (space left, row), ascending: open rows only
-    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):  # stable: ties keep order
-        at = bisect_left(spaces, (lengths[i], -1))
-        if at == len(spaces):
-            rows.append([])
-            space, row = seq_len, len(rows) - 1
-        else:
-            space, row = spaces.pop(at)
-        rows[row].append(i)
-        if space > lengths[i]:
-            insort(spaces, (space - lengths[i], row))
-    return sorted(sorted(row) for row in rows)
 
 
 def _row(pieces: Sequence[Piece], seq_len: int, pad_id: int, stats: PackStats) -> PackedRow:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from hfllm.report.collect import NOT_RUN, Run, StepView
+from hfllm.report.collect import DONE, NOT_RUN, Run, StepView
 from hfllm.report.number_format import DASH, duration, exact, number, percent, scientific, short
 
 # Metrics that log where the time of a training step went.
@@ -77,6 +78,43 @@ def _cost(step: StepView) -> dict[str, str]:
         "speed": exact(round(tokens / wall)) if tokens and wall and trains else DASH,
         "memory": f"{memory:.2f}" if memory else DASH,
     }
+
+
+def expectation_rows(run: Run) -> list[dict[str, str]]:
+    """What each training step was expected to take beside what it took; [] of an older run."""
+    return [row for step in run.steps for row in expectations(step)]
+
+
+def expectations(step: StepView) -> list[dict[str, str]]:
+    """One row a figure: predicted before the step began, measured, and how far off; [] of none.
+
+    Measured figures of a step that is not done are left out: it has not taken all of them yet.
+    """
+    predicted, done = step.section("prediction"), step.status == DONE
+    at_most = "at most " if predicted.get("tokens_at_most") is True else ""
+    kinds: list[tuple[str, str, str, Callable[[float], str], str]] = [
+        ("peak memory", "memory_gb", "peak_memory_gb", lambda x: f"{x:.2f} GiB", ""),
+        ("wall time", "seconds", "wall_s", duration, ""),
+        ("tokens", "tokens", "tokens", exact, at_most),
+        ("FLOPs", "flops", "flops", scientific, at_most),
+    ]
+    rows = []
+    for what, key, measured_key, in_words, before in kinds:
+        expected = number(predicted.get(key))
+        if expected is None:
+            continue
+        found = step.figure(measured_key) if done else None
+        off = percent(expected / found - 1, 0) if found and not before else DASH
+        rows.append(
+            {
+                "step": step.name,
+                "what": what,
+                "predicted": before + in_words(expected),
+                "measured": in_words(found) if found else DASH,
+                "off": off if off.startswith(("-", DASH)) else f"+{off}",
+            }
+        )
+    return rows
 
 
 def time_spent(run: Run) -> list[str]:
