@@ -6,7 +6,7 @@ eval MODEL       score one model on held-out tests
 chat MODEL       talk to a model
 serve MODEL      answer over HTTP, by OpenAI's API
 import FILE OUT  convert a GGUF file into a transformers model folder
-export MODEL     hand a model on, as a GGUF file with an Ollama Modelfile
+export MODEL     hand a model on: a GGUF file with an Ollama Modelfile, a folder, the hub
 report RECIPE    build the run's HTML page
 plan RECIPE      parameters, tokens, FLOPs, memory, time and money of its training steps
 tokens TEXT      show how a tokenizer splits a text

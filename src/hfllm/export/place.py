@@ -22,12 +22,16 @@ def check_room(path: Path, size: int, what: str) -> None:
             f"{above} has {free / 1e9:.1f} GB free, {what} needs {size / 1e9:.1f}: free some, name "
             "another --out, or take a smaller --dtype"
         )
-    print(f"writing {path} ({what}, {_size(size)})", flush=True)
+    print(f"writing {path} ({what}, {size_in_words(size)})", flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
 
 
-def _size(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+def size_in_words(size: int) -> str:
+    """A number of bytes as kB, MB or GB."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}"
+    return f"{size / 1e3:.1f} kB"
 
 
 def replace_folder(made: Path, out: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hfllm.recipe.did_you_mean import did_you_mean
+from hfllm.recipe.model_names import is_hub_id
 
-TARGETS = ("gguf", "folder", "vllm")
+TARGETS = ("gguf", "folder", "vllm", "hub")
 ADAPTERS = ("merged", "apart")
 FOLDER_DTYPES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 GGUF_DTYPES = (*FOLDER_DTYPES, "q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
@@ -29,6 +30,9 @@ class Request:
     force: bool = False
     check: bool = True
     adapter: str = "merged"  # or apart: the adapter alone
+    dry_run: bool = False  # for the hub
+    public: bool = False  # for the hub
+    lm_studio: str | None = None  # PUBLISHER/MODEL, for GGUF
 
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown target or type, with the nearest one (one line)."""
@@ -43,6 +47,15 @@ class Request:
                 "--adapter apart: for GGUF the adapter is merged; take --to folder, and for that "
                 "folder llama.cpp's convert_lora_to_gguf.py"
             )
+        for flag, target in (("dry_run", "hub"), ("public", "hub"), ("lm_studio", "gguf")):
+            if getattr(self, flag) and self.to != target:
+                raise ValueError(f"--{flag.replace('_', '-')} is for --to {target}; leave it out")
+        if self.lm_studio and not is_hub_id(self.lm_studio):
+            raise ValueError(
+                f"--lm-studio {self.lm_studio} is not PUBLISHER/MODEL; it names folders"
+            )
+        if self.to == "hub" and not is_hub_id(self.out):
+            raise ValueError(f"--out {self.out} is no repository of the hub; write OWNER/NAME")
         if self.dtype in self.dtypes:
             return
         if self.to == "gguf" and self.dtype.startswith(LLAMA_QUANTIZE):

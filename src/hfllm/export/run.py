@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from hfllm.export.card import card_of
 from hfllm.export.check import checked
 from hfllm.export.folder import copy_adapter, write_folder
 from hfllm.export.gguf_file import write_gguf
+from hfllm.export.hub import check_hub, listing, send
 from hfllm.export.modelfile import modelfile
 from hfllm.export.place import check_free
 from hfllm.export.request import Request
@@ -30,16 +33,18 @@ def export(request: Request, stages: Stages) -> Iterator[str]:
     Raises:
         ValueError: see `open_source`, and the writer of each target (one line).
     """
-    if request.adapter == "apart":
-        yield from _adapter(request)
-        return
-    with open_source(request.model) as source:
-        write = _gguf(source, request) if request.to == "gguf" else _folder(source, request, stages)
-        yield from write
+    if request.to == "hub":
+        yield from _hub(request, stages)
+    elif request.adapter == "apart":
+        yield from _adapter(request, Path(request.out))
+    else:
+        with open_source(request.model) as source:
+            is_file = request.to == "gguf"
+            yield from _gguf(source, request) if is_file else _folder(source, request, stages)
 
 
 def _gguf(source: Source, request: Request) -> Iterator[str]:
-    path = gguf_path(request.out, source.name, request.dtype)
+    path = gguf_path(request, source.name)
     check_free(path, request.force)
     beside = path.with_suffix(".Modelfile")
     check_free(beside, request.force)
@@ -53,9 +58,16 @@ def _gguf(source: Source, request: Request) -> Iterator[str]:
     yield f"{beside}: ollama create {path.stem.lower()} -f {shlex.quote(str(beside))}"
 
 
-def gguf_path(out: str, name: str, dtype: str) -> Path:
-    """The file that `--out` means: itself, or in a folder the usual name NAME-TYPE.gguf."""
-    return Path(out) if is_gguf(out) else Path(out) / f"{name}-{dtype.upper()}.gguf"
+def gguf_path(request: Request, name: str) -> Path:
+    """The file that `--out` means: itself, or in a folder the usual name NAME-TYPE.gguf.
+
+    LM Studio finds files at PUBLISHER/MODEL/FILE.gguf below its folder of models.
+    """
+    if request.lm_studio:
+        publisher, name = request.lm_studio.split("/")
+        return Path(request.out, publisher, name, f"{name}-{request.dtype.upper()}.gguf")
+    out = Path(request.out)
+    return out if is_gguf(out) else out / f"{name}-{request.dtype.upper()}.gguf"
 
 
 def _folder(source: Source, request: Request, stages: Stages) -> Iterator[str]:
@@ -68,8 +80,24 @@ def _folder(source: Source, request: Request, stages: Stages) -> Iterator[str]:
     yield f"{out}: " + (f"vllm serve {place}" if request.to == "vllm" else f"hfllm chat {place}")
 
 
-def _adapter(request: Request) -> Iterator[str]:
-    out = Path(request.out)
+def _hub(request: Request, stages: Stages) -> Iterator[str]:
+    """Write the folder beside, then send it: nothing is on the hub before it is checked."""
+    if not request.dry_run:
+        check_hub()
+    with TemporaryDirectory(prefix="hfllm-hub.") as scratch:
+        out = Path(scratch) / request.out.split("/")[1]
+        if request.adapter == "apart":
+            yield from _adapter(request, out)
+        else:
+            aside = replace(request, to="vllm", out=str(out), dry_run=False, public=False)
+            with open_source(request.model) as source:  # readers there may have transformers 4
+                yield from list(_folder(source, aside, stages))[:-1]
+        yield from listing(out, request.out, request.public)
+        if not request.dry_run:
+            yield send(out, request.out, request.public, request.force)
+
+
+def _adapter(request: Request, out: Path) -> Iterator[str]:
     adapter = find_adapter(request.model)
     check_free(out, request.force)
     base = copy_adapter(adapter, out)

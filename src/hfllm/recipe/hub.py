@@ -32,13 +32,7 @@ def hub_problem(name: str, kind: str = MODEL) -> str | None:
         name: owner/name, or the name alone of an old data set.
         kind: MODEL, TOKENIZER or DATA, of hub_cache.py: what will be loaded.
     """
-    if unasked := os.environ.get(UNASKED):
-        why = unasked
-    elif _is_offline():
-        why = f"{_switch()}=1 is set"
-    elif (answer := _no_answer(_endpoint(), _timeout())) is not None:
-        why = answer
-    else:
+    if (why := why_unreachable()) is None:
         return None
     lacks = missing(name, kind)
     if lacks is None:
@@ -48,6 +42,15 @@ def hub_problem(name: str, kind: str = MODEL) -> str | None:
     return (
         f"the hub id {name} {what} ({cache()}), and {why}; connect, or name a folder on this disk"
     )
+
+
+def why_unreachable() -> str | None:
+    """Why the hub cannot be asked now; None if it answers. Takes two seconds at most."""
+    if unasked := os.environ.get(UNASKED):
+        return unasked
+    if _is_offline():
+        return f"{_switch()}=1 is set"
+    return _no_answer(_endpoint(), _timeout())
 
 
 def require_model(reference: str, kind: str = MODEL) -> bool:
