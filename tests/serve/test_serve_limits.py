@@ -1,6 +1,7 @@
 """Limits, the key, clients that go away, and how the server ends."""
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -37,27 +38,34 @@ def test_a_full_queue_is_a_429_and_what_was_taken_on_is_answered(model, tokenize
         assert client.post(LONG).status == 200
 
 
-def test_a_request_that_waits_too_long_is_a_503_and_one_that_runs_is_cut(model, tokenizer):
-    limits = replace(SMALL, at_once=1, seconds=0.6)
-    with serving(model, tokenizer, limits, ENDLESS, slow_s=0.03) as client:
+def test_a_request_that_waits_too_long_is_a_503(model, tokenizer):
+    with serving(model, tokenizer, replace(SMALL, at_once=1), ENDLESS, slow_s=0.03) as client:
         with ThreadPoolExecutor(2) as pool:
             first = pool.submit(client.post, LONG)
             wait_for(lambda: client.engine.active)
+            client.service.limits = replace(client.service.limits, seconds=0.3)
             second = pool.submit(client.post, {**LONG, "stream": True}).result()
-        cut = first.result()
-        assert cut.status == 200 and cut.json["choices"][0]["finish_reason"] == "length"
-        assert 1 < cut.json["usage"]["completion_tokens"] < 64
         assert second.status == 503 and second.json["error"]["code"] == "late"
+        assert first.result().json["usage"]["completion_tokens"] == 64
+
+
+def test_an_answer_that_takes_too_long_ends_as_it_is(model, tokenizer):
+    with serving(model, tokenizer, replace(SMALL, seconds=1), ENDLESS, slow_s=0.05) as client:
+        cut = client.post(LONG)
+    assert cut.status == 200 and cut.json["choices"][0]["finish_reason"] == "length"
+    assert 0 < cut.json["usage"]["completion_tokens"] < 64
 
 
 def test_a_stream_that_cannot_be_finished_in_time_is_cut_not_ended(model, tokenizer, monkeypatch):
-    monkeypatch.setattr("hfllm.serving.app.WRITE_SECONDS", -0.7)
-    limits = replace(SMALL, seconds=1.0)
-    with serving(model, tokenizer, limits, ENDLESS, slow_s=0.03) as client:
+    monkeypatch.setattr("hfllm.serving.app.WRITE_SECONDS", -1.0)
+    limits = replace(SMALL, seconds=2.5)  # the handler has 1.5 s, the answer takes 3.2
+    with serving(model, tokenizer, limits, ENDLESS, slow_s=0.05) as client:
         with pytest.raises((http.client.IncompleteRead, ConnectionError)):
             client.post({**LONG, "stream": True})
         wait_for(lambda: not client.engine.active)
-        assert client.post({**LONG}).status == 408
+        assert client.post(LONG).status == 408
+        wait_for(lambda: not client.engine.active)
+        client.service.limits = replace(client.service.limits, seconds=60)
         assert client.post({**LONG, "max_tokens": 1}).status == 200
 
 
@@ -73,7 +81,7 @@ def test_rows_that_do_not_fit_into_memory_together_wait(model, tokenizer, monkey
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_goes_away_frees_its_place(model, tokenizer, stream):
-    with serving(model, tokenizer, replace(SMALL, at_once=1), ENDLESS, slow_s=0.02) as client:
+    with serving(model, tokenizer, replace(SMALL, at_once=1), ENDLESS, slow_s=0.06) as client:
         host, port = client.url.removeprefix("http://").split(":")
         gone = http.client.HTTPConnection(host, int(port))
         body = str({**LONG, "stream": stream}).replace("'", '"').replace("False", "false")
@@ -84,7 +92,7 @@ def test_a_client_that_goes_away_frees_its_place(model, tokenizer, stream):
         gone.sock.close()
         gone.close()
         wait_for(lambda: not client.engine.active)
-        assert time.monotonic() - begun < 0.9  # all 64 tokens take 1.3 s
+        assert time.monotonic() - begun < 3  # all 64 tokens take 3.8 s
         assert client.ask("Who is 1?", max_tokens=2).status == 200
         assert client.engine.answered == 1
 
@@ -158,6 +166,7 @@ def test_at_the_end_of_its_grace_the_rest_is_told_so(model, tokenizer):
         whole = pool.submit(client.post, LONG)
         stream = pool.submit(client.post, {**LONG, "stream": True})
         wait_for(lambda: len(client.engine.active) == 2)
+    assert not client.engine.alive
     assert whole.result().status == 503 and whole.result().json["error"]["code"] == "closing"
     assert '"code": "closing"' in stream.result().raw and "[DONE]" not in stream.result().raw
 
@@ -219,3 +228,28 @@ def test_vllm_is_started_with_our_limits_where_it_is_installed(folder, tmp_path)
     done = subprocess.run(line, capture_output=True, text=True, env={**os.environ, "K": "abc"})
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("error: --engine vllm: vLLM is not installed")
+
+
+def test_clients_that_leave_disturb_no_others(model, tokenizer):
+    """A third of 48 clients leave at some time; every other answer is the one it gets alone."""
+    with serving(model, tokenizer, replace(SMALL, at_once=16), slow_s=0.002) as client:
+        texts = [f"Who is number {i}{' and a cat' * (i % 5)}?" for i in range(48)]
+        alone = [client.ask(text, max_tokens=24).text for text in texts]
+        address = client.url.removeprefix("http://").split(":")
+
+        def ask(i):
+            if i % 3:
+                stream = i % 3 == 2
+                reply = client.ask(texts[i], max_tokens=24, stream=stream)
+                return reply.joined() if stream else reply.text
+            leaving = http.client.HTTPConnection(address[0], int(address[1]))
+            body = {"messages": user(texts[i]), "max_tokens": 24, "stream": i % 2 == 0}
+            leaving.request("POST", "/v1/chat/completions", json.dumps(body),
+                            {"Content-Type": "application/json"})  # fmt: skip
+            time.sleep(0.01 * (i % 7))
+            leaving.close()
+            return alone[i]
+
+        with ThreadPoolExecutor(48) as pool:
+            assert list(pool.map(ask, range(48))) == alone
+        wait_for(lambda: not client.engine.active and not client.engine.waiting)

@@ -36,6 +36,8 @@ from hfllm.recipe.errors import first_line
 from hfllm.serving.limits import Limits
 from hfllm.serving.rows import Piece, Row, TokenScore, scores_of
 
+LAST_TOKEN_SECONDS = 60.0  # for the round that runs when the rest is given up
+
 
 class Full(Exception):
     """As many answers are generated and wait as the limits allow."""
@@ -110,6 +112,7 @@ class Engine:
             for row in left:
                 row.cancelled = True
                 row.send(Piece(row.index, finish="closing"))
+        self.thread.join(LAST_TOKEN_SECONDS)  # torch aborts a process that ends in its middle
         return len(left)
 
     @torch.inference_mode()
