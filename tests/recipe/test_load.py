@@ -44,8 +44,9 @@ def problems(load):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_every_shipped_recipe_loads(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for step in ("sft", "reward"):  # smollm2-reward.yaml goes on from another recipe's models
-        (tmp_path / "runs" / "smollm2-cpu" / step / "model").mkdir(parents=True)
+    for run in ("smollm2-cpu", "demo"):  # some recipes go on from another one's models
+        for step in ("sft", "reward"):
+            (tmp_path / "runs" / run / step / "model").mkdir(parents=True)
     assert load_recipe(path).steps
 
 

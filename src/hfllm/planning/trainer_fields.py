@@ -32,7 +32,9 @@ def _fields(module: str, name: str) -> dict[str, Any]:
     tree = _defining(module, name)
     node = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name)
     found: dict[str, Any] = {}
-    for base in node.bases:
+    for base in reversed(node.bases):  # the first one wins
+        if isinstance(base, ast.Attribute):  # trl.GRPOConfig
+            found |= _fields(ast.unparse(base.value), base.attr)
         if isinstance(base, ast.Name):
             local = any(isinstance(n, ast.ClassDef) and n.name == base.id for n in tree.body)
             found |= _fields(module if local else _imported_from(tree, base.id, module), base.id)
