@@ -4,14 +4,13 @@ import shutil
 
 import pytest
 import torch
-from test_grpo import TINY
 from test_resume_on_others import SAVED_AT, STEPS, launch, made, of_processes
 
-from tiny import Workspace, merge
+from tiny import TRAINER, Workspace
 
 pytestmark = pytest.mark.distributed
 NAMES = ("grpo", "rloo")
-ANSWERS = {"num_iterations": 2, "logging_steps": 1, "beta": 0.1}
+ANSWERS = {"num_generations": 2, "max_completion_length": 8, "num_iterations": 2, "beta": 0.1}
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +18,12 @@ def resumed(tmp_path_factory):
     """The folder of each run beside that of the straight one."""
     top = tmp_path_factory.mktemp("groups")
     space = Workspace(top / "straight").fill()
-    trainer = {"max_steps": STEPS, "save_steps": SAVED_AT, **ANSWERS}
-    section = merge(TINY, {"reward": None, "trainer": trainer})
+    section = {
+        "data": {"mixture": [{"path": "data/prompts.jsonl"}]},
+        "reward": None,
+        "reward_functions": ["hfllm.rl.rewards:length_reward"],
+        "trainer": {**TRAINER, "max_steps": STEPS, "save_steps": SAVED_AT, **ANSWERS},
+    }
     space.recipe(dict.fromkeys(NAMES, section))
     launch(1, "straight", ("pretrain", space.folder), ("sft", space.folder))
     launch(2, "straight", *((name, space.folder) for name in NAMES))
