@@ -8,6 +8,7 @@ serve MODEL      answer over HTTP, by OpenAI's API
 import FILE OUT  convert a GGUF file into a transformers model folder
 export MODEL     hand a model on: a GGUF file with an Ollama Modelfile, a folder, the hub
 report RECIPE    build the run's HTML page
+compare RUN RUN  several runs or steps side by side, paired
 plan RECIPE      parameters, tokens, FLOPs, memory, time and money of its training steps
 tokens TEXT      show how a tokenizer splits a text
 """
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hfllm.verbs.compare import compare
 from hfllm.verbs.errors import at_least, clear_errors
 from hfllm.verbs.export import export
 from hfllm.verbs.plan import plan
@@ -36,6 +38,7 @@ app = typer.Typer(
 )
 
 app.command()(plan)
+app.command()(compare)
 app.command()(export)
 
 RecipeArgument = Annotated[Path, typer.Argument(help="a YAML recipe, e.g. configs/demo.yaml")]

@@ -3,16 +3,21 @@
 Each is the difference of the two values in the table of results, over the rows that both models
 have: of means, and for the loss on given replies of ratios (nats per token, pooled over the rows,
 as the loss itself is).
+
+Rows are answers (samples.jsonl), or rows that were scored by likelihood (items.jsonl).
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hfllm.evaluation.config import ALL_ANSWERS
 from hfllm.evaluation.intervals import Interval, paired_difference, paired_ratio_difference
 from hfllm.evaluation.measure import (
+    ACC,
+    ACC_NORM,
     ACCURACY,
     ANSWER_TOKENS,
     ENDED,
@@ -33,7 +38,9 @@ MEANS = {
     LOOPING: "looping",
 }
 RATIOS = {REPLY_LOSS: ("reply_nats", "reply_tokens")}
+LIKELIEST = {"right": ACC, "right_norm": ACC_NORM, "greedy": ACC}  # column of an item -> measure
 Pair = tuple[Sample, Sample]  # of one row: the model's, the one before it
+Item = Mapping[str, Any]  # a line of items.jsonl
 
 
 def differences(samples: list[Sample], models: list[str]) -> list[dict[str, Any]]:
@@ -59,6 +66,25 @@ def differences(samples: list[Sample], models: list[str]) -> list[dict[str, Any]
             pairs = [(by_model[after][key], by_model[before][key]) for key in keys]
             head = {"model": after, "baseline": before, "task": task}
             out += [head | {"metric": m.name, **gap._asdict()} for m, gap in _gaps(pairs)]
+    return out
+
+
+def item_differences(items: Sequence[Item], models: Sequence[str]) -> list[dict[str, Any]]:
+    """As `differences`, of rows that were scored by likelihood; every model has the same rows."""
+    found: dict[tuple[str, str], list[Item]] = {}
+    for item in items:
+        found.setdefault((item["task"], item["model"]), []).append(item)
+    out = []
+    for task in dict.fromkeys(task for task, _ in found):
+        for before, after in zip(models, models[1:], strict=False):
+            theirs, ours = found.get((task, before), []), found.get((task, after), [])
+            if not ours or [i["id"] for i in ours] != [i["id"] for i in theirs]:
+                continue
+            for key, measure in LIKELIEST.items():
+                if key in ours[0] and key in theirs[0]:
+                    gap = paired_difference([i[key] for i in ours], [i[key] for i in theirs])
+                    head = {"model": after, "baseline": before, "task": task}
+                    out.append(head | {"metric": measure.name, **gap._asdict()})
     return out
 
 

@@ -21,7 +21,7 @@ from hfllm.evaluation.calibration import reliability
 from hfllm.evaluation.config import TASK_KINDS, task_name_problems
 from hfllm.evaluation.measure import ECE
 from hfllm.evaluation.model_under_test import ModelUnderTest, open_model_under_test
-from hfllm.evaluation.paired import differences
+from hfllm.evaluation.paired import differences, item_differences
 from hfllm.evaluation.sample import Sample
 from hfllm.evaluation.scorers import Scorers, add_relevance, add_rewards, divergence, open_scorers
 from hfllm.evaluation.specs import NO_SCORERS, ModelSpec, Result, ScorerSpecs, TaskSpec
@@ -59,6 +59,7 @@ class Outcome:
     samples: list[Sample] = field(default_factory=list)
     items: list[dict[str, Any]] = field(default_factory=list)  # of rows scored by likelihood
     settings: list[dict[str, Any]] = field(default_factory=list)  # one per model
+    tests: dict[str, str] = field(default_factory=dict)  # task -> digest of its rows
 
 
 def evaluate_models(
@@ -82,7 +83,7 @@ def evaluate_models(
     """
     check(models, tasks, scorers.reward)
     opened = open_scorers(scorers, batch_size)
-    outcome = Outcome()
+    outcome = Outcome(tests={name: task.digest() for name, task in tasks.items()})
     for spec in models:
         evaluate_model(open_model_under_test(spec, batch_size), tasks, opened, outcome)
     for name, task in tasks.items():
@@ -191,9 +192,11 @@ def write(outcome: Outcome, models: list[str], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     results = {
         "results": outcome.results,
-        "differences": differences(outcome.samples, models),
+        "differences": differences(outcome.samples, models)
+        + item_differences(outcome.items, models),
         "reliability": reliabilities(outcome),
         "settings": outcome.settings,
+        "tests": outcome.tests,
     }
     write_lines(out / "samples.jsonl", [sample.to_json() for sample in outcome.samples])
     (out / "items.jsonl").unlink(missing_ok=True)  # of an earlier evaluation

@@ -7,12 +7,13 @@ Every task that asks for answers (tasks/: answers, replies, instructions, ifeval
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hfllm.evaluation.model_under_test import ModelUnderTest, prompt_of
 from hfllm.evaluation.specs import TaskSpec, TestRow
-from hfllm.inference.generate import Answer
-from hfllm.inference.prompts import as_text
+
+if TYPE_CHECKING:
+    from hfllm.evaluation.model_under_test import ModelUnderTest
+    from hfllm.inference.generate import Answer
 
 
 @dataclass
@@ -71,6 +72,9 @@ def answer_rows(
     Raises:
         ValueError: a row has neither `prompt` nor `plain`.
     """
+    from hfllm.evaluation.model_under_test import prompt_of  # torch, which `hfllm compare` spares
+    from hfllm.inference.prompts import as_text
+
     rows = spec.taken()
     prompts = [prompt_of(row, tested.spec.chat) for row in rows]
     label = f"{tested.spec.name}: {task}"

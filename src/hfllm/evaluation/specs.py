@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -64,6 +66,12 @@ class TaskSpec:
     def taken(self) -> list[TestRow]:
         """The rows within the limit."""
         return list(self.rows[: self.limit])
+
+    def digest(self) -> str:
+        """What tells these rows from others, whatever their source is called; `hfllm compare`."""
+        kept = [{k: v for k, v in row.items() if k != "source"} for row in self.taken()]
+        rows = json.dumps(kept, default=str, ensure_ascii=False)
+        return hashlib.sha256(rows.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 class Result(TypedDict):

@@ -2,8 +2,7 @@
 
 Steps come in the order of the recipe, then step folders that the recipe does not name. A partial
 run has a report too, so nothing here raises on content: an unreadable file or line becomes a
-problem, which the page lists. Cost: one pass over the JSON files; no model is loaded and no heavy
-library imported.
+problem, which the page lists. No model is loaded and no heavy library imported.
 """
 
 from __future__ import annotations
@@ -178,8 +177,8 @@ def _read_step(folder: Path, stage: str, stages: Stages, problems: list[str]) ->
         stage=stage_named(str(manifest.get("stage") or stage), stages),
         status=status if status in (DONE, RUNNING, FAILED, NOT_RUN) else RUNNING,
         manifest=manifest,
-        metrics=_lines(folder / "metrics.jsonl", problems),
-        samples=_lines(folder / "samples.jsonl", problems),
+        metrics=read_lines(folder / "metrics.jsonl", problems),
+        samples=read_lines(folder / "samples.jsonl", problems),
         results=_object(folder / "results.json", problems),
         curation=_object(folder / "data" / "curation.json", problems),
         config=_text(folder / "config.yaml", problems),
@@ -228,7 +227,8 @@ def _object(path: Path, problems: list[str]) -> dict[str, Any]:
     return value
 
 
-def _lines(path: Path, problems: list[str]) -> list[dict[str, Any]]:
+def read_lines(path: Path, problems: list[str]) -> list[dict[str, Any]]:
+    """The objects of a file of JSON lines; unreadable lines become one problem."""
     rows, bad = [], []
     for line_number, row in _parsed(_text(path, problems)):
         if isinstance(row, dict):

@@ -29,6 +29,8 @@ HERE = Path(__file__).parent
 ANSWERS_SHOWN = 3  # prompts with their answers; the others are folded away
 NOTES_OPEN = 3  # more notes than this are folded away
 WIDE_STEPS = 9  # more boxes than this are too small in one row
+MARKS = {"better": "▲", "worse": "▼", "different": "◆"}
+BADGES = {"right": "✓", "wrong": "✗", "refused": "∅", "cut": "…"}
 CONTENTS = [
     ("outcome", "Outcome"),
     ("answers", "Answers"),
@@ -77,24 +79,37 @@ def gather(run: Run, title: str | None, side_by_side: int) -> dict[str, Any]:
     }
 
 
-def render(context: dict[str, Any]) -> str:
-    """The page as HTML text."""
-    environment = Environment(
+def environment_of() -> Environment:
+    """The templates of this room; text from data is escaped."""
+    return Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def style() -> str:
+    """The style sheet of all pages."""
+    return (HERE / "style.css").read_text(encoding="utf-8")
+
+
+def render(context: dict[str, Any]) -> str:
+    """The page as HTML text."""
     steps = context["nodes"]
-    return environment.get_template("template.html.jinja").render(
-        context,
-        style=(HERE / "style.css").read_text(encoding="utf-8"),
-        flow_wide=flow_wide(steps) if steps else "",
-        flow_tall=flow_tall(steps) if steps else "",
-        long=len(steps) > WIDE_STEPS,
-        marks={"better": "▲", "worse": "▼", "different": "◆"},
-        answers_shown=ANSWERS_SHOWN,
-        notes_open=NOTES_OPEN,
-        badges={"right": "✓", "wrong": "✗", "refused": "∅", "cut": "…"},
+    return (
+        environment_of()
+        .get_template("template.html.jinja")
+        .render(
+            context,
+            style=style(),
+            flow_wide=flow_wide(steps) if steps else "",
+            flow_tall=flow_tall(steps) if steps else "",
+            long=len(steps) > WIDE_STEPS,
+            marks=MARKS,
+            answers_shown=ANSWERS_SHOWN,
+            notes_open=NOTES_OPEN,
+            badges=BADGES,
+        )
     )

@@ -155,7 +155,7 @@ def reproduction(run: Run) -> Reproduction:
         recipe=run.recipe,
         configs=[(s.name, s.config) for s in run.steps if s.config],
         versions=_versions(ran),
-        git=list(dict.fromkeys(_commit(s) for s in ran if s.section("git"))),
+        git=list(dict.fromkeys(commit_of(s) for s in ran if s.section("git"))),
         seeds=list(seeds),
         fingerprints=[row for s in ran for row in _prints(s)],
     )
@@ -182,7 +182,8 @@ def _versions(steps: list[StepView]) -> list[dict[str, Any]]:
     return rows
 
 
-def _commit(step: StepView) -> str:
+def commit_of(step: StepView) -> str:
+    """The commit of hfllm that ran a step, and whether its tree differed from it."""
     git = step.section("git")
     commit = str(git.get("commit") or git.get("sha") or "unknown")
     return f"{commit}, with uncommitted changes" if git.get("dirty") else commit

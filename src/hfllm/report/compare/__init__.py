@@ -1,0 +1,1 @@
+"""Several runs, or steps of runs, side by side: `hfllm compare`."""
