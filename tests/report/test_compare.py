@@ -99,6 +99,9 @@ def test_the_difference_is_that_of_the_same_rows_and_decides_the_mark(make_run: 
     assert gap.low > 0
     assert [cell.mark for cell in row(found, "known facts").cells] == ["", "better"]
     assert [cell.mark for cell in row(found, "arithmetic").cells] == ["", ""]
+    ends = ", ".join(f"{100 * end:.1f}" for end in (gap.low, gap.high))
+    expected = f"+{100 * gap.value:.1f} points [{ends}], n 40"
+    assert dict(found.gaps)["Known facts: right"] == ["–", expected]
     assert "clearly better in 1 (“Known facts: right”)" in found.outcomes[0].sentences[0]
 
 

@@ -16,7 +16,8 @@ from hfllm.recipe.stage import Stages
 from hfllm.report.collect import DONE, Run, StepView, records
 from hfllm.report.compare.asked import asked_of
 from hfllm.report.compare.columns import Column, find_columns
-from hfllm.report.compare.facts import Facts, facts_of
+from hfllm.report.compare.facts import Facts, Row, facts_of
+from hfllm.report.compare.gaps import gap_rows
 from hfllm.report.compare.pairing import Compared, compare_tasks
 from hfllm.report.page import ANSWERS_SHOWN, BADGES, MARKS, environment_of, style
 from hfllm.report.view.outcome import Outcome, outcomes
@@ -32,6 +33,7 @@ class Comparison:
 
     columns: list[Column]
     outcomes: list[Outcome]
+    gaps: list[Row]  # paired differences
     facts: Facts
     notes: list[str]
     selections: list[Selection]
@@ -47,9 +49,11 @@ def compare(arguments: Sequence[str], stages: Stages) -> Comparison:
         notes += left_out
     compared, facts = compare_tasks(asked), facts_of(columns)
     run = _as_run(columns, compared, stages)
+    shown = tables(run)
     return Comparison(
         columns,
-        outcomes(tables(run)),
+        outcomes(shown),
+        gap_rows(compared.differences, [column.label for column in columns], shown),
         facts,
         list(dict.fromkeys([*notes, *compared.notes, *facts.notes])),
         selections(run, SIDE_BY_SIDE),
@@ -91,6 +95,7 @@ def render(found: Comparison) -> str:
         "title": " · ".join(column.label for column in found.columns),
         "columns": found.columns,
         "outcomes": found.outcomes,
+        "gaps": found.gaps,
         "facts": found.facts,
         "notes": found.notes,
         "selections": found.selections,

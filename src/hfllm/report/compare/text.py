@@ -25,6 +25,9 @@ def comparison_lines(found: Comparison) -> Iterator[str]:
         yield "of the paired difference on the same rows where there is one, else of both values."
     else:
         yield "No test was asked of two of them."
+    yield from _rows(
+        "Difference to the left, on the same rows", labels[1:], without_first(found.gaps)
+    )
     yield from _rows("Training", labels, found.facts.training)
     recipe = found.facts.recipe
     yield from _rows("Keys that differ", labels, recipe[:KEYS])
@@ -36,6 +39,11 @@ def comparison_lines(found: Comparison) -> Iterator[str]:
     if found.notes:
         yield "\nNotes"
         yield from (f"- {note}" for note in found.notes)
+
+
+def without_first(rows: Sequence[Row]) -> list[Row]:
+    """The first column has nothing to its left."""
+    return [(name, values[1:]) for name, values in rows]
 
 
 def _table(table: Table) -> Iterator[str]:
