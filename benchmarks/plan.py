@@ -57,7 +57,7 @@ def recipes(model: str, data: Path) -> dict[str, tuple[str, dict[str, Any]]]:
         given = {"trainer": trainer(batch, **more.pop("trainer", {}))}
         return {stage: keys | given | {"peft": LORA} | more}
 
-    middle = {"tokenizer": tokenizer | {"vocab_size": 16384}, "pretrain": {
+    middle = {"tokenizer": tokenizer | {"vocab_size": 8192}, "pretrain": {
         "model": MIDDLE, "data": {"seq_len": 512, "mixture": texts},
         "trainer": trainer(4, eval_strategy="no")}}  # fmt: skip
     return {

@@ -43,7 +43,8 @@ PACKED_RATIO = 3.0  # bytes of text in a byte of a packed file, where it is not 
 class Amount:
     """Examples and tokens of sources that were read, and how they are known; None: unknown.
 
-    packed: rows that the examples are packed into. missing: what is not in these sums, one line a
+    packed: rows that the examples are packed into. longest: tokens of the longest example that was
+    read. missing: what is not in these sums, one line a
     source.
     """
 
@@ -52,6 +53,7 @@ class Amount:
     packed: float | None
     how: str
     missing: tuple[str, ...] = ()
+    longest: float = 0
 
     @property
     def is_whole(self) -> bool:
@@ -64,6 +66,7 @@ class _Source:
     rows: float
     tokens: float
     packed: float
+    longest: int
     counted: bool
 
 
@@ -106,7 +109,8 @@ def amount(step: Step, sources: list[SourceConfig], kind: str, most: int) -> Amo
         parts = [] if all(one.counted for one in found) else ["from the first rows and the size"]
         how += f" ({', '.join([*parts, counter.how] if counter.how else parts)})"
     rows, tokens = sum(one.rows for one in found), sum(one.tokens for one in found)
-    return Amount(rows, tokens, sum(one.packed for one in found), how, tuple(missing))
+    packed, longest = sum(one.packed for one in found), max(one.longest for one in found)
+    return Amount(rows, tokens, packed, how, tuple(missing), longest)
 
 
 def _tokens_of(counter: TokenCounter, kind: str, most: int) -> Callable[[Example], list[float]]:
@@ -146,7 +150,8 @@ def _measure(
     scale = 1.0 if whole or not read else _scale(step, source, place, read, size)
     packs = kind in ("texts", "chats")  # a pair and a prompt are a row each
     packed = packed_rows(lengths, seq_len) if packs else len(lengths)
-    return _Source(len(lengths) * scale, sum(lengths) * scale, packed * scale, counted=whole)
+    sums = (len(lengths) * scale, sum(lengths) * scale, packed * scale)
+    return _Source(*sums, max(lengths, default=0), counted=whole)
 
 
 def _scale(step: Step, source: SourceConfig, place: str, read: int, size: int) -> float:

@@ -16,9 +16,10 @@ beside float32 masters.
 - reference, other frozen models, critic: whole models of about the same size
 - the key-value cache while answers are sampled: 2 x layers x key width a token
 
-They are not all there at once. The peak is the highest of four moments: the loss (all activations
+They are not all there at once. The peak is the highest of five moments: the loss (all activations
 and logits; gradients only where they are accumulated), the end of the backward pass (gradients and
-16-bit copies, one block's activations), the optimizer's update, and the sampling of answers.
+16-bit copies, one block's activations), the optimizer's update, the sampling of answers, and the
+merging of an adapter into a copy of the weights.
 
 Sources: Rajbhandari et al. 2020 (ZeRO), section 3; Korthikanti et al. 2022 (activations), section
 4, here counted for Llama's blocks with fused attention by what autograd keeps (a test compares);
@@ -35,7 +36,11 @@ from hfllm.planning.strategy import ONE_DEVICE, Strategy
 from hfllm.recipe.stage import RowShape
 from hfllm.training.memory import CONTEXT, GIB, GPU_SLICE, ModelSize
 
-LIBRARIES = int(0.95 * GIB)  # resident on a CPU after the imports, trl's among them
+LIBRARIES = int(0.59 * GIB)  # resident on a CPU: imports 0.46, data and oneDNN (measured)
+# On a CPU the heap keeps freed blocks of less than 32 MB between those that are in use, so what a
+# pass takes is more than its tensors; peft makes more of them. A GPU's allocator counts tensors.
+GAPS_FULL, GAPS_ADAPTER = 1.5, 1.65
+LOGIT_BYTES_CPU, LOGIT_BYTES_GPU = 18, 14  # a position, unless a fused head takes them in slices
 GATHERED = 2  # units of FSDP and layers of ZeRO-3 that are whole at a time: this and the next
 DEEPSPEED_BUCKET = 500_000_000  # elements; two of them where communication overlaps
 
@@ -86,6 +91,8 @@ def memory_of(size: ModelSize, row: RowShape, setup: Setup) -> Memory:
     }
     if row.answer and setup.sampled:
         moments["sampling"] = {**fixed, **_sampling(size, row, setup)}
+    if size.adapter and setup.strategy == ONE_DEVICE:
+        moments["the merging of the adapter"] = {**fixed, **_merging(size, row, setup)}
     moment = max(moments, key=lambda name: sum(moments[name].values()))
     parts = {name: value for name, value in moments[moment].items() if value}
     return Memory(parts, sum(parts.values()), moment)
@@ -103,6 +110,10 @@ def _fixed(size: ModelSize, row: RowShape, setup: Setup) -> dict[str, int]:
         weights = int(0.52 * frozen) + 2 * size.vocabulary * size.hidden + 4 * size.trained
     states = setup.state_bytes + (4 if masters else 0)
     optimizer = int(states * size.trained) // (n if engine.shards_states else 1)
+    if engine.offload:
+        optimizer = 0
+    if engine.offload.startswith("weights"):
+        weights = 0
     each_frozen = (2 if masters and engine.shards_weights else 4) * whole // sharded
     others = {
         "reference": row.reference * each_frozen,
@@ -127,6 +138,14 @@ def _passing(size: ModelSize, row: RowShape, setup: Setup) -> dict[str, int]:
         "activations": row.copies * activation_bytes(size, tokens, setup),
         "logits": _logits(size, row, setup),
     }
+
+
+def _merging(size: ModelSize, row: RowShape, setup: Setup) -> dict[str, int]:
+    merged = {"merged weights": 4 * (size.parameters - size.trained)}
+    if setup.on_gpu:
+        return merged
+    kept = _passing(size, row, setup)  # the heap keeps what a pass took, but for the large logits
+    return merged | {name: kept[name] for name in ("16-bit copies", "activations")}
 
 
 def _at_the_end(size: ModelSize, row: RowShape, setup: Setup) -> dict[str, int]:
@@ -175,7 +194,7 @@ def _copies(size: ModelSize, setup: Setup) -> int:
         return 0
     if setup.quantized:  # one matrix is dequantised at a time
         return 2 * size.hidden * size.mlp
-    return 2 * size.matmul
+    return 2 * size.matmul + (0 if setup.on_gpu else 4 * table)  # oneDNN reorders the head's
 
 
 def activation_bytes(size: ModelSize, tokens: int, setup: Setup) -> int:
@@ -190,14 +209,15 @@ def activation_bytes(size: ModelSize, tokens: int, setup: Setup) -> int:
     layer += 0 if size.adapter else (4 + width) * size.hidden
     if setup.eager:
         layer += (4 + 2 * width) * size.heads * (tokens // max(1, setup.rows))
+    gaps = 1.0 if setup.on_gpu else GAPS_ADAPTER if size.adapter else GAPS_FULL
     if setup.checkpointing:
-        return tokens * (size.layers * 4 * size.hidden + layer)
-    return tokens * size.layers * layer
+        return int(gaps * tokens * (size.layers * 4 * size.hidden + layer))
+    return int(gaps * tokens * size.layers * layer)
 
 
 def _logits(size: ModelSize, row: RowShape, setup: Setup) -> int:
-    """The head's, their float32 copy, log-softmax, and what goes back: 18 bytes a position."""
+    """The head's, their float32 copies, log-softmax, and what goes back."""
     at_once = setup.rows * row.scored * size.vocabulary
     if row.fused:
         at_once = min(at_once, GPU_SLICE if setup.on_gpu else HEAD_CHUNK)
-    return 18 * at_once
+    return (LOGIT_BYTES_GPU if setup.on_gpu else LOGIT_BYTES_CPU) * at_once

@@ -16,7 +16,7 @@ from hfllm.planning.memory import Setup, memory_of
 from hfllm.planning.remedies import remedies
 from hfllm.planning.strategy import Strategy, strategy_of
 from hfllm.planning.values import TrainerValues
-from hfllm.planning.work import Work, work_of
+from hfllm.planning.work import Work, as_read, work_of
 from hfllm.recipe.launch_line import STARTED_BY_RUN
 from hfllm.recipe.launcher import launcher_words
 from hfllm.recipe.recipe import Recipe
@@ -105,9 +105,10 @@ def _plan_step(
         each = row.tokens / 2 if work.data.rows and not row.scored else work.row_tokens
         flops = compute.flops_per_token(size, row, min(each, work.row_tokens), iterations)
         setup = setup_of(step, values, states, strategy, where)
-        memory = memory_of(size, row, setup)
+        shape = as_read(row, work, where.on_gpu)
+        memory = memory_of(size, shape, setup)
         if memory.peak > limit:
-            found = remedies(step.name, size, row, setup, limit)
+            found = remedies(step.name, size, shape, setup, limit)
     step_s, how = _speed(work, flops, strategy, where, values, speed)
     total = None if step_s is None or work.steps is None else step_s * work.steps
     if total is not None:

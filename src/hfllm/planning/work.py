@@ -8,7 +8,7 @@ prompts are a row each. Rows are those that the stage's `RowShape` describes.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hfllm.planning.amounts import Amount, amount, kind_of
@@ -33,6 +33,7 @@ class Work:
     at_most: bool
     passes: float | None
     data: Amount
+    is_packed: bool = True
 
     @property
     def tokens(self) -> float | None:
@@ -58,7 +59,24 @@ def work_of(step: Step, values: TrainerValues, row: RowShape | None, processes: 
     per_epoch = None if rows is None else rows * _repeats(values, row)
     steps, passes = _steps(values, per_epoch, rows_per_step)
     answer = bool(row and row.answer)
-    return Work(steps, rows_per_step, row_tokens, answer, passes, found)
+    return Work(steps, rows_per_step, row_tokens, answer, passes, found, _is_packed(data, kind))
+
+
+def _is_packed(data: Any, kind: str) -> bool:
+    return kind == "texts" or (kind == "chats" and getattr(data, "packing", True))
+
+
+def as_read(row: RowShape, work: Work, on_gpu: bool) -> RowShape:
+    """The row with the tokens of the longest example that was read, if rows are not packed.
+
+    Of rows with answers on a CPU the padding is left out (fast_cpu: unpad), so the mean counts.
+    """
+    if work.is_packed or not work.data.longest:
+        return row
+    longest = work.data.longest + row.answer
+    tokens = longest if on_gpu or not row.answer else work.row_tokens
+    tokens = min(row.tokens, math.ceil(tokens))
+    return replace(row, tokens=tokens, scored=min(row.scored, tokens))
 
 
 def _steps(
@@ -85,10 +103,9 @@ def _rows(data: Any, kind: str, found: Amount, row: RowShape | None) -> tuple[fl
     """Rows of an epoch (None: unknown), and the mean tokens of one."""
     longest = float(row.tokens if row else getattr(data, "seq_len", 0))
     seq_len = float(getattr(data, "seq_len", 0) or longest)
-    packed = kind == "texts" or (kind == "chats" and getattr(data, "packing", True))
     mean = found.tokens / found.rows if found.tokens and found.rows else None
     whole = found.is_whole
-    if packed:
+    if _is_packed(data, kind):
         filled = found.tokens / found.packed if found.tokens and found.packed else seq_len * FILL
         return _with_replay(data, found.packed if whole else None), min(filled, seq_len)
     rows = found.rows if whole else None
