@@ -8,6 +8,7 @@ this machine what it has.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from hfllm.planning import compute
 from hfllm.planning.devices import Device, device_called
@@ -56,17 +57,16 @@ def plan_recipe(
     Raises:
         ValueError: a value that a plan cannot be made of (one line).
     """
-    words = {recipe.steps[name].name: _launch(recipe.steps[name].launch_words) for name in names}
-    strategies = {name: strategy_of(words[name], _count(where)) for name in names}
     plan = Plan(recipe, where)
     for name in names:
-        n = strategies[name].processes
+        strategy = _strategy(_launch(recipe.steps[name].launch_words), where)
+        n = strategy.processes
         memory = where.memory // (1 if where.on_gpu else n)
         machine = Machine(memory, n, where.bf16, where.on_gpu)
         sizes = choose_defaults(recipe, [name], machine)
         step = Step(recipe, recipe.steps[name])
         speed = speeds.get(name, default)
-        plan.steps.append(_plan_step(step, sizes[name], strategies[name], where, speed))
+        plan.steps.append(_plan_step(step, sizes[name], strategy, where, speed))
     return plan
 
 
@@ -77,8 +77,11 @@ def _launch(of_recipe: list[str]) -> list[str]:
     return launcher_words() or of_recipe
 
 
-def _count(where: Where) -> int | None:
-    return where.count or (int(os.environ["WORLD_SIZE"]) if "WORLD_SIZE" in os.environ else None)
+def _strategy(words: list[str], where: Where) -> Strategy:
+    """The strategy asked for; in a process of a launcher, with as many processes as there are."""
+    running = os.environ.get("WORLD_SIZE")
+    found = strategy_of(words, where.count or (int(running) if running else None))
+    return replace(found, assumed=found.assumed and not running)
 
 
 def _plan_step(

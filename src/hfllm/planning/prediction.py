@@ -29,7 +29,7 @@ def predict(step: Step, manifest: Manifest) -> None:
         (one,) = plan_recipe(step.recipe, [step.name], where, {}, Speed()).steps
         if speed := recall(one, where):
             (one,) = plan_recipe(step.recipe, [step.name], where, {step.name: speed}, speed).steps
-    except ValueError:  # a wrong value: the step's own checks name it
+    except (ValueError, OSError):  # a wrong value or file: the step's own checks name it
         return
     manifest.prediction = one.to_json()
     manifest.write(step.manifest)
