@@ -33,7 +33,7 @@ PAGE = ROOT / "docs" / "reference.md"
 HEADS = ["Key", "Type", "Default", "What it does"]
 ORDER = (
     "world", "curate", "tokenizer", "pretrain", "sft", "dpo", "kto", "reward", "instructions",
-    "ppo", "grpo", "rloo", "evaluate", "report",
+    "ppo", "grpo", "rloo", "sample", "evaluate", "report",
 )  # fmt: skip
 TOP = {
     "name": "the run's folder under `run_dir`; default: the recipe's file name",

@@ -6,7 +6,7 @@ import math
 import pytest
 from evaluation_rows import answer_row
 
-from hfllm.evaluation.best_of import graded_alone, rank_weights
+from hfllm.evaluation.best_of import graded_alone, rank_weights, scores_by_n
 from hfllm.evaluation.graders import is_correct
 from hfllm.evaluation.run import evaluate_models
 from hfllm.evaluation.specs import ModelSpec, ScorerSpecs, TaskSpec
@@ -41,3 +41,13 @@ def test_favourites_stand_beside_the_model_and_have_higher_rewards(folders, tmp_
         assert found["sft", "facts/best_of_2", metric]["n"] == 4
     kl = found["sft", "facts/best_of_6", "kl_at_most"]
     assert kl["value"] == pytest.approx(math.log(6) - 5 / 6) and kl["n"] == 4
+
+
+def test_scores_by_n_are_means_over_every_choice_of_n():
+    groups = [[0.0, 3.0, 1.0, 2.0, 5.0], [4.0, 4.0, 4.0, 4.0, 9.0]]
+    found = scores_by_n(groups)
+    assert list(found) == [1, 2, 4, 5]
+    for n, interval in found.items():
+        best = [[max(c) for c in itertools.combinations(group, n)] for group in groups]
+        assert interval.value == pytest.approx(sum(sum(b) / len(b) for b in best) / 2)
+        assert interval.low <= interval.value <= interval.high

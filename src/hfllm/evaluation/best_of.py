@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hfllm.evaluation.intervals import Interval, bounded_mean, mean
 from hfllm.evaluation.measure import (
@@ -78,9 +78,7 @@ def best_of(
             values = [[value_of(sample) for sample in group] for group in by_prompt]
             if any(value is None for group in values for value in group):
                 continue
-            expected = [
-                sum(w * (v or 0.0) for w, v in zip(weights, g, strict=True)) for g in values
-            ]
+            expected = [_weighted(weights, [v or 0.0 for v in group]) for group in values]
             interval = bounded_mean if measure.unit == SHARE else mean
             out.append(result(tested.spec.name, subset, measure, interval(expected)))
         nats = math.log(n) - (n - 1) / n
@@ -106,3 +104,22 @@ def rank_weights(many: int, n: int) -> list[float]:
     replacement.
     """
     return [math.comb(rank - 1, n - 1) / math.comb(many, n) for rank in range(1, many + 1)]
+
+
+def _weighted(weights: Sequence[float], values: Sequence[float]) -> float:
+    return sum(weight * value for weight, value in zip(weights, values, strict=True))
+
+
+def scores_by_n(groups: Sequence[Sequence[float]]) -> dict[int, Interval]:
+    """{n: mean score of the best of n answers}, n being 1, 2, 4, ... and the number of answers.
+
+    Args:
+        groups: the scores of each prompt's answers, as many for every prompt.
+    """
+    many = len(groups[0])
+    ranked = [sorted(group) for group in groups]
+    powers = [2**i for i in range(many.bit_length()) if 2**i < many]
+    return {
+        n: mean([_weighted(rank_weights(many, n), group) for group in ranked])
+        for n in (*powers, many)
+    }

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hfllm.fast_cpu.decoding import NextToken
 from hfllm.inference.decoders import way_of
 from hfllm.inference.logits import vocab_size
 from hfllm.inference.progress import track
@@ -34,6 +35,7 @@ from hfllm.inference.prompts import (
     stop_ids,
     stop_mask,
 )
+from hfllm.inference.sampling import Sampling, choose
 
 
 @dataclass
@@ -139,7 +141,34 @@ class Generator:
             shown = text
         yield self._finish(ids, []).text[len(shown) :]
 
-    @torch.inference_mode()
+    def draw(
+        self,
+        prompts: list[list[int]],
+        max_new_tokens: int,
+        sampling: Sampling,
+        streams: Sequence[torch.Generator],
+    ) -> list[Answer]:
+        """One sampled answer to each prompt of one batch, each from a random stream of its own.
+
+        An answer depends on its own prompt and stream, not on the rows beside it, but for the
+        rounding of its logits: where the draw falls on the border of two tokens within 1e-6, the
+        other one may come in another batch.
+
+        Args:
+            prompts: token ids of one batch; a prompt may stand there several times.
+            max_new_tokens: longest answer, in tokens, with the stop token.
+            sampling: how tokens are drawn.
+            streams: one CPU generator for each prompt (`sampling.stream`).
+        """
+        generated: list[list[int]] = [[] for _ in prompts]
+
+        def next_token(rows: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+            return choose(logits, [sampling] * len(logits), [streams[i] for i in rows.tolist()])
+
+        for row, token in self._decode(prompts, max_new_tokens, next_token):
+            generated[row].append(token)
+        return [self._finish(new, prompt) for new, prompt in zip(generated, prompts, strict=True)]
+
     def decode(
         self, prompts: list[list[int]], max_new_tokens: int, temperature: float = 0.0
     ) -> Iterator[tuple[int, int]]:
@@ -154,6 +183,12 @@ class Generator:
         def next_token(_: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
             return self._pick(logits, temperature)
 
+        yield from self._decode(prompts, max_new_tokens, next_token)
+
+    @torch.inference_mode()
+    def _decode(
+        self, prompts: list[list[int]], max_new_tokens: int, next_token: NextToken
+    ) -> Iterator[tuple[int, int]]:
         def is_done(_: torch.Tensor, token: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
             return self.stops[token] | (position + 2 >= self.max_positions)
 

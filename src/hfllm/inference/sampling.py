@@ -9,6 +9,7 @@ where one of the last three is set.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,6 +55,12 @@ def penalised(
             penalty = count * setting.frequency_penalty + setting.presence_penalty
             out[i, token] -= penalty.to(out.dtype)
     return out
+
+
+def stream(*named: object) -> torch.Generator:
+    """A random stream, on the CPU, that is a function of its name alone (numbers and texts)."""
+    digest = hashlib.sha256(repr(named).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big"))
 
 
 def choose(

@@ -122,10 +122,12 @@ def check_reward_keys(spec: StepSpec) -> Iterator[str]:
         yield f"length_floor: it acts on {spec.name}.reward_functions, and none is set"
     if config.judge_nats is not None and not config.judge:
         yield f"judge_nats: it acts on {spec.name}.judge, which is not set"
-    weights = config.trainer.get("reward_weights")
+    in_trainer = hasattr(config, "trainer")
+    key = "trainer.reward_weights" if in_trainer else "reward_weights"
+    weights = config.trainer.get("reward_weights") if in_trainer else config.reward_weights
     given = [*([config.reward] if config.reward else []), *config.reward_functions]
     if isinstance(weights, list) and len(weights) != len(given):
         yield (
-            f"trainer.reward_weights: {len(weights)} weights for {len(given)} reward(s) "
+            f"{key}: {len(weights)} weights for {len(given)} reward(s) "
             f"({', '.join(given)}); give each of them one"
         )

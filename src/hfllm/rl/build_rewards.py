@@ -70,7 +70,7 @@ def load_judge(config: Any, step: Step, args: Any) -> RelevanceJudge:
     if (most := positions(judge.model)) <= args.max_completion_length:
         raise ValueError(
             f"{step.name}.judge: {config.judge} has {most} positions, too few for answers of "
-            f"trainer.max_completion_length ({args.max_completion_length}) tokens; use another "
+            f"max_completion_length ({args.max_completion_length}) tokens; use another "
             "judge, or lower that"
         )
     return judge

@@ -104,7 +104,13 @@ def render_prompts(trainer: Any, prompts: list[Any]) -> list[list[int]] | None:
     return [row.input_ids for row in rendered]
 
 
-def check_prompt_and_answer_fit(step: Step, policy: Any, longest: int, answer_tokens: int) -> None:
+def check_prompt_and_answer_fit(
+    step: Step,
+    policy: Any,
+    longest: int,
+    answer_tokens: int,
+    key: str = "trainer.max_completion_length",
+) -> None:
     """Check that the longest prompt and the longest answer fit into the policy's positions.
 
     Args:
@@ -112,6 +118,7 @@ def check_prompt_and_answer_fit(step: Step, policy: Any, longest: int, answer_to
         policy: the model that answers.
         longest: tokens of the longest prompt.
         answer_tokens: `max_completion_length`.
+        key: where a recipe sets it.
 
     Raises:
         ValueError: they do not fit.
@@ -120,8 +127,8 @@ def check_prompt_and_answer_fit(step: Step, policy: Any, longest: int, answer_to
     if longest + answer_tokens > most:
         raise ValueError(
             f"{step.name}: the longest prompt ({longest} tokens) and "
-            f"trainer.max_completion_length ({answer_tokens}) are beyond the model's {most} "
-            "positions; lower data.max_prompt_tokens or trainer.max_completion_length"
+            f"{key} ({answer_tokens}) are beyond the model's {most} "
+            f"positions; lower data.max_prompt_tokens or {key}"
         )
 
 

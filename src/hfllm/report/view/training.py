@@ -112,7 +112,9 @@ def _stands_out(step: StepView, chart: Chart, keys: list[str]) -> bool:
 
 
 def _summary(step: StepView, last: float) -> str:
-    """Steps, tokens, and epochs of each source."""
+    """Steps, tokens, and epochs of each source; nothing for a stage that trains nothing."""
+    if step.stage.charts and not step.stage.trains:
+        return ""
     parts = [f"{exact(last)} steps"]
     if step.figure("tokens"):
         parts.append(f"{exact(step.figure('tokens'))} tokens")
