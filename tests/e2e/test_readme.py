@@ -1,10 +1,14 @@
 """Every command of README.md and its pages is run here in a short form, or by .ci/run."""
 
+import json
+import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 from small_demo import ROOT, SMALL
@@ -13,18 +17,20 @@ from readme import commands
 
 pytestmark = pytest.mark.e2e
 
-TAKES_OVERRIDES = ("run", "show", "report")
+TAKES_OVERRIDES = ("run", "show", "report", "plan")
 ELSEWHERE = ("make ", "source ", "pip ")  # .ci/run
 
 # tests/smollm2 runs these
 REAL_MODEL = [c for c in commands() if "smollm2" in c.lower() and c.startswith("hfllm ")]
-HFLLM = [c for c in commands() if c.startswith("hfllm ") and c not in REAL_MODEL]
+OURS = [c for c in commands() if c.startswith("hfllm ") and c not in REAL_MODEL]
+SERVERS = [c for c in OURS if c.startswith("hfllm serve ")]  # they do not end by themselves
+HFLLM = [c for c in OURS if c not in SERVERS]
 LAUNCH = [c for c in commands() if c.startswith("accelerate launch ")]
 TOOLS = [c for c in commands() if c.startswith("python tools/")]
 
 
 def test_no_command_is_left_out():
-    here = HFLLM + LAUNCH + REAL_MODEL + TOOLS
+    here = HFLLM + SERVERS + LAUNCH + REAL_MODEL + TOOLS
     left = [c for c in commands() if c not in here and not c.startswith(ELSEWHERE)]
     assert not left and len(HFLLM) >= 6 and len(LAUNCH) >= 1 and len(TOOLS) >= 2
     ci = (ROOT / ".ci" / "run").read_text()
@@ -50,6 +56,24 @@ def test_hfllm_command(demo, command):
     done = demo.type(*words, text="Who are you?\n")
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", SERVERS)
+def test_a_server_answers_and_ends_when_it_is_told_to(demo, command):
+    words = [sys.executable, "-m", *shlex.split(command), "--port", "0"]
+    with subprocess.Popen(words, cwd=demo.folder, stdout=subprocess.PIPE, text=True) as server:
+        said = iter(server.stdout)
+        found = (re.search(r"http://127\.0\.0\.1:\d+", line) for line in said)
+        url = next(match[0] for match in found if match)
+        body = {"messages": [{"role": "user", "content": "Who are you?"}], "max_tokens": 4}
+        request = Request(f"{url}/v1/chat/completions", json.dumps(body).encode(),
+                          {"Content-Type": "application/json"})  # fmt: skip
+        with urlopen(request, timeout=60) as reply:
+            answer = json.load(reply)
+        server.send_signal(signal.SIGTERM)
+        rest = "".join(said)
+    assert answer["usage"]["completion_tokens"] > 0 and answer["choices"][0]["message"]["content"]
+    assert server.returncode == 0 and "Traceback" not in rest
 
 
 def test_the_launch_line(demo, tmp_path):
