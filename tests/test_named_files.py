@@ -7,7 +7,9 @@ ROOT = Path(__file__).parents[1]
 NAMED = re.compile(r"(?<![\w/.*{-])((?:[\w-]+/)*[a-z_-]+\.(?:py|jinja|sbatch))\b")
 # The examples' own, and what a model's folder holds.
 OTHERS = {"distill.py", "my_stages/distill.py", "dpo.py", "stages/dpo.py", "chat_template.jinja",
-          "tests/stages/test_dpo.py", "my_rewards.py", "script.py"}  # fmt: skip
+          "tests/stages/test_dpo.py", "my_rewards.py", "script.py",
+          # llama.cpp's
+          "conversion/llama.py", "convert_hf_to_gguf.py", "convert_lora_to_gguf.py"}  # fmt: skip
 PAGES = ["README.md", "CONTRIBUTING.md", "docs/your-own-stage.md", "docs/fast-paths.md",
          "docs/start-from-a-model.md", "docs/results.md", "docs/commands.md",
          "docs/your-data.md", "docs/cluster.md", "docs/promises.md",

@@ -231,7 +231,10 @@ DATA = [
     Fault(
         "empty documents",
         "tokenizer",
-        ("tokenizer.data: no text to train on", "look into the files"),
+        (
+            "tokenizer.data[0]: source 'documents': its first rows give no texts",
+            "documents.jsonl:1",
+        ),
         rows("documents.jsonl", {"text": " "}),
     ),
     Fault(

@@ -199,10 +199,10 @@ def test_what_was_not_scored_is_counted_and_said_also_over_a_resume(build, capsy
     straight.train()
     assert logged(straight, "completions/unscored")[0] == 0.25
     line = "4 of 16 sampled answers were scored by no reward function and taught nothing"
-    assert straight.notes == [line] and line in capsys.readouterr().out
+    assert straight.notes.count(line) == 1 and line in capsys.readouterr().out
     resumed = build(**settings, max_steps=8)
     resumed.train(resume_from_checkpoint=f"{straight.args.output_dir}/checkpoint-6")
-    assert resumed.notes == [line]
+    assert resumed.notes.count(line) == 1
 
 
 def test_after_enough_answers_it_need_not_go_on():

@@ -12,7 +12,9 @@ import json
 import os
 from pathlib import Path
 
-MODEL, TOKENIZER, DATA = "model", "tokenizer", "data set"
+from hfllm.recipe.stage import TOKENIZER as TOKENIZER
+
+MODEL, DATA = "model", "data set"
 ALL = "all of it"
 CONFIGS = ("config.json", "adapter_config.json")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin", "adapter_model.safetensors")
