@@ -51,7 +51,7 @@ def test_read_back_in_float32_its_logits_are_the_models(tmp_path, tokenizer, exp
     model = make(tokenizer, **MODELS[kind])
     path = tmp_path / "a.gguf"
     said = export(save(tmp_path / "model", model, tokenizer), "gguf", path, "--dtype", "f32")
-    assert "read back: logits at most" in said and "100% of the most likely" in said
+    assert "read back: it is the model in f32" in said and "100% of the most likely" in said
     found, _ = read_gguf(path)
     torch.testing.assert_close(logits(found.eval()), logits(model), atol=2e-4, rtol=1e-4)
 

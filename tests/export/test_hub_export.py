@@ -52,7 +52,7 @@ def test_a_dry_run_lists_the_files_and_asks_nobody(folder, export, monkeypatch):
     assert "me/mine, a private repository of the hub:" in said
     for name in ("model.safetensors", "tokenizer.json", "chat_template.jinja", "README.md"):
         assert name in said
-    assert "read back: logits" in said and "sent" not in said
+    assert "read back: it is the model in bf16" in said and "sent" not in said
 
 
 def test_it_is_private_unless_asked(folder, export, online):

@@ -29,7 +29,7 @@ def exported(folder, path, dtype):
 
 
 def test_read_back_it_is_the_model(folder, tmp_path):
-    assert "read back: logits at most" in exported(folder, tmp_path / "a.gguf", "f16")
+    assert "read back: it is the model in f16" in exported(folder, tmp_path / "a.gguf", "f16")
     written = (tmp_path / "a.Modelfile").read_text()
     assert "You are a helpful AI assistant named SmolLM" in written
     assert 'PARAMETER stop "<|im_end|>"' in written

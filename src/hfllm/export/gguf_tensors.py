@@ -10,7 +10,7 @@ reordered.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +104,19 @@ def converted(config: Any, weights: Weights, plan: list[Tensor]) -> Iterator[np.
         if permutes and part in heads:
             values = permuted(values, heads[part])
         yield _as_stored(values.float().contiguous().numpy(), tensor)
+
+
+def rounder(config: Any, dtype: str) -> Callable[[str, torch.Tensor], torch.Tensor]:
+    """A function that gives a weight, by its name in the model folder, as a file holds it."""
+    names = _name_map(architecture_of(config), config.num_hidden_layers)
+
+    def rounded(source: str, weight: torch.Tensor) -> torch.Tensor:
+        name = names.get_name(source, try_suffixes=(".weight", ".bias"))
+        stored = _stored(name, tuple(weight.shape), TYPES[dtype][0])
+        values = gguf.quants.quantize(weight.detach().numpy(), stored)
+        return torch.from_numpy(gguf.quants.dequantize(values, stored).reshape(weight.shape))
+
+    return rounded
 
 
 def permuted(weight: torch.Tensor, heads: int) -> torch.Tensor:

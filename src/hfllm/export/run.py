@@ -8,14 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
+
 from hfllm.export.card import card_of
 from hfllm.export.check import checked
 from hfllm.export.folder import copy_adapter, write_folder
 from hfllm.export.gguf_file import write_gguf
+from hfllm.export.gguf_tensors import rounder
 from hfllm.export.hub import check_hub, listing, send
 from hfllm.export.modelfile import modelfile
 from hfllm.export.place import check_free
-from hfllm.export.request import Request
+from hfllm.export.request import FOLDER_DTYPES, Request
 from hfllm.export.source import Source, find_adapter, open_source
 from hfllm.inference.load import load_model
 from hfllm.modeling.gguf import read_gguf
@@ -50,7 +53,8 @@ def _gguf(source: Source, request: Request) -> Iterator[str]:
     check_free(beside, request.force)
     written = write_gguf(source, path, request.dtype)
     if request.check:
-        yield checked(source, path, request.dtype, lambda: read_gguf(path))
+        rounded = rounder(source.config, request.dtype)
+        yield checked(source, path, request.dtype, rounded, lambda: read_gguf(path))
     text, notes = modelfile(path.name, source.tokenizer, written.stops, source.is_chat)
     beside.write_text(text, encoding="utf-8")
     yield from (f"note: {note}" for note in [*written.notes, *notes])
@@ -75,7 +79,14 @@ def _folder(source: Source, request: Request, stages: Stages) -> Iterator[str]:
     check_free(out, request.force)
     write_folder(source, out, request.dtype, card_of(source, stages), older=request.to == "vllm")
     if request.check:
-        yield checked(source, out, request.dtype, lambda: load_model(out, None, "cpu"))
+        kind = getattr(torch, FOLDER_DTYPES[request.dtype])
+        yield checked(
+            source,
+            out,
+            request.dtype,
+            lambda _, weight: weight.to(kind).float(),
+            lambda: load_model(out, torch.float32, "cpu"),
+        )
     place = shlex.quote(str(out))
     yield f"{out}: " + (f"vllm serve {place}" if request.to == "vllm" else f"hfllm chat {place}")
 
