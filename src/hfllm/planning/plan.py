@@ -162,7 +162,7 @@ def _speed(
 ) -> tuple[float | None, str]:
     """Seconds of an optimizer step, and where they come from."""
     if speed.step_s is not None:
-        return speed.step_s, f"measured, {speed.step_s:.3g} s a step"
+        return speed.step_s, "measured"
     if where.device is None:
         what = "a CPU's speed" if not where.on_gpu else f"{where.name}'s peak"
         return None, f"unknown: {what} is not in the table; --probe measures it"
