@@ -29,10 +29,14 @@ def imported_by(module: str) -> set[str]:
 @pytest.mark.parametrize(
     "module",
     ["build_rewards", "rollout_prompts", "rewards", "guards", "meters", "prompt_sampler",
-     "rollout_policy", "charts"],
+     "rollout_policy", "charts", "rollout_files", "rollout_keys", "group_rewards", "group_size"],
 )  # fmt: skip
 def test_what_other_trainers_share_does_not_import_ppo(module):
     assert not imported_by(module) & PPO_ONLY
+
+
+def test_grpo_and_rloo_do_not_import_ppo():
+    assert not imported_by("group_trainer") & {"ppo_trainer", "ppo_config", "ppo_keys", "rollout"}
 
 
 def test_the_walk_sees_imports():

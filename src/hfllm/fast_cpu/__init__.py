@@ -16,8 +16,8 @@ NAMES = (
     "shared_context",  # likelihoods: a question's choices in one row, by tree attention
     "shared_prefix",  # the token prefix that all rows of a batch share is run once
     "stacked_muon",  # Muon: matrices of one shape are orthogonalised together
-    "trained_head",  # SFT, PPO, likelihoods: the head runs on the scored positions only
-    "unpad",  # PPO: no padding between prompt and completion
+    "trained_head",  # SFT, rollouts, likelihoods: the head runs on the scored positions only
+    "unpad",  # PPO, GRPO, RLOO: no padding between prompt and completion
 )
 SWITCH = "HFLLM_SLOW"
 # logits that trained_head keeps for the backward pass: 512 MB in float32; more are recomputed there
