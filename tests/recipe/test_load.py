@@ -41,12 +41,16 @@ def problems(load):
     return problems
 
 
+# models of other recipes that smollm2-reward.yaml and demo-dpo.yaml start from
+GOES_ON_FROM = [("smollm2-cpu", "sft"), ("smollm2-cpu", "reward"),
+                *(("demo", step) for step in ("sft", "reward", "ppo"))]  # fmt: skip
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_every_shipped_recipe_loads(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for run in ("smollm2-cpu", "demo"):  # some recipes go on from another one's models
-        for step in ("sft", "reward"):
-            (tmp_path / "runs" / run / step / "model").mkdir(parents=True)
+    for run, step in GOES_ON_FROM:
+        (tmp_path / "runs" / run / step / "model").mkdir(parents=True)
     assert load_recipe(path).steps
 
 

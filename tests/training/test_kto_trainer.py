@@ -61,6 +61,20 @@ def moved(trainer):
     return trainer
 
 
+def drawn_to_other_answers(trainer):
+    """The model likes the mismatched answers more than the reference does: the KL is above 0."""
+    batch = trainer.data_collator([trainer.train_dataset[i] for i in range(4)])
+    labels = batch["KL_input_ids"].masked_fill(batch["KL_completion_mask"] == 0, -100)
+    for _ in range(4):
+        trainer.model(input_ids=batch["KL_input_ids"], labels=labels).loss.backward()
+        with torch.no_grad():
+            for weight in trainer.model.parameters():
+                if weight.requires_grad:
+                    weight -= 0.5 * weight.grad
+        trainer.model.zero_grad()
+    return trainer
+
+
 def loss_of(trainer):
     batch = trainer.data_collator([trainer.train_dataset[i] for i in range(5)])
     return trainer.compute_loss(trainer.model, batch)
@@ -166,6 +180,29 @@ def test_the_rows_of_a_step_do_not_depend_on_processes_or_accumulation(tmp_path,
     assert answers(per_device_train_batch_size=2, gradient_accumulation_steps=2) == whole
 
 
+@pytest.mark.parametrize("how", ["precomputed", "adapter", "second model"])
+def test_the_loss_of_a_step_does_not_depend_on_its_micro_batches(build, pair_tokenizer, how):
+    """TRL's KL estimate is of a micro-batch; with one alone it is that of the step."""
+    changes = {"precompute_ref_log_probs": how == "precomputed", "max_steps": 2, "max_grad_norm": 0}
+
+    def trained(rows, **sizes):
+        second = tiny_model(pair_tokenizer) if how == "second model" else None
+        peft = LORA if how == "adapter" else None
+        trainer = build(peft, ref_model=second, order=(3, 0, 1, 4) * 2, optim="sgd",
+                        per_device_train_batch_size=rows, **sizes, **changes)  # fmt: skip
+        drawn_to_other_answers(trainer).train()
+        logged = [row for row in trainer.state.log_history if "loss" in row]
+        return [(row["loss"], row["kl"]) for row in logged], trainer
+
+    whole, one = trained(4)
+    for rows in (2, 1):
+        parts, other = trained(rows, gradient_accumulation_steps=4 // rows)
+        assert parts == [pytest.approx(step, rel=1e-4, abs=1e-6) for step in whole]
+        for ours, theirs in zip(other.model.parameters(), one.model.parameters(), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+    assert whole[0][1] > 0.01
+
+
 def test_the_kept_log_probabilities_are_read_again(build, monkeypatch):
     first = build().train_dataset.columns
     monkeypatch.setattr(KTOTrainer, "compute_ref_log_probs", lambda *_: 1 / 0)
@@ -225,6 +262,8 @@ def test_held_out_rows_are_in_the_order_of_their_length(tmp_path, rows):
 
 # What is overridden and read in TRL; an upgrade that changes it fails here.
 SIGNATURES = {
+    "get_batch_samples": "epoch_iterator num_batches device",
+    "_compute_kl_logps": "model batch",
     "_prepare_dataset": "dataset processing_class args dataset_name",
     "_precompute_ref_logps": "dataset name batch_size",
 }
@@ -232,15 +271,23 @@ SIGNATURES = {
 
 def test_every_override_is_pinned(build):
     functions = {name for name, x in vars(ReadyKTOTrainer).items() if inspect.isfunction(x)}
-    assert functions - {"_install_head", "__init__"} == set(SIGNATURES)
+    ours = {"_install_head", "_mismatched_gains", "__init__"}
+    assert functions - ours == set(SIGNATURES)
     for name, words in SIGNATURES.items():
         parameters = list(inspect.signature(getattr(KTOTrainer, name)).parameters)[1:]
         assert parameters == words.split()
-    assert not {"_install_head", "_folder", "_placed", "notes"} & set(vars(KTOTrainer))
+    own = {"_install_head", "_mismatched_gains", "_folder", "_placed", "_asks_reference", "notes"}
+    assert not own & set(vars(KTOTrainer))
     trainer = build()
     for name in ("precompute_ref_logps", "calculate_KL", "ref_model", "_precompute_model_hash",
                  "_precompute_engine", "is_deepspeed_enabled"):  # fmt: skip
         assert hasattr(trainer, name), name
     source = inspect.getsource(KTOTrainer)
     assert source.index("add_fused_lm_head(") < source.index("self._precompute_ref_logps(")
+    calls = [source.index(part) for part in (
+        "KL_logps = self._compute_kl_logps(model, batch)", 'ref_KL_logps = batch["ref_KL_logps"]',
+        "ref_KL_logps = self._compute_kl_logps(self.model", "(KL_logps - ref_KL_logps).mean()",
+    )]  # fmt: skip
+    assert calls == sorted(calls)
+    assert "args.per_device_train_batch_size <= 1" in source
     assert "self._total_train_tokens +=" in source  # training/resume.py restores it

@@ -78,7 +78,6 @@ def test_what_would_do_nothing_or_wrong_is_refused_in_one_line(tmp_path, changes
     ("changes", "words"),
     [
         ({"loss_type": "bco"}, "loss_type=bco; use one of kto, apo_zero_unpaired"),
-        ({"per_device_train_batch_size": 1}, "the KL estimate is a mean over a micro-batch"),
         ({"desirable_weight": 0.0}, "desirable_weight: must be above 0, not 0.0"),
         ({"beta": -1.0}, "beta: must be above 0, not -1.0"),
         ({"precompute_ref_batch_size": 4}, "no effect without precompute_ref_log_probs=True"),

@@ -144,7 +144,7 @@ STAGE = Stage(
         "learning_rate": (1e-4, MILLIONS),
         "lr_scheduler_type": ("cosine", "decays to zero within the stage"),
         "warmup_steps": (10, "Adam's second moment needs a few steps"),
-        "per_device_train_batch_size": (32, "the KL estimate is a mean over them; library: 8"),
+        "per_device_train_batch_size": (32, "the KL estimate is a mean over a step; library: 8"),
         "num_train_epochs": (1.0, "with more epochs the model memorizes answers"),
     },
     set_elsewhere=KTO_ELSEWHERE,

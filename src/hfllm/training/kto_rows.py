@@ -8,8 +8,7 @@ of its optimizer step, going back, that has another prompt and whose answer fits
 rows of a step do not depend on the number of processes, and nothing is cut. In whole steps of
 different prompts it is what TRL does.
 
-The estimate itself is the mean over a micro-batch of all processes: with more accumulation it is a
-mean over fewer rows.
+The estimate is then the mean over the step (kto_trainer.py).
 """
 
 from __future__ import annotations
@@ -68,6 +67,12 @@ def place(ordered: Ordered, args: Any, max_length: int) -> tuple[PlacedRows, str
     per_step, rows = rows_per_step(args), Dataset.from_list(ordered.rows)
     if args.loss_type not in WITH_KL:
         return PlacedRows(rows, ordered.order), ""
+    if per_step < 2:
+        raise ValueError(
+            "trainer.per_device_train_batch_size: a step is one row, so there is no other answer "
+            "for its KL estimate; set 2 or more (16 at least are better), or loss_type: "
+            "apo_zero_unpaired, which has none"
+        )
     answers = mismatched(ordered.rows, ordered.order, per_step, max_length)
     own = sum(a == b for a, b in zip(answers, ordered.order, strict=True))
     line = (

@@ -135,11 +135,6 @@ def kto_problems(config: Any) -> Iterator[str]:
         yield f"loss_type={config.loss_type}; use one of {', '.join(KTO_LOSSES)}"
     yield from _no_effect(config, KTO_NEEDS)
     yield from table_problems(vars(config), KTO_RANGES)
-    if config.loss_type == "kto" and config.per_device_train_batch_size < 2:
-        yield (
-            "per_device_train_batch_size=1: the KL estimate is a mean over a micro-batch; use 2 "
-            "or more (4 at least are better), or loss_type: apo_zero_unpaired, which has none"
-        )
 
 
 def _smoothing(value: float, losses: list[str]) -> Iterator[str]:

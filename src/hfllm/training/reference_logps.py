@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,12 @@ from trl.models import prepare_deepspeed
 from trl.trainer.utils import FusedCausalLMOutput
 
 from hfllm.fast_cpu.trained_head import Scoring, score_trained_positions, why_kept
+from hfllm.inference.progress import track
 from hfllm.runs.layout import Step
 from hfllm.runs.processes import is_on, is_sharded
 from hfllm.training.load import load_init, refuse_new_tokens
 
 Columns = dict[str, torch.Tensor]  # (rows,) each
-SAID_FROM = 2_000  # rows; fewer take no time
 
 
 def policy_and_reference(step: Step, args: Any, tokenizer: Any) -> tuple[Any, Any]:
@@ -90,16 +91,18 @@ def over_rows(
         loader: batches in the order of the rows.
         accelerator: shares the batches out and gathers the results.
         compute: a batch -> columns (rows of the batch,).
-        label: for the printed line: "train", "eval".
+        label: of the rows, for the progress lines: "train", "eval".
     """
     rows = len(loader.dataset)  # type: ignore[arg-type]
-    if rows >= SAID_FROM and accelerator.is_main_process:
-        print(f"computing the reference's log-probabilities of {rows:,} {label} rows", flush=True)
     parts: dict[str, list[torch.Tensor]] = {}
-    for batch in accelerator.prepare(loader):
-        for name, values in compute(batch).items():
-            values = accelerator.gather_for_metrics(values.float().contiguous())
-            parts.setdefault(name, []).append(values.cpu())
+    words = f"the reference's log-probabilities, {label}"
+    with track(rows, words, "rows") if accelerator.is_main_process else nullcontext() as done:
+        for batch in accelerator.prepare(loader):
+            for name, values in compute(batch).items():
+                values = accelerator.gather_for_metrics(values.float().contiguous())
+                parts.setdefault(name, []).append(values.cpu())
+            if done is not None:
+                done(len(values))
     columns = {name: torch.cat(values) for name, values in parts.items()}
     assert all(len(values) == rows for values in columns.values())
     return columns
