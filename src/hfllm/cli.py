@@ -3,7 +3,7 @@
 run RECIPE       run the missing and stale steps, in order
 show RECIPE      print the resolved recipe and where each value comes from
 eval MODEL       score one model on held-out tests
-chat MODEL       talk to a model
+chat MODEL ...   talk to a model, or to several at once
 serve MODEL      answer over HTTP, by OpenAI's API
 import FILE OUT  convert a GGUF file into a transformers model folder
 export MODEL     hand a model on: a GGUF file with an Ollama Modelfile, a folder, the hub
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hfllm.verbs.chat import chat
 from hfllm.verbs.compare import compare
 from hfllm.verbs.errors import at_least, clear_errors
 from hfllm.verbs.export import export
@@ -149,37 +150,7 @@ def evaluate(
         print(done)
 
 
-@app.command()
-def chat(
-    model: Annotated[
-        str, typer.Argument(help="a folder (runs/demo/ppo/model), a hub id or a .gguf file")
-    ],
-    system: Annotated[str | None, typer.Option(help="system prompt")] = None,
-    temperature: Annotated[float, typer.Option(help="0: greedy decoding")] = 0.0,
-    max_new_tokens: Annotated[int, typer.Option(help="longest answer, in tokens")] = 256,
-    plain: Annotated[bool, typer.Option(help="continue text: for base models")] = False,
-) -> None:
-    """Talk to a model; if standard input is not a terminal, each of its lines is a question."""
-    with clear_errors():
-        from hfllm.recipe.hub import require_model
-
-        at_least(0, temperature=temperature)
-        at_least(1, max_new_tokens=max_new_tokens)
-        require_model(model)  # before torch is imported, which takes seconds
-        from hfllm.runs.quiet import quiet_libraries
-
-        quiet_libraries()  # before transformers is imported
-        from hfllm.inference.chat import chat_loop
-
-        chat_loop(
-            model,
-            system=system,
-            temperature=temperature,
-            max_new_tokens=max_new_tokens,
-            plain=plain,
-        )
-
-
+app.command()(chat)
 app.command()(serve)
 
 

@@ -27,6 +27,8 @@ def hfllm(*words):
         (("eval", "runs/tiny/sft/model"), "nothing to evaluate on: give --tests FILE.jsonl"),
         (("eval", "runs/tiny/sft/model", "--text", "data/heldout.jsonl"), "runs/tiny/sft/model"),
         (("chat", "runs/tiny/sft/model"), "runs/tiny/sft/model"),
+        (("chat", "runs/tiny/sft/model", "--top-p", "0.9"), "--top-p: has no effect on greedy"),
+        (("chat", "runs/tiny/sft/model", "--min-p", "2"), "--min-p: 2.0 is not from 0 to 1"),
         (("tokens", "text", "--tokenizer", "nowhere"), "nowhere"),
     ],
 )  # fmt: skip

@@ -156,7 +156,7 @@ def test_stream_holds_back_half_a_character(model, tokenizer):
     generator = Generator(model, tokenizer)
     snowman = tokenizer("\u2603", add_special_tokens=False).input_ids
     assert len(snowman) == 3
-    generator.decode = lambda *_: iter([(0, i) for i in snowman])
+    generator._decode = lambda *_: iter([(0, i) for i in snowman])
     assert [piece for piece in generator.stream("x") if piece] == ["\u2603"]
 
 

@@ -121,7 +121,7 @@ def test_a_reward_model_is_no_language_model_though_its_head_is_tied(trained, ca
     with pytest.raises(ValueError, match=words):
         load_model(reward)
     with pytest.raises(ValueError, match=words):
-        chat_loop(reward, terminal=Terminal(source=io.StringIO()))
+        chat_loop([reward], terminal=Terminal(source=io.StringIO()))
     copy = shutil.copytree(reward, "copied")
     with pytest.raises(ValueError, match="sft.init: copied is a reward model"):
         trained.run("sft", f"sft.init={copy}")

@@ -1,6 +1,7 @@
 """Chat with a model in a terminal, or line by line through a pipe.
 
-    hfllm chat runs/demo/sft            # /reset, /system TEXT, /quit
+    hfllm chat runs/demo/sft            # /reset, /system TEXT, ..., /quit
+    hfllm chat runs/demo/sft runs/demo/ppo   # each answers, in a conversation of its own
     echo "Who is Ada?" | hfllm chat runs/demo/sft
 
 Answers are streamed. The prompt of each turn is the whole conversation; when it exceeds the model's
@@ -11,15 +12,21 @@ with --plain, which continues each line as text.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
+from hfllm.inference.chat_file import load_chat, save_chat
 from hfllm.inference.generate import Generator
 from hfllm.inference.load import chats, find_model, is_chat_model, load_model
 from hfllm.inference.prompts import Message, Prompt, encode_prompt
+from hfllm.inference.sampling import Sampling
 
-HELP = "commands: /reset forgets the conversation, /system TEXT sets instructions, /quit ends"
+HELP = (
+    "commands: /reset forgets the conversation, /system TEXT sets instructions, /regenerate "
+    "answers again, /save FILE and /load FILE keep the conversation, /quit ends"
+)
 MIN_ANSWER_TOKENS = 16  # a prompt must leave room for as many
 
 
@@ -62,9 +69,10 @@ class Conversation:
 
     generator: Generator
     max_new_tokens: int = 256
-    temperature: float = 0.0
+    sampling: Sampling = field(default_factory=Sampling)
     plain: bool = False
     messages: list[Message] = field(default_factory=list)
+    name: str = ""  # of the model, where several answer
 
     def set_system(self, text: str) -> None:
         """Start a new conversation with this system message ("": without one)."""
@@ -85,7 +93,7 @@ class Conversation:
         prompt = self._prompt(text, terminal)
         pieces: list[str] = []
         try:
-            for piece in self.generator.stream(prompt, self.max_new_tokens, self.temperature):
+            for piece in self.generator.stream(prompt, self.max_new_tokens, self.sampling):
                 pieces.append(piece)
                 terminal.write(piece)
         except KeyboardInterrupt:
@@ -94,6 +102,15 @@ class Conversation:
         answer = "".join(pieces)
         self.messages.append({"role": "assistant", "content": answer})
         return answer
+
+    def again(self, terminal: Terminal) -> str:
+        """Answer the last user message once more; ValueError if there is none."""
+        at = max((i for i, m in enumerate(self.messages) if m["role"] == "user"), default=None)
+        if at is None:
+            raise ValueError("nothing was asked yet")
+        asked = str(self.messages[at]["content"])
+        del self.messages[at:]
+        return self.ask(asked, terminal)
 
     def _prompt(self, text: str, terminal: Terminal) -> Prompt:
         if self.plain:
@@ -121,39 +138,44 @@ class Conversation:
 
 
 def chat_loop(
-    model: str | Path,
+    models: Sequence[str | Path],
     *,
     system: str | None = None,
-    temperature: float = 0.0,
+    sampling: Sampling | None = None,
     max_new_tokens: int = 256,
     plain: bool = False,
     terminal: Terminal | None = None,
 ) -> None:
-    """Load a model folder and answer until the end of input or `/quit`.
+    """Load model folders and answer until the end of input or `/quit`.
 
     Args:
-        model: folder (or run step) of a language model.
+        models: folders (or run steps) of language models; each answers every message.
         system: the system message.
-        temperature: of the sampling; 0 is greedy.
+        sampling: how a token is drawn; None is greedy.
         max_new_tokens: longest answer, in tokens.
         plain: continue each line as text, without a chat template (base models).
         terminal: streams to use instead of the process's own.
 
     Raises:
-        ValueError: the folder is no model, or a base model without `plain` (one line).
+        ValueError: a folder is no model, or a base model without `plain` (one line).
     """
-    folder = find_model(model)
-    if not plain and not is_chat_model(folder):
-        raise ValueError(
-            f"{model} is a base model, which only continues text: {better_model(folder)}"
-        )
-    generator = Generator(*load_model(folder))
-    talk = Conversation(generator, max_new_tokens, temperature, plain)
-    talk.set_system(system or "")
-    converse(talk, terminal or Terminal())
+    folders = [find_model(model) for model in models]
+    for model, folder in zip(models, folders, strict=True):
+        if not plain and not is_chat_model(folder):
+            raise ValueError(
+                f"{model} is a base model, which only continues text: {better_model(folder)}"
+            )
+    talks = []
+    for model, folder in zip(models, folders, strict=True):
+        generator = Generator(*load_model(folder))
+        name = str(model) if len(models) > 1 else ""
+        talk = Conversation(generator, max_new_tokens, sampling or Sampling(), plain, name=name)
+        talk.set_system(system or "")
+        talks.append(talk)
+    converse(talks, terminal or Terminal())
 
 
-def converse(talk: Conversation, terminal: Terminal) -> None:
+def converse(talks: Sequence[Conversation], terminal: Terminal) -> None:
     """Read lines, carry out commands, answer the rest, until the end of input or `/quit`."""
     if terminal.interactive:
         terminal.note(HELP)
@@ -161,19 +183,54 @@ def converse(talk: Conversation, terminal: Terminal) -> None:
         command, _, rest = line.strip().partition(" ")
         if command == "/quit":
             return
-        if command == "/reset":
+        try:
+            _carry_out(talks, command, rest.strip(), line, terminal)
+        except (ValueError, OSError) as error:
+            terminal.note(f"({error})")
+
+
+def _carry_out(
+    talks: Sequence[Conversation], command: str, rest: str, line: str, terminal: Terminal
+) -> None:
+    """One command, or a message to each model."""
+    if command == "/reset":
+        for talk in talks:
             talk.reset()
-            terminal.note("(new conversation)")
-        elif command == "/system":
-            talk.set_system(rest.strip())
-            terminal.note("(new conversation with these instructions)")
-        elif command.startswith("/") and command[1:].isalpha() and not talk.plain:
-            terminal.note(HELP)
-        elif line.strip():
-            try:
-                talk.ask(line, terminal)
-            except ValueError as error:
-                terminal.note(f"({error})")
+        terminal.note("(new conversation)")
+    elif command == "/system":
+        for talk in talks:
+            talk.set_system(rest)
+        terminal.note("(new conversation with these instructions)")
+    elif talks[0].plain and line.strip():
+        _each(talks, line, terminal)
+    elif command == "/regenerate":
+        _each(talks, None, terminal)
+        if talks[0].sampling.is_greedy:
+            terminal.note("(greedy decoding gives the same answer: start with --temperature 0.7)")
+    elif command == "/save":
+        terminal.note(save_chat([(talk.name, talk.messages) for talk in talks], rest))
+    elif command == "/load":
+        chats, said = load_chat([talk.name for talk in talks], rest)
+        for talk, messages in zip(talks, chats, strict=True):
+            talk.messages = messages
+        terminal.note(said)
+    elif command.startswith("/") and command[1:].isalpha():
+        terminal.note(HELP)
+    elif line.strip():
+        _each(talks, line, terminal)
+
+
+def _each(talks: Sequence[Conversation], text: str | None, terminal: Terminal) -> None:
+    """Let each model answer a message, or (None) its last one again; a refusal is one's own."""
+    for talk in talks:
+        if talk.name:
+            terminal.write(f"[{talk.name}] ")
+        try:
+            talk.again(terminal) if text is None else talk.ask(text, terminal)
+        except ValueError as error:
+            if talk.name:
+                terminal.write("\n")
+            terminal.note(f"({error})")
 
 
 def read_line(terminal: Terminal) -> str | None:

@@ -35,7 +35,9 @@ from hfllm.inference.prompts import (
     stop_ids,
     stop_mask,
 )
-from hfllm.inference.sampling import Sampling, choose
+from hfllm.inference.sampling import Sampling, choose, less_repeated
+
+GREEDY = Sampling()
 
 
 @dataclass
@@ -84,6 +86,7 @@ class Generator:
         self.stops = stop_mask(self.stop_ids | newlines, vocab_size(model)).to(model.device)  # (V,)
         self.stop_at_newline = stop_at_newline
         self.temperature = 0.0  # the default of `answer`
+        self.draws = torch.Generator().manual_seed(seed)  # of `stream`
         self.random = torch.Generator(device=model.device).manual_seed(seed)
 
     def answer(
@@ -119,20 +122,27 @@ class Generator:
         return [self._finish(new, prompt) for new, prompt in zip(generated, encoded, strict=True)]
 
     def stream(
-        self, prompt: Prompt, max_new_tokens: int = 256, temperature: float = 0.0
+        self, prompt: Prompt, max_new_tokens: int = 256, sampling: Sampling = GREEDY
     ) -> Iterator[str]:
         """Yield one answer piece by piece as it is generated; whole characters only.
 
         Args:
             prompt: a message list, or a string to continue.
             max_new_tokens: longest answer, in tokens.
-            temperature: of the sampling; 0 is greedy.
+            sampling: how a token is drawn.
         """
+        given = encode_prompt(self.tokenizer, prompt)
         ids: list[int] = []
+        seen = list(given)
+
+        def next_token(_: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+            logits = less_repeated(logits, sampling.repetition_penalty, seen)
+            token = choose(logits, [sampling], [self.draws])
+            seen.append(int(token))
+            return token
+
         shown = ""
-        for _, token in self.decode(
-            [encode_prompt(self.tokenizer, prompt)], max_new_tokens, temperature
-        ):
+        for _, token in self._decode([given], max_new_tokens, next_token):
             ids.append(token)
             text = self._finish(ids, []).text
             if text.endswith("\ufffd"):  # the last character still lacks bytes

@@ -28,6 +28,7 @@ class Sampling:
     min_p: float = 0.0
     frequency_penalty: float = 0.0  # for each time that the answer has said a token
     presence_penalty: float = 0.0  # once, if the answer has said it
+    repetition_penalty: float = 1.0  # of `Generator.stream`; for tokens of the prompt too
 
     @property
     def is_greedy(self) -> bool:
@@ -61,6 +62,18 @@ def stream(*named: object) -> torch.Generator:
     """A random stream, on the CPU, that is a function of its name alone (numbers and texts)."""
     digest = hashlib.sha256(repr(named).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big"))
+
+
+def less_repeated(logits: torch.Tensor, penalty: float, seen: Sequence[int]) -> torch.Tensor:
+    """The logits (1, V) with those of the seen tokens divided by the penalty, times it below 0.
+
+    Keskar et al. 2019, arXiv:1909.05858; as transformers' RepetitionPenaltyLogitsProcessor.
+    """
+    if penalty == 1 or not seen:
+        return logits
+    ids = torch.tensor([sorted(set(seen))], device=logits.device)
+    found = logits.gather(1, ids)
+    return logits.scatter(1, ids, torch.where(found < 0, found * penalty, found / penalty))
 
 
 def choose(
