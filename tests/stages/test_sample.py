@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from hfllm.data.ledger import Ledger
+from hfllm.inference.generate import Generator
 from hfllm.launch import run_step
 from hfllm.recipe.errors import RecipeError
 from hfllm.rl import sampled_answers
 from hfllm.runs.preflight import preflight
 from hfllm.runs.status import status
+from hfllm.tokenization.chat_template import END
+from hfllm.tokenization.encode import encode_text
 from tiny import TRAINER
 
 TINY: dict[str, Any] = {
@@ -107,6 +110,25 @@ def test_a_killed_run_goes_on_where_it_was_and_is_the_straight_one(space, monkey
     now = json.loads(step.manifest.read_text())
     assert now["metrics"] == found and "answers to 6 prompts were there already" in now["notes"]
     assert not step.checkpoints.exists()
+
+
+def test_a_control_token_that_an_answer_spells_is_text_and_a_real_one_leaves_it_out(
+    space, monkeypatch
+):
+    def draw(self, prompts, most, sampling, streams):
+        end = self.tokenizer.convert_tokens_to_ids(END)
+        spelled = encode_text(self.tokenizer, f"a{END}e")
+        said = [spelled, [*spelled, end, *encode_text(self.tokenizer, "oooo")]]
+        assert end not in spelled
+        return [self._finish([*said[i % 2], end], p) for i, p in enumerate(prompts)]
+
+    monkeypatch.setattr(Generator, "draw", draw)
+    step = space.run("sample", "sample.keep_unended=false")
+    for row in rows(step, "samples"):
+        assert row["left_out"] == ("control_tokens" if row["number"] % 2 else None)
+        assert row["ended"] and row["score"] == score(row, row["completion"][0]["content"])
+    said = {chat["messages"][-1]["content"] for chat in rows(step, "chats")}
+    assert said == {f"a{END}e"} and len(rows(step, "chats")) == 16 and not rows(step, "pairs")
 
 
 def test_answers_are_the_same_in_other_batches_and_beside_other_prompts(space):
