@@ -208,6 +208,8 @@ def test_training_and_the_keys_that_differ_and_nothing_else(make_run: Run) -> No
         "pretrain.data.mixture[0].path",
         "pretrain.data.mixture[0].weight",
     }
+    assert [chart.title for chart in found.facts.charts][-1] == "Training loss"
+    assert not compared(a / "sft", b / "ppo").facts.charts  # their losses mean other things
     training = dict(found.facts.training)
     assert training["Held-out loss"] == ["0.412", "0.412"]
     assert training["Tokens"] == ["786,202"] * 2 and training["Time"] == ["3 min 8 s"] * 2

@@ -75,7 +75,9 @@ def _training(steps: Sequence[StepView | None]) -> list[Row]:
 
 
 def _charts(columns: Sequence[Column]) -> list[ChartView]:
-    """The curves of all columns in one drawing each, where two or more have one."""
+    """The curves of all columns in one drawing each; losses of other stages mean another thing."""
+    if len({c.step.stage.name for c in columns if c.step is not None}) > 1:
+        return []
     out = []
     for key, title in CURVES.items():
         lines = [
