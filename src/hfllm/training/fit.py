@@ -37,6 +37,7 @@ from hfllm.training.resume import (
     rows_per_step,
     what_is_anew,
 )
+from hfllm.training.saved_tokenizer import check_saved_tokenizer
 from hfllm.training.schedule import short_training_lines, shorten_warmup
 
 
@@ -75,11 +76,14 @@ def fit(trainer: Trainer, step: Step, manifest: Manifest, info: TrainingInfo) ->
         info: what the trainer does not know.
 
     Raises:
-        ValueError: FSDP was launched, but would not be used; or the training diverged (a loss, a
-            gradient or a saved weight is not finite) or learned nothing.
+        ValueError: FSDP was launched, but would not be used; or the saved tokenizer would be loaded
+            as another one; or the training diverged (a loss, a gradient or a saved weight is not
+            finite) or learned nothing.
         SystemExit: 128 + signal, after a checkpoint was saved.
     """
     check_engine(trainer)
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    check_saved_tokenizer(without_adapter(model).config, info.tokenizer)
     shorten_warmup(step.spec, trainer.args)
     stop = StopOnSignal()
     per_step = rows_per_step(trainer.args)
