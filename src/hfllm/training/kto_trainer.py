@@ -80,6 +80,7 @@ class ReadyKTOTrainer(KTOTrainer):
         """Fetch the micro-batches of a step, each with the KL estimate of all of them."""
         batches, items = super().get_batch_samples(*args)
         if self.calculate_KL and batches:
+            assert self.model is not None
             self.model.train()  # as in every step
             gains = torch.cat([self._mismatched_gains(batch) for batch in batches])
             mean = self.accelerator.gather(gains).mean()
