@@ -13,8 +13,8 @@ from rl_helpers import logged
 from hfllm.launch import _terminated
 from hfllm.rl.build_rewards import JudgedReward, LengthFloorReward
 from hfllm.rl.checked_reward import check_scores, checked
-from hfllm.rl.first_rows import function_problems
 from hfllm.rl.meters import Meter
+from hfllm.rl.reward_function_problems import function_problems
 from hfllm.rl.scored_answers import ENOUGH, ScoredAnswers
 
 GIVEN = {

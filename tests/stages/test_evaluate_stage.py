@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 from hfllm.data.ledger import Ledger
 from hfllm.evaluation.config import TaskConfig
-from hfllm.evaluation.first_rows import task_problems
 from hfllm.evaluation.read_tests import read_test
 from hfllm.evaluation.specs import TaskSpec
+from hfllm.evaluation.task_problems import task_problems
 from hfllm.recipe.config import SourceConfig
 from hfllm.stages.evaluate import Config, older_world_notes
 from tiny import write_jsonl

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hfllm.data.ledger import DataError, Drop
-from hfllm.data.reading.beside import GIVEN as BEFORE
-from hfllm.data.reading.beside import HISTORY, SYSTEM, TOOLS
+from hfllm.data.reading.extra_columns import GIVEN as BEFORE
+from hfllm.data.reading.extra_columns import HISTORY, SYSTEM, TOOLS
 from hfllm.data.reading.formats import CHATS, as_chat, as_prompt
 from hfllm.evaluation import published
 from hfllm.evaluation.accepted import BAD_TEST

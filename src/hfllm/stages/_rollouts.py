@@ -98,8 +98,8 @@ def row_shape(spec: StepSpec, copies: int, together: int = 1) -> RowShape | None
 
 def first_rows(step: Step) -> Iterator[str]:
     """Rows that are no prompts; reward functions that cannot be called; a wrong adapter."""
-    from hfllm.rl.first_rows import function_problems
-    from hfllm.training.first_rows import prompt_problems
+    from hfllm.rl.reward_function_problems import function_problems
+    from hfllm.training.row_problems import prompt_problems
 
     found: dict[str, list[Any]] = {}
     yield from prompt_problems(step, {"data.mixture": "prompts"}, found)

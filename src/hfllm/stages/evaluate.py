@@ -62,7 +62,7 @@ def check(spec: StepSpec) -> Iterator[str]:
 
 def first_rows(step: Step) -> Iterator[str]:
     """Tests whose rows have another shape."""
-    from hfllm.evaluation.first_rows import task_problems
+    from hfllm.evaluation.task_problems import task_problems
 
     yield from task_problems(step)
 

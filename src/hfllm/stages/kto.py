@@ -100,7 +100,7 @@ def row(spec: StepSpec) -> RowShape:
 
 def first_rows(step: Step) -> Iterator[str]:
     """Rows that are no labelled answers; a template or adapter that is wrong."""
-    from hfllm.training.first_rows import prompt_problems
+    from hfllm.training.row_problems import prompt_problems
 
     yield from prompt_problems(step, dict.fromkeys(("data.mixture", "data.heldout"), "labelled"))
 

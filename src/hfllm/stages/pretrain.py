@@ -101,7 +101,7 @@ def row(spec: StepSpec) -> RowShape:
 
 def first_rows(step: Step) -> Iterator[str]:
     """Rows that are no documents."""
-    from hfllm.training.first_rows import document_problems
+    from hfllm.training.row_problems import document_problems
 
     yield from document_problems(step, {"data.mixture": "texts", "data.heldout": "texts"})
 

@@ -88,7 +88,7 @@ def check(spec: StepSpec) -> Iterator[str]:
 def first_rows(step: Step) -> Iterator[str]:
     """Rows that are no prompts; reward functions that cannot be called with their columns."""
     from hfllm.data.reading.first_rows import first_rows as read
-    from hfllm.rl.first_rows import function_problems
+    from hfllm.rl.reward_function_problems import function_problems
 
     config: Config = step.spec.config
     found, problems = read(step, {"data.mixture": "prompts"})

@@ -84,7 +84,7 @@ def row(spec: StepSpec) -> RowShape:
 
 def first_rows(step: Step) -> Iterator[str]:
     """Rows that are no chats or that the mask gate refuses; a wrong template or adapter."""
-    from hfllm.training.first_rows import chat_problems
+    from hfllm.training.row_problems import chat_problems
 
     chats, replay = dict.fromkeys(("data.mixture", "data.heldout"), "chats"), "data.replay"
     yield from chat_problems(step, {**chats, replay: "texts", "data.decontaminate": "rows"})

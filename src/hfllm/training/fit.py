@@ -26,7 +26,7 @@ from hfllm.training.callbacks import MetricsLog, StopOnSignal
 from hfllm.training.checkpoints import MarkCheckpoints, without_tied_keys
 from hfllm.training.defaults import choose_defaults, chosen_lines
 from hfllm.training.eval_loss import FinalEvaluation
-from hfllm.training.finite import StopWhereNotFinite, check_saved_weights
+from hfllm.training.finite_checks import StopWhereNotFinite, check_saved_weights
 from hfllm.training.progress import ProgressLines, model_line, step_plan
 from hfllm.training.resume import (
     Progress,

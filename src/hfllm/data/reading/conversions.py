@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hfllm.data.ledger import DataError, Drop
-from hfllm.data.reading.beside import instruction, text_of
+from hfllm.data.reading.extra_columns import instruction, text_of
 from hfllm.data.reading.messages import (
     Messages,
     has_tools,

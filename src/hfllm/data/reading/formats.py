@@ -3,8 +3,8 @@
 If `format` is null, it is detected row by row: the first format in the table of its kind
 (DOCUMENTS, CHATS, PAIRS, PROMPTS) whose columns the row has, and not null (a union of tables has
 nulls). Columns that a conversion does not use are kept; those that change what the row means are
-rendered or refused (beside.py). A malformed row raises DataError; a valid row with nothing to learn
-from is returned as `Drop`.
+rendered or refused (extra_columns.py). A malformed row raises DataError; a valid one with nothing
+to learn from is returned as `Drop`.
 """
 
 from __future__ import annotations
@@ -13,19 +13,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from hfllm.data.ledger import DataError, Drop
-from hfllm.data.reading.beside import (
-    GIVEN,
-    HISTORY,
-    REFUSED,
-    REFUSED_IN_PROMPTS,
-    SYSTEM,
-    TOOLS,
-    refuse,
-    row_weight,
-    text_of,
-    tools_beside,
-    with_system,
-)
 from hfllm.data.reading.chat_order import check_chat, check_order
 from hfllm.data.reading.conversions import (
     answer_messages,
@@ -37,6 +24,19 @@ from hfllm.data.reading.conversions import (
     is_transcript,
     pair_columns,
     pandalm,
+)
+from hfllm.data.reading.extra_columns import (
+    GIVEN,
+    HISTORY,
+    REFUSED,
+    REFUSED_IN_PROMPTS,
+    SYSTEM,
+    TOOLS,
+    refuse,
+    row_weight,
+    text_of,
+    tools_beside,
+    with_system,
 )
 from hfllm.data.reading.messages import (
     has_tools,

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from hfllm.data.ledger import DataError, Drop
-from hfllm.data.reading.beside import REFUSED, refuse, row_weight, tools_beside, with_system
 from hfllm.data.reading.chat_order import check_order
 from hfllm.data.reading.conversions import completed
+from hfllm.data.reading.extra_columns import REFUSED, refuse, row_weight, tools_beside, with_system
 from hfllm.data.reading.formats import LABELLED, PAIRS, Format, as_pair, format_of, rest_of
 from hfllm.data.reading.messages import has_tools, said, without_weights
 

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 from hfllm.launch import main
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.status import status
-from hfllm.training import finite
-from hfllm.training.finite import check_saved_weights
+from hfllm.training import finite_checks
+from hfllm.training.finite_checks import check_saved_weights
 from hfllm.training.schedule import short_training_lines, shorten_warmup
 
 DIVERGES = (
@@ -67,7 +67,7 @@ def test_a_critics_norm_that_is_logged_is_looked_at_too(trained):
 
 
 def test_fp16_may_skip_some_steps_but_not_all(trained):
-    inf, many = float("inf"), finite.MAX_SKIPPED
+    inf, many = float("inf"), finite_checks.MAX_SKIPPED
     Watched(trained.step("sft"), [*[inf] * many, torch.tensor(1.0), *[inf] * many], fp16=True)
     with pytest.raises(ValueError, match="is inf at step 3 of 9 in 41 steps one after the other"):
         Watched(trained.step("sft"), [inf] * (many + 1), fp16=True)
@@ -99,7 +99,7 @@ def test_weights_that_are_not_finite_are_not_done(trained, capsys, monkeypatch):
         check_saved_weights(step)
 
 
-class Watched(finite.StopWhereNotFinite):
+class Watched(finite_checks.StopWhereNotFinite):
     """What is known after some steps: their gradients, and the log, a critic's norms too."""
 
     def __init__(self, step, norms, history=(), fp16=False):
