@@ -34,7 +34,7 @@ from hfllm.report.collect import StepView
 from hfllm.report.number_format import percent, short
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
-from hfllm.training.preference_keys import DPO_RANGES, ELSEWHERE, check_dropout
+from hfllm.training.preference_keys import DPO_ELSEWHERE, DPO_RANGES, check_dropout
 
 if TYPE_CHECKING:
     from hfllm.training.dpo_trainer import ReadyDPOTrainer
@@ -152,7 +152,7 @@ STAGE = Stage(
         "per_device_train_batch_size": (16, "library default 8"),
         "num_train_epochs": (1.0, "with more epochs the model memorizes pairs"),
     },
-    set_elsewhere=ELSEWHERE,
+    set_elsewhere=DPO_ELSEWHERE,
     ranges=DPO_RANGES,
     check=check,
     first_rows=first_rows,

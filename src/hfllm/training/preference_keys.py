@@ -26,11 +26,9 @@ from hfllm.recipe.training import TRL_ELSEWHERE, TRL_RANGES
 
 _OF_INIT = "the model is loaded from `init`: set attn_implementation or peft"
 _REFERENCE = "the reference is not in checkpoints, so a resumed run would have the first one again"
-ELSEWHERE = TRL_ELSEWHERE | {
+_OF_BOTH = TRL_ELSEWHERE | {
     "max_length": "set the step's data.seq_len",
-    "truncation_mode": "nothing is truncated: rows above data.seq_len are dropped and counted",
     "dataset_num_proc": "hfllm tokenizes the rows itself, in one process",
-    "padding_free": "trl ignores it at present: rows are padded, those of like length together",
     "model_init_kwargs": _OF_INIT,
     "trust_remote_code": "models with code of their own are not supported",
     "sync_ref_model": _REFERENCE,
@@ -39,8 +37,11 @@ ELSEWHERE = TRL_ELSEWHERE | {
     "label_smoothing_factor": "there are no labels; label_smoothing is the key of some losses",
     "neftune_noise_alpha": "the noise would count as distance from the reference, which has none",
 }
-
-KTO_ELSEWHERE = ELSEWHERE | {
+DPO_ELSEWHERE = _OF_BOTH | {
+    "truncation_mode": "nothing is truncated: rows above data.seq_len are dropped and counted",
+    "padding_free": "trl ignores it at present: rows are padded, those of like length together",
+}
+KTO_ELSEWHERE = _OF_BOTH | {
     "train_sampling_strategy": "a row is compared with others of its step, so their order is set",
     "label_smoothing_factor": "there are no labels of tokens",
 }
