@@ -46,3 +46,13 @@ def save(model, tokenizer, place):
     model.save_pretrained(place)
     tokenizer.save_pretrained(place)
     return place
+
+
+def moved(trainer):
+    """Change what the trainer trains, as training would."""
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for weight in trainer.model.parameters():
+            if weight.requires_grad:
+                weight += 0.05 * torch.randn_like(weight)
+    return trainer

@@ -6,7 +6,7 @@ from hfllm.planning.memory import GAPS_ADAPTER, GAPS_FULL, Setup, activation_byt
 from hfllm.planning.remedies import remedies
 from hfllm.planning.strategy import Strategy
 from hfllm.recipe.stage import RowShape
-from hfllm.training.memory import GIB, Training, _activations
+from hfllm.training.memory import GIB, activations, block_bytes
 from hfllm.training.sizes import arithmetic_size
 
 SMOL = {"model_type": "llama", "hidden_size": 576, "intermediate_size": 1536,
@@ -50,7 +50,7 @@ def test_a_peak_on_a_gpu_is_within_a_tenth():
 @pytest.mark.parametrize("half", [False, True])
 def test_activations_are_those_that_a_test_counts(peft, half):
     size = arithmetic_size(SMOL, peft)
-    counted = _activations(size, 512, Training(half, checkpointing=False, on_gpu=True))
+    counted = activations(size, 512, block_bytes(size, half), checkpointing=False)
     assert activation_bytes(size, 512, Setup(rows=1, half=half)) == counted
     gaps = GAPS_ADAPTER if peft else GAPS_FULL
     assert activation_bytes(size, 512, Setup(1, half, on_gpu=False)) == int(gaps * counted)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
-from rl_helpers import CHECKPOINTING, SPECIAL, even_tokens
+from rl_helpers import SETTINGS, SPECIAL, even_tokens
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     LlamaConfig,
@@ -102,24 +102,7 @@ def settings(tmp_path):
     """PPOConfig for a rollout of 8 short answers; keyword arguments override."""
 
     def make(**changes) -> PPOConfig:
-        base = dict(
-            output_dir=str(tmp_path / "run"),
-            per_device_train_batch_size=4,
-            steps_per_generation=2,
-            num_iterations=2,
-            max_completion_length=8,
-            max_steps=4,
-            learning_rate=1e-3,
-            lr_scheduler_type="constant",
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-            bf16=False,
-            use_cpu=True,
-            disable_tqdm=True,
-            dataloader_pin_memory=False,
-            **{CHECKPOINTING: False},
-        )
+        base = {**SETTINGS, "output_dir": str(tmp_path / "run"), "num_iterations": 2}
         return PPOConfig(**{**base, **changes})
 
     return make

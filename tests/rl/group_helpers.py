@@ -3,31 +3,14 @@
 from typing import Any
 
 import torch
-from rl_helpers import CHECKPOINTING, even_tokens
+from rl_helpers import SETTINGS, even_tokens
 from transformers import LlamaForCausalLM
 
 from hfllm.rl.group_config import GRPOConfig, RLOOConfig
 from hfllm.rl.group_trainer import GRPOTrainer, RLOOTrainer
 
 BOTH = {"grpo": (GRPOTrainer, GRPOConfig), "rloo": (RLOOTrainer, RLOOConfig)}
-BASE: dict[str, Any] = dict(
-    per_device_train_batch_size=4,
-    steps_per_generation=2,
-    num_generations=4,
-    max_completion_length=8,
-    max_steps=4,
-    learning_rate=1e-3,
-    lr_scheduler_type="constant",
-    logging_steps=1,
-    save_strategy="no",
-    report_to="none",
-    bf16=False,
-    use_cpu=True,
-    disable_tqdm=True,
-    dataloader_pin_memory=False,
-    missing_eos_penalty=None,
-    **{CHECKPOINTING: False},
-)
+BASE: dict[str, Any] = {**SETTINGS, "num_generations": 4, "missing_eos_penalty": None}
 
 
 def config(method, folder, **changes):

@@ -10,6 +10,13 @@ from hfllm.rl.rollout import Rollout
 
 # The key is spelled otherwise before transformers 5.23.
 CHECKPOINTING = installed_key("activation_checkpointing", PPOConfig.__dataclass_fields__)
+# of a rollout of 8 short answers
+SETTINGS = dict(
+    per_device_train_batch_size=4, steps_per_generation=2, max_completion_length=8, max_steps=4,
+    learning_rate=1e-3, lr_scheduler_type="constant", logging_steps=1, save_strategy="no",
+    report_to="none", bf16=False, use_cpu=True, disable_tqdm=True, dataloader_pin_memory=False,
+    **{CHECKPOINTING: False},
+)  # fmt: skip
 SPECIAL = ["<|pad|>", "<|bos|>", "<|eos|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
 
 

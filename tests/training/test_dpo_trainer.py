@@ -12,7 +12,7 @@ from hfllm.tokenization.render import render
 from hfllm.training.answer_rows import pair_of_answers, prompt_and_answer
 from hfllm.training.dpo_trainer import ReadyDPOTrainer
 from tiny import pair
-from tiny_model import tiny_model
+from tiny_model import moved, tiny_model
 
 LORA = LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj", "v_proj"])
 
@@ -30,16 +30,6 @@ def tokenizer(pair_tokenizer):
 @pytest.fixture()
 def rows(pair_rows):
     return pair_rows
-
-
-def moved(trainer):
-    """Change what is trained, as training would."""
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for weight in trainer.model.parameters():
-            if weight.requires_grad:
-                weight += 0.05 * torch.randn_like(weight)
-    return trainer
 
 
 def loss_of(trainer):

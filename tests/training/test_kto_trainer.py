@@ -16,7 +16,7 @@ from hfllm.training.kto_rows import PlacedRows, mismatched, place, place_tests, 
 from hfllm.training.kto_trainer import ReadyKTOTrainer
 from hfllm.training.labelled_rows import labelled_rows, tokens_of
 from tiny import pair
-from tiny_model import tiny_model
+from tiny_model import moved, tiny_model
 
 LORA = LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj", "v_proj"])
 
@@ -50,15 +50,6 @@ def build(tmp_path, pair_tokenizer, rows):
         )  # fmt: skip
 
     return make
-
-
-def moved(trainer):
-    torch.manual_seed(1)
-    with torch.no_grad():
-        for weight in trainer.model.parameters():
-            if weight.requires_grad:
-                weight += 0.05 * torch.randn_like(weight)
-    return trainer
 
 
 def drawn_to_other_answers(trainer):

@@ -8,7 +8,15 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from hfllm.modeling.start_config import with_adapter
 from hfllm.recipe.stage import RowShape
-from hfllm.training.memory import GIB, ModelSize, Training, _activations, model_size, peak_bytes
+from hfllm.training.memory import (
+    GIB,
+    ModelSize,
+    Training,
+    activations,
+    block_bytes,
+    model_size,
+    peak_bytes,
+)
 
 SMOL = LlamaConfig(
     hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
@@ -50,7 +58,7 @@ def test_activations_are_what_autograd_keeps(adapter, bf16):
         found.append(saved_bytes(model, tokens, bf16))
     measured = ((found[3] - found[2]) - (found[1] - found[0])) / 32  # of a token in a layer
     size = ModelSize(100, 1 if adapter else 100, 1, 192, 512, 64, 64)
-    estimated = _activations(size, 1, Training(bf16, checkpointing=False, on_gpu=False))
+    estimated = activations(size, 1, block_bytes(size, bf16), checkpointing=False)
     assert estimated == pytest.approx(measured, rel=0.03)
 
 

@@ -31,10 +31,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hfllm.fast_cpu import HEAD_CHUNK
 from hfllm.planning.strategy import ONE_DEVICE, Strategy
 from hfllm.recipe.stage import RowShape
-from hfllm.training.memory import CONTEXT, GIB, GPU_SLICE, ModelSize
+from hfllm.training.memory import (
+    CONTEXT,
+    GIB,
+    ModelSize,
+    activations,
+    block_bytes,
+    logits_at_once,
+)
 
 LIBRARIES = int(0.59 * GIB)  # resident on a CPU: imports 0.46, data and oneDNN (measured)
 # On a CPU the heap keeps freed blocks of less than 32 MB between those that are in use, so what a
@@ -200,24 +206,18 @@ def _copies(size: ModelSize, setup: Setup) -> int:
 def activation_bytes(size: ModelSize, tokens: int, setup: Setup) -> int:
     """Bytes that autograd keeps of the blocks for `tokens` positions, until the backward pass.
 
-    Of a Llama block, a token: norms, rotary embeddings and the residual stream 24 H, key and value
-    2 e K, the four tensors of the gated MLP 4 e I, and (4 + e) H more where the weights themselves
-    are trained. Eager attention keeps its T x T weights too: 4 + 2 e a head and pair of positions.
+    `block_bytes` a token; eager attention keeps its T x T weights too: 4 + 2 e a head and pair of
+    positions.
     """
-    width = 2 if setup.half else 4
-    layer = 24 * size.hidden + 2 * width * size.keys + 4 * width * size.mlp
-    layer += 0 if size.adapter else (4 + width) * size.hidden
+    block = block_bytes(size, setup.half)
     if setup.eager:
-        layer += (4 + 2 * width) * size.heads * (tokens // max(1, setup.rows))
+        width = 2 if setup.half else 4
+        block += (4 + 2 * width) * size.heads * (tokens // max(1, setup.rows))
     gaps = 1.0 if setup.on_gpu else GAPS_ADAPTER if size.adapter else GAPS_FULL
-    if setup.checkpointing:
-        return int(gaps * tokens * (size.layers * 4 * size.hidden + layer))
-    return int(gaps * tokens * size.layers * layer)
+    return int(gaps * activations(size, tokens, block, setup.checkpointing))
 
 
 def _logits(size: ModelSize, row: RowShape, setup: Setup) -> int:
     """The head's, their float32 copies, log-softmax, and what goes back."""
-    at_once = setup.rows * row.scored * size.vocabulary
-    if row.fused:
-        at_once = min(at_once, GPU_SLICE if setup.on_gpu else HEAD_CHUNK)
+    at_once = logits_at_once(size, row, setup.rows, setup.on_gpu)
     return (LOGIT_BYTES_GPU if setup.on_gpu else LOGIT_BYTES_CPU) * at_once

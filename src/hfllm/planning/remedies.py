@@ -8,7 +8,7 @@ from dataclasses import replace
 from hfllm.planning.memory import Setup, memory_of
 from hfllm.planning.strategy import Strategy
 from hfllm.recipe.stage import RowShape
-from hfllm.training.memory import GIB, ModelSize
+from hfllm.training.memory import ModelSize, in_gib
 
 SHARE = 0.95  # of the memory: a plan that fits to the last byte does not
 DEVICES = (2, 4, 8, 16, 32, 64, 128)
@@ -35,15 +35,15 @@ def _tried(name: str, setup: Setup, fits: object) -> Iterator[str]:
             times = setup.rows // rows
             yield (
                 f"{trainer}.per_device_train_batch_size={rows} and {times} times the "
-                f"gradient_accumulation_steps: {_gib(peak)}"
+                f"gradient_accumulation_steps: {in_gib(peak)}"
             )
             break
     if not setup.checkpointing and (peak := fits(checkpointing=True)):
-        yield f"{trainer}.activation_checkpointing=true: {_gib(peak)}, a third more work"
+        yield f"{trainer}.activation_checkpointing=true: {in_gib(peak)}, a third more work"
     elif not setup.checkpointing and (peak := fits(checkpointing=True, rows=1, accumulates=True)):
         yield (
             f"{trainer}.activation_checkpointing=true with per_device_train_batch_size=1: "
-            f"{_gib(peak)}"
+            f"{in_gib(peak)}"
         )
     if not setup.on_gpu:
         return
@@ -53,15 +53,11 @@ def _tried(name: str, setup: Setup, fits: object) -> Iterator[str]:
             if peak := fits(strategy=Strategy("FSDP2", devices)):
                 yield (
                     f"launch.config=configs/accelerate/fsdp2.yaml on {devices} devices: "
-                    f"{_gib(peak)} on each"
+                    f"{in_gib(peak)} on each"
                 )
                 break
     else:
         for devices in [count for count in DEVICES if count > n]:
             if peak := fits(strategy=replace(setup.strategy, processes=devices)):
-                yield f"{devices} devices instead of {n}: {_gib(peak)} on each"
+                yield f"{devices} devices instead of {n}: {in_gib(peak)} on each"
                 break
-
-
-def _gib(n: int) -> str:
-    return f"{n / GIB:.1f} GiB"

@@ -26,13 +26,12 @@ from hfllm.rl.checked_reward import all_checked, check_scores, raise_together
 from hfllm.rl.first_rollouts import FirstRollouts
 from hfllm.rl.group_rewards import EqualGroups, add_missing_end
 from hfllm.rl.group_size import check_groups
-from hfllm.rl.logprobs import score_answers
+from hfllm.rl.logprobs import score_unpadded
 from hfllm.rl.meters import Meter, StepTimer
 from hfllm.rl.prompt_sampler import ResumableSampler
 from hfllm.rl.rollout_prompts import render_prompts
 from hfllm.rl.scored_answers import ScoredAnswers
 from hfllm.rl.set_up import check_models, install_fast_head, make_rollout_policy, sorted_rows
-from hfllm.rl.unpad import unpadded_chunks
 
 _Trainer: Any = trl.GRPOTrainer if TYPE_CHECKING else object
 
@@ -176,11 +175,8 @@ class GroupTrainer(_Trainer):
             return super()._get_per_token_logps_and_entropies(
                 model, *rows, batch_size, compute_entropy, **others
             )
-        # Without a backward no activations are kept: twice the rows of an update fit.
-        size = len(input_ids) if batch_size is None else 2 * batch_size
         aux_loss = others.get("compute_aux_loss", False)
-        chunks = unpadded_chunks(*rows, size)
-        found = score_answers(model, chunks, None, self.accelerator.autocast, aux_loss)
+        found = score_unpadded(model, rows, batch_size, None, self.accelerator.autocast, aux_loss)
         return found.logps, found.entropies, found.aux_loss
 
     # ---- checkpoint

@@ -69,6 +69,29 @@ def score_answers(
     )
 
 
+def score_unpadded(
+    model: torch.nn.Module,
+    rows: Rows,
+    batch_size: int | None,
+    critic: Critic | None,
+    autocast: Callable[[], AbstractContextManager],
+    with_aux_loss: bool,
+) -> ForwardPass:
+    """`score_answers` on rows as TRL pads them.
+
+    Args:
+        model: the policy or the reference, with TRL's fused head.
+        rows: ids and mask (B, P + T), and T.
+        batch_size: of TRL; None in an update: all rows.
+        critic: as for `score_answers`.
+        autocast: the accelerator's.
+        with_aux_loss: as for `score_answers`.
+    """
+    # Without a backward no activations are kept: twice the rows of an update fit.
+    size = len(rows[0]) if batch_size is None else 2 * batch_size
+    return score_answers(model, unpadded_chunks(*rows, size), critic, autocast, with_aux_loss)
+
+
 def critic_values(critic: Any, rows: Rows, size: int, unpads: bool) -> torch.Tensor:
     """Values (B, T) of a separate critic.
 

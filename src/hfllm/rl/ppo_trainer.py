@@ -41,7 +41,7 @@ from hfllm.rl.first_rollouts import FirstRollouts
 from hfllm.rl.logprobs import (
     ForwardPass,
     critic_values,
-    score_answers,
+    score_unpadded,
 )
 from hfllm.rl.meters import Meter, StepTimer
 from hfllm.rl.ppo_config import MEAN_OVER_ROWS, PPOConfig
@@ -56,7 +56,6 @@ from hfllm.rl.set_up import (
     make_rollout_policy,
     sorted_rows,
 )
-from hfllm.rl.unpad import unpadded_chunks
 from hfllm.rl.value_head import build_value_head
 
 
@@ -233,11 +232,9 @@ class PPOTrainer(GRPOTrainer):
             values = None if values is None else values[:, -logits_to_keep:]
             found = ForwardPass(logps, entropies, aux, values)
         else:
-            # Without a backward no activations are kept: twice the rows of an update fit.
-            size = len(input_ids) if batch_size is None else 2 * batch_size
             aux_loss = others.get("compute_aux_loss", False)
-            chunks = unpadded_chunks(*rows, size)
-            found = score_answers(model, chunks, self.critic, self.accelerator.autocast, aux_loss)
+            autocast = self.accelerator.autocast
+            found = score_unpadded(model, rows, batch_size, self.critic, autocast, aux_loss)
         self._passes.append(found)
         return found.logps, found.entropies, found.aux_loss
 

@@ -178,21 +178,7 @@ def _answered(
     rows = [prompt.row for prompt, _ in every]
     scored = scorer(rows, [answer.text for answer in answers], [answer.ids for answer in answers])
     special = set(generator.tokenizer.all_special_ids)
-    said = [
-        asdict(
-            SampledAnswer(
-                text=answer.text,
-                tokens=answer.tokens,
-                ended=answer.ended,
-                has_control_tokens=not special.isdisjoint(
-                    answer.ids[: len(answer.ids) - answer.ended]
-                ),
-                score=one.score,
-                scores=one.by_function,
-            )
-        )
-        for answer, one in zip(answers, scored, strict=True)
-    ]
+    said = [_as_row(*pair, special) for pair in zip(answers, scored, strict=True)]
     return {
         "names": [prompt.name for prompt in batch],
         "answers": list(_parts(said, asked.count)),
@@ -201,6 +187,7 @@ def _answered(
 
 
 def _as_row(answer: Answer, scored: Scored, special: set[int]) -> dict[str, Any]:
+    """What the file keeps of an answer."""
     spoken = answer.ids[:-1] if answer.ended else answer.ids
     found = SampledAnswer(
         text=answer.text,

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hfllm.recipe.checks import check_pair_data
 from hfllm.recipe.config import PairDataConfig, TrainConfig
 from hfllm.recipe.recipe import StepSpec
 from hfllm.recipe.stage import LANGUAGE_MODEL, Chart, Figure, Rate, RowShape, Stage, model_ref
@@ -26,7 +25,6 @@ from hfllm.recipe.training import (
     MILLIONS,
     TOKEN_ACCURACY,
     TRAINER_CHARTS,
-    TRAINER_UNCHARTED,
     TRL_DEFAULTS,
     with_eval,
 )
@@ -34,7 +32,8 @@ from hfllm.report.collect import StepView
 from hfllm.report.number_format import percent, short
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
-from hfllm.training.preference_keys import DPO_ELSEWHERE, DPO_RANGES, check_dropout
+from hfllm.stages import _preferences
+from hfllm.training.preference_keys import DPO_ELSEWHERE, DPO_RANGES
 
 if TYPE_CHECKING:
     from hfllm.training.dpo_trainer import ReadyDPOTrainer
@@ -85,19 +84,9 @@ class Config(TrainConfig):
     data: PairDataConfig = field(default_factory=PairDataConfig)
 
 
-def check(spec: StepSpec) -> Iterator[str]:
-    """Check the keys of `data`, and dropout that trl would switch off."""
-    yield from check_pair_data(spec)
-    yield from check_dropout(spec)
-
-
 def row(spec: StepSpec) -> RowShape:
-    """A pair: prompt and answer twice; a second model where the reference is not precomputed."""
-    config: Config = spec.config
-    values = spec.stage.default_values() | config.trainer
-    second = not config.peft and not values["precompute_ref_log_probs"]
-    tokens = 2 * config.data.seq_len
-    return RowShape(tokens=tokens, scored=tokens * 6 // 10, fused=True, frozen=int(second))
+    """A pair: prompt and answer twice."""
+    return _preferences.row_shape(spec, answers=2)
 
 
 def first_rows(step: Step) -> Iterator[str]:
@@ -154,7 +143,7 @@ STAGE = Stage(
     },
     set_elsewhere=DPO_ELSEWHERE,
     ranges=DPO_RANGES,
-    check=check,
+    check=_preferences.check,
     first_rows=first_rows,
     row=row,
     rates=(Rate(5e8, 2e-6, 2e-5), Rate(3e9, 1e-6, 1e-5), Rate(1e13, 5e-7, 5e-6)),
@@ -166,16 +155,7 @@ STAGE = Stage(
         *CONSOLE_TAIL,
     ),
     charts=(*CHARTS, ENTROPY, TOKEN_ACCURACY, *TRAINER_CHARTS),
-    uncharted=(
-        *TRAINER_UNCHARTED,
-        "aux_loss",
-        "eval_aux_loss",
-        "logits/*",
-        "eval_logits/*",
-        "eval_logps/*",
-        "eval_rewards/chosen",
-        "eval_rewards/rejected",
-    ),
+    uncharted=_preferences.UNCHARTED,
     key_figure=key_figure,
     sentence=sentence,
 )

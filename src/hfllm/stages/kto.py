@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hfllm.recipe.checks import check_pair_data
 from hfllm.recipe.config import LabelledDataConfig, TrainConfig
 from hfllm.recipe.recipe import StepSpec
 from hfllm.recipe.stage import LANGUAGE_MODEL, Chart, Figure, Rate, RowShape, Stage, model_ref
@@ -23,7 +22,6 @@ from hfllm.recipe.training import (
     ENTROPY,
     MILLIONS,
     TRAINER_CHARTS,
-    TRAINER_UNCHARTED,
     TRL_DEFAULTS,
     with_eval,
 )
@@ -32,7 +30,8 @@ from hfllm.report.number_format import short
 from hfllm.runs.layout import Step
 from hfllm.runs.manifest import Manifest
 from hfllm.runs.processes import is_main_process
-from hfllm.training.preference_keys import KTO_ELSEWHERE, KTO_RANGES, check_dropout
+from hfllm.stages import _preferences
+from hfllm.training.preference_keys import KTO_ELSEWHERE, KTO_RANGES
 
 if TYPE_CHECKING:
     from hfllm.training.fit import TrainingInfo
@@ -83,19 +82,9 @@ class Config(TrainConfig):
     data: LabelledDataConfig = field(default_factory=LabelledDataConfig)
 
 
-def check(spec: StepSpec) -> Iterator[str]:
-    """Check the keys of `data`, and dropout that trl would switch off."""
-    yield from check_pair_data(spec)
-    yield from check_dropout(spec)
-
-
 def row(spec: StepSpec) -> RowShape:
-    """A prompt and an answer; a second model where the reference is not precomputed."""
-    config: Config = spec.config
-    values = spec.stage.default_values() | config.trainer
-    second = not config.peft and not values["precompute_ref_log_probs"]
-    tokens = config.data.seq_len
-    return RowShape(tokens=tokens, scored=tokens * 6 // 10, fused=True, frozen=int(second))
+    """A prompt and an answer."""
+    return _preferences.row_shape(spec, answers=1)
 
 
 def first_rows(step: Step) -> Iterator[str]:
@@ -149,7 +138,7 @@ STAGE = Stage(
     },
     set_elsewhere=KTO_ELSEWHERE,
     ranges=KTO_RANGES,
-    check=check,
+    check=_preferences.check,
     first_rows=first_rows,
     row=row,
     rates=(Rate(5e8, 5e-6, 5e-5), Rate(3e9, 2e-6, 2e-5), Rate(1e13, 1e-6, 1e-5)),
@@ -161,16 +150,7 @@ STAGE = Stage(
         *CONSOLE_TAIL,
     ),
     charts=(*CHARTS, ENTROPY, *TRAINER_CHARTS),
-    uncharted=(
-        *TRAINER_UNCHARTED,
-        "aux_loss",
-        "eval_aux_loss",
-        "logits/*",
-        "eval_logits/*",
-        "eval_logps/*",
-        "eval_rewards/chosen",
-        "eval_rewards/rejected",
-    ),
+    uncharted=_preferences.UNCHARTED,
     key_figure=key_figure,
     sentence=sentence,
 )

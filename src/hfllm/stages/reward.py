@@ -173,7 +173,8 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[RewardTrainer
     from hfllm.data.ledger import Ledger
     from hfllm.data.reading.account import account
     from hfllm.training import preference
-    from hfllm.training.fit import TrainingInfo, rows_per_step, total_rows
+    from hfllm.training.answer_rows import in_order
+    from hfllm.training.fit import TrainingInfo
     from hfllm.training.load import end_ids, load_init, load_tokenizer, peft_config
     from hfllm.training.optimizers import optimizer_factory
     from hfllm.training.pairs import heldout_rows, read_split
@@ -193,14 +194,12 @@ def build(config: Config, step: Step, manifest: Manifest) -> tuple[RewardTrainer
     extra: dict[str, Any] = {"pairs_train": len(rows), "pairs_heldout": len(tests)}
     if kept:
         extra["length_baseline_accuracy"] = round(preference.length_baseline(kept), 4)
-    per_step, longest = rows_per_step(args), [preference.longer_side(row) for row in rows]
-    order = preference.length_grouped(longest, per_step, total_rows(args, len(rows)), step.seed)
-    extra["epochs"] = round(len(order) / len(rows), 3)
-    args.max_steps, args.num_train_epochs = len(order) // per_step, 1.0
+    ordered = in_order(rows, [preference.longer_side(row) for row in rows], args, step.seed)
+    extra["epochs"] = ordered.epochs
     trainer = RewardTrainer(
         model=model,
         args=args,
-        train_dataset=Dataset.from_list(rows).select(order),
+        train_dataset=Dataset.from_list(ordered.rows).select(ordered.order),
         eval_dataset=Dataset.from_list(preference.eval_order(tests, args)) if tests else None,
         processing_class=tokenizer,
         optimizer_cls_and_kwargs=optimizer_factory(config.optimizer, model, args),

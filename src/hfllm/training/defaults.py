@@ -27,7 +27,7 @@ from hfllm.recipe.training import SMALL_MODEL
 from hfllm.runs.machine import memory_limit
 from hfllm.runs.pipeline import launcher_options
 from hfllm.runs.processes import asked_processes
-from hfllm.training.memory import GIB, ModelSize, Training, model_size, peak_bytes
+from hfllm.training.memory import GIB, ModelSize, Training, in_gib, model_size, peak_bytes
 from hfllm.training.sizes import arithmetic_size, light_config
 
 CPU_BUDGET, CPU_SHARE, GPU_SHARE = 5 * GIB, 0.7, 0.8
@@ -146,13 +146,9 @@ def _reason(peaks: dict[int, int], rows: int, share: int, machine: Machine) -> s
         return ""
     place = "GPU" if machine.on_gpu else "CPU"
     return (
-        f"; {_gib(peaks[share])} at once, {_gib(peaks[rows])} by {rows} "
-        f"(estimates; {_gib(machine.budget)} are allowed on this {place})"
+        f"; {in_gib(peaks[share])} at once, {in_gib(peaks[rows])} by {rows} "
+        f"(estimates; {in_gib(machine.budget)} are allowed on this {place})"
     )
-
-
-def _gib(n: int) -> str:
-    return f"{n / GIB:.1f} GiB"
 
 
 def _bf16(given: dict[str, Any], machine: Machine) -> bool:

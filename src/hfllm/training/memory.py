@@ -32,6 +32,11 @@ GAPS = 1.25  # measured: what a row takes more than its tensors
 GPU_SLICE = 2**26  # logits that trl's fused head computes at once on a GPU
 
 
+def in_gib(n: float) -> str:
+    """A number of bytes: 4.0 GiB."""
+    return f"{n / GIB:.1f} GiB"
+
+
 @dataclass(frozen=True)
 class ModelSize:
     """The sizes of a model that the estimate reads; `trained` of its parameters get gradients."""
@@ -105,23 +110,32 @@ def peak_bytes(size: ModelSize, row: RowShape, rows: int, how: Training) -> int:
     """Peak bytes of one process that trains micro-batches of `rows` rows."""
     fixed = 4 * size.parameters + (8 + 4 * how.accumulates + 2 * how.bf16) * size.trained
     frozen = row.frozen * 4 * size.parameters
-    passing = row.copies * _activations(size, rows * row.tokens, how)
-    passing += _logits(size, row, rows, how)
+    block = block_bytes(size, how.bf16)
+    passing = row.copies * activations(size, rows * row.tokens, block, how.checkpointing)
+    passing += LOGIT_BYTES * logits_at_once(size, row, rows, how.on_gpu)
     kept = row.copies * fixed + frozen + (CONTEXT if how.on_gpu else LIBRARIES)
     return kept + int(GAPS * passing)
 
 
-def _activations(size: ModelSize, tokens: int, how: Training) -> int:
-    width = 2 if how.bf16 else 4
+def block_bytes(size: ModelSize, half: bool) -> int:
+    """Bytes a token that autograd keeps of one block until the backward pass; half: bf16 or fp16.
+
+    Of a Llama block: norms, rotary embeddings and the residual stream 24 H, key and value 2 e K,
+    the four tensors of the gated MLP 4 e I, and (4 + e) H more where the weights are trained.
+    """
+    width = 2 if half else 4
     layer = 24 * size.hidden + 2 * width * size.keys + 4 * width * size.mlp
-    layer += 0 if size.adapter else (4 + width) * size.hidden
-    if how.checkpointing:
-        return tokens * (size.layers * 4 * size.hidden + layer)
-    return tokens * size.layers * layer
+    return layer + (0 if size.adapter else (4 + width) * size.hidden)
 
 
-def _logits(size: ModelSize, row: RowShape, rows: int, how: Training) -> int:
+def activations(size: ModelSize, tokens: int, block: int, checkpointing: bool) -> int:
+    """Bytes kept of all blocks, `block` a token each; with checkpointing inputs and one block."""
+    if checkpointing:
+        return tokens * (size.layers * 4 * size.hidden + block)
+    return tokens * size.layers * block
+
+
+def logits_at_once(size: ModelSize, row: RowShape, rows: int, on_gpu: bool) -> int:
+    """The number of logits that are there together: of all scored positions, or a slice of them."""
     at_once = rows * row.scored * size.vocabulary
-    if row.fused:
-        at_once = min(at_once, GPU_SLICE if how.on_gpu else HEAD_CHUNK)
-    return LOGIT_BYTES * at_once
+    return min(at_once, GPU_SLICE if on_gpu else HEAD_CHUNK) if row.fused else at_once
